@@ -1,0 +1,35 @@
+import tseslint from 'typescript-eslint'
+
+/** Globals that reach for time, chance or the network behind a seam's back. */
+const AMBIENT = ['setTimeout', 'setInterval', 'setImmediate', 'Date', 'performance', 'fetch', 'queueMicrotask']
+
+export default tseslint.config(
+  { ignores: ['dist', 'src/*/gen', 'node_modules', 'scripts', '*.js', '*.cjs', '.tap'] },
+  ...tseslint.configs.strictTypeChecked,
+  { languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } } },
+  {
+    rules: {
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      '@typescript-eslint/only-throw-error': 'error',
+      'max-lines-per-function': ['warn', { max: 70, skipBlankLines: true, skipComments: true }],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/base/system-*.ts'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...AMBIENT.map((name) => ({ name, message: 'Take it from a seam: Clock, Random, Http.' })),
+      ],
+      'no-restricted-properties': ['error', { object: 'Math', property: 'random', message: 'Use Random.' }],
+    },
+  },
+  {
+    files: ['test/**/*.ts', 'bench/**/*.ts'],
+    rules: { 'max-lines-per-function': 'off', '@typescript-eslint/no-floating-promises': 'off' },
+  },
+)

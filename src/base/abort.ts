@@ -1,0 +1,24 @@
+/**
+ * Runs `task` with a signal of its own, which also aborts when `outer` does and
+ * when the task ends, so nothing the task started can outlive it.
+ *
+ * Not `AbortSignal.any`: on a long-lived `outer` that leaks (nodejs/node#54614).
+ */
+export async function withSignal<T>(outer: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const inner = new AbortController()
+  const follow = (): void => inner.abort(outer.reason)
+  if (outer.aborted) follow()
+  outer.addEventListener('abort', follow)
+  try {
+    return await task(inner.signal)
+  } finally {
+    outer.removeEventListener('abort', follow)
+    inner.abort()
+  }
+}
+
+/** Resolves when `signal` aborts, at once if it already has. Never rejects. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

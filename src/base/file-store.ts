@@ -1,0 +1,81 @@
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join, relative, sep } from 'node:path'
+import { HsuError, systemCode } from './error.ts'
+import type { Store } from './store.ts'
+
+const KEY = /^[a-z0-9_-][a-z0-9._-]*(\/[a-z0-9_-][a-z0-9._-]*)*$/i
+const TEMPORARY = '.tmp'
+
+/**
+ * A `Store` in a directory: one file a key, mode 0600 in directories of mode 0700.
+ * A value is written beside its place, flushed, and renamed into it; then the directory is flushed.
+ */
+export function fileStore(root: string): Store {
+  const pathOf = (key: string): string => {
+    if (!KEY.test(key)) throw new HsuError('INTERNAL', `'${key}' is not a store key`, { details: { key } })
+    return join(root, ...key.split('/'))
+  }
+
+  return {
+    async get(key) {
+      return readFile(pathOf(key)).catch(absentIs(undefined))
+    },
+
+    async put(key, value) {
+      const path = pathOf(key)
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+      const temporary = `${path}${TEMPORARY}`
+      await withFile(temporary, 'w', async (file) => {
+        await file.writeFile(value)
+        await file.sync()
+      })
+      await rename(temporary, path)
+      await syncDirectory(dirname(path))
+    },
+
+    async delete(key) {
+      await rm(pathOf(key), { force: true })
+    },
+
+    async list(prefix) {
+      const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(absentIs([]))
+      return entries
+        .filter((entry) => entry.isFile() && !entry.name.endsWith(TEMPORARY))
+        .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join('/'))
+        .filter((key) => key.startsWith(prefix))
+        .sort()
+    },
+
+    async setAside(key) {
+      const taken = new Set(await this.list(`${key}.corrupt-`))
+      let number = 1
+      while (taken.has(`${key}.corrupt-${number}`)) number += 1
+      const aside = `${key}.corrupt-${number}`
+      await rename(pathOf(key), pathOf(aside))
+      return aside
+    },
+  }
+}
+
+async function withFile(path: string, flags: string, task: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, 0o600)
+  try {
+    await task(file)
+  } finally {
+    await file.close()
+  }
+}
+
+/** Makes a rename durable. Some systems (Windows) cannot open a directory; there the rename itself must do. */
+async function syncDirectory(path: string): Promise<void> {
+  await withFile(path, 'r', (directory) => directory.sync()).catch((error: unknown) => {
+    if (!['EISDIR', 'EPERM', 'EINVAL', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
+  })
+}
+
+function absentIs<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (systemCode(error) === 'ENOENT') return value
+    throw error
+  }
+}
