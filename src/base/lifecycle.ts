@@ -6,29 +6,46 @@ export interface Service {
   stop(): Promise<void>
 }
 
+/** Parts that were begun one after the other and end in reverse. */
+export interface ServiceStack {
+  /** Starts a part; from now on `stop` stops it, even when its start failed half-way. */
+  begin(part: Service): Promise<void>
+  /** Stops every part begun, last first, also when some fail to stop. @throws AggregateError naming how many */
+  stop(): Promise<void>
+}
+
+export function serviceStack(name: string): ServiceStack {
+  const begun: Service[] = []
+  return {
+    async begin(part) {
+      begun.push(part)
+      await part.start()
+    },
+    async stop() {
+      const failures: unknown[] = []
+      for (let part = begun.pop(); part !== undefined; part = begun.pop()) {
+        await part.stop().catch((error: unknown) => failures.push(error))
+      }
+      if (failures.length > 0) throw new AggregateError(failures, `${name}: ${failures.length} part(s) failed to stop`)
+    },
+  }
+}
+
 /** Starts parts in order and stops them in reverse; a part that fails to start takes down those before it. */
 export function inOrder(name: string, parts: readonly Service[]): Service {
-  const begun: Service[] = []
-
-  async function stop(): Promise<void> {
-    const failures: unknown[] = []
-    for (let part = begun.pop(); part !== undefined; part = begun.pop()) {
-      await part.stop().catch((error: unknown) => failures.push(error))
-    }
-    if (failures.length > 0) throw new AggregateError(failures, `${name}: ${failures.length} part(s) failed to stop`)
+  const stack = serviceStack(name)
+  return {
+    name,
+    async start() {
+      for (const part of parts) {
+        await stack.begin(part).catch(async (cause: unknown) => {
+          await stack.stop().catch(() => undefined)
+          throw cause
+        })
+      }
+    },
+    stop: () => stack.stop(),
   }
-
-  async function start(): Promise<void> {
-    for (const part of parts) {
-      begun.push(part)
-      await part.start().catch(async (cause: unknown) => {
-        await stop().catch(() => undefined)
-        throw cause
-      })
-    }
-  }
-
-  return { name, start, stop }
 }
 
 /**

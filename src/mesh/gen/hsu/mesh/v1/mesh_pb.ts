@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKXAgoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiZwoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAki8QEKDFJlZ2lzdHJhdGlvbhIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB3JlcGxpY2EYAyABKA0SDAoEa2luZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRINCgVyZWFkeRgGIAEoCBIQCghzZXJ2aWNlcxgHIAMoCRIPCgdhZGRyZXNzGAggASgJEjMKBXBvcnRzGAkgAygLMiQuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uLlBvcnRzRW50cnkaLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBInAKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uIlUKBkRpZ2VzdBINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEhYKDnJlY29yZF92ZXJzaW9uGAQgASgEIokBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgDIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24imQEKC1BlZXJSZXF1ZXN0EiEKBHBpbmcYASABKAsyES5oc3UubWVzaC52MS5QaW5nSAASMgoNaW5kaXJlY3RfcGluZxgCIAEoCzIZLmhzdS5tZXNoLnYxLkluZGlyZWN0UGluZ0gAEigKBHN5bmMYAyABKAsyGC5oc3UubWVzaC52MS5TeW5jUmVxdWVzdEgAQgkKB3JlcXVlc3QiZgoMUGVlclJlc3BvbnNlEh8KA2FjaxgBIAEoCzIQLmhzdS5tZXNoLnYxLkFja0gAEikKBHN5bmMYAiABKAsyGS5oc3UubWVzaC52MS5TeW5jUmVzcG9uc2VIAEIKCghyZXNwb25zZSIrCgRQaW5nEiMKBmJlbGllZhgBIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciIeCgxJbmRpcmVjdFBpbmcSDgoGdGFyZ2V0GAEgASgJIikKA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBCKxAQoLU3luY1JlcXVlc3QSJAoHZGlnZXN0cxgBIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIkCgdydW1vdXJzGAIgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAyADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAQgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbiKcAQoMU3luY1Jlc3BvbnNlEi4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAIgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbhIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCSqRAQoMTWVtYmVyU3RhdHVzEh0KGU1FTUJFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNNRU1CRVJfU1RBVFVTX0FMSVZFEAESGQoVTUVNQkVSX1NUQVRVU19TVVNQRUNUEAISFgoSTUVNQkVSX1NUQVRVU19ERUFEEAMSFgoSTUVNQkVSX1NUQVRVU19MRUZUEARiBnByb3RvMw");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSK0AgoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEFNpZ25lZE5vZGVSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJ6CgZSdW1vdXISDwoHbm9kZV9pZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSDAoEZnJvbRgEIAEoCRIRCglsaW5rX2xvc3QYBSABKAgi8QEKDFJlZ2lzdHJhdGlvbhIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB3JlcGxpY2EYAyABKA0SDAoEa2luZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRINCgVyZWFkeRgGIAEoCBIQCghzZXJ2aWNlcxgHIAMoCRIPCgdhZGRyZXNzGAggASgJEjMKBXBvcnRzGAkgAygLMiQuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uLlBvcnRzRW50cnkaLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBInAKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciiQEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAMgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbiLRAQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIAEIJCgdyZXF1ZXN0Ip8BCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJIlMKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCSKfAQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAIgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbhIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCSKzAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0KpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -78,6 +78,14 @@ export type NodeRecord = Message<"hsu.mesh.v1.NodeRecord"> & {
    * @generated from field: uint64 version_number = 9;
    */
   versionNumber: bigint;
+
+  /**
+   * The incarnation this run of the node began with: its sections carry it, and a section
+   * of an earlier run is void.
+   *
+   * @generated from field: uint64 started_incarnation = 10;
+   */
+  startedIncarnation: bigint;
 };
 
 /**
@@ -114,7 +122,8 @@ export const SignedNodeRecordSchema: GenMessage<SignedNodeRecord> = /*@__PURE__*
   messageDesc(file_hsu_mesh_v1_mesh, 1);
 
 /**
- * What somebody believes of a member.
+ * What somebody believes of a member. That a member is alive is never a rumour: its signed
+ * record of a higher incarnation says so.
  *
  * @generated from message hsu.mesh.v1.Rumour
  */
@@ -140,6 +149,13 @@ export type Rumour = Message<"hsu.mesh.v1.Rumour"> & {
    * @generated from field: string from = 4;
    */
   from: string;
+
+  /**
+   * The voice lost its connection to the member, which is more than silence.
+   *
+   * @generated from field: bool link_lost = 5;
+   */
+  linkLost: boolean;
 };
 
 /**
@@ -222,12 +238,14 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
   owner: string;
 
   /**
+   * `started_incarnation` of the owner's record.
+   *
    * @generated from field: uint64 incarnation = 2;
    */
   incarnation: bigint;
 
   /**
-   * Grows with each change within an incarnation.
+   * Grows with each change within a run.
    *
    * @generated from field: uint64 version = 3;
    */
@@ -247,7 +265,7 @@ export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 4);
 
 /**
- * How new one's copy of a section and of a record is.
+ * How new one's copy of a member is.
  *
  * @generated from message hsu.mesh.v1.Digest
  */
@@ -258,19 +276,44 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
   owner: string;
 
   /**
-   * @generated from field: uint64 incarnation = 2;
+   * @generated from field: hsu.mesh.v1.MemberStatus status = 2;
+   */
+  status: MemberStatus;
+
+  /**
+   * @generated from field: uint64 incarnation = 3;
    */
   incarnation: bigint;
 
   /**
-   * @generated from field: uint64 version = 3;
+   * @generated from field: uint64 record_incarnation = 4;
    */
-  version: bigint;
+  recordIncarnation: bigint;
 
   /**
-   * @generated from field: uint64 record_version = 4;
+   * @generated from field: uint64 record_version = 5;
    */
   recordVersion: bigint;
+
+  /**
+   * Zero when there is no section.
+   *
+   * @generated from field: uint64 section_incarnation = 6;
+   */
+  sectionIncarnation: bigint;
+
+  /**
+   * @generated from field: uint64 section_version = 7;
+   */
+  sectionVersion: bigint;
+
+  /**
+   * First four bytes of the record's signature: equal numbers with another check mean that
+   * two nodes use one identity.
+   *
+   * @generated from field: fixed32 record_check = 8;
+   */
+  recordCheck: number;
 };
 
 /**
@@ -281,7 +324,8 @@ export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 5);
 
 /**
- * Spread by gossip: best effort, any order, any number of times.
+ * Spread by gossip: best effort, any order, any number of times. A section is only taken
+ * from its owner.
  *
  * @generated from message hsu.mesh.v1.Broadcast
  */
@@ -332,10 +376,16 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
     case: "indirectPing";
   } | {
     /**
-     * @generated from field: hsu.mesh.v1.SyncRequest sync = 3;
+     * @generated from field: hsu.mesh.v1.CompareRequest compare = 3;
      */
-    value: SyncRequest;
-    case: "sync";
+    value: CompareRequest;
+    case: "compare";
+  } | {
+    /**
+     * @generated from field: hsu.mesh.v1.ExchangeRequest exchange = 4;
+     */
+    value: ExchangeRequest;
+    case: "exchange";
   } | { case: undefined; value?: undefined };
 };
 
@@ -361,10 +411,16 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
     case: "ack";
   } | {
     /**
-     * @generated from field: hsu.mesh.v1.SyncResponse sync = 2;
+     * @generated from field: hsu.mesh.v1.CompareResponse compare = 2;
      */
-    value: SyncResponse;
-    case: "sync";
+    value: CompareResponse;
+    case: "compare";
+  } | {
+    /**
+     * @generated from field: hsu.mesh.v1.ExchangeResponse exchange = 3;
+     */
+    value: ExchangeResponse;
+    case: "exchange";
   } | { case: undefined; value?: undefined };
 };
 
@@ -402,6 +458,13 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
    * @generated from field: string target = 1;
    */
   target: string;
+
+  /**
+   * Passed on to the target.
+   *
+   * @generated from field: hsu.mesh.v1.Rumour belief = 2;
+   */
+  belief?: Rumour | undefined;
 };
 
 /**
@@ -426,6 +489,20 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
    * @generated from field: uint64 incarnation = 2;
    */
   incarnation: bigint;
+
+  /**
+   * The record of the one that was pinged, when the asker's belief is out of date.
+   *
+   * @generated from field: hsu.mesh.v1.SignedNodeRecord record = 3;
+   */
+  record?: SignedNodeRecord | undefined;
+
+  /**
+   * What the asked believes of the asker, when that is bad news.
+   *
+   * @generated from field: hsu.mesh.v1.Rumour belief = 4;
+   */
+  belief?: Rumour | undefined;
 };
 
 /**
@@ -436,45 +513,104 @@ export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
- * @generated from message hsu.mesh.v1.SyncRequest
+ * First half of a sync: is there anything to talk about?
+ *
+ * @generated from message hsu.mesh.v1.CompareRequest
  */
-export type SyncRequest = Message<"hsu.mesh.v1.SyncRequest"> & {
+export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
   /**
-   * @generated from field: repeated hsu.mesh.v1.Digest digests = 1;
+   * Hash of all live members and sections the asker knows; equal hashes are equal views.
+   *
+   * @generated from field: bytes view = 1;
+   */
+  view: Uint8Array;
+
+  /**
+   * Continues a long answer: digests of owners greater than this.
+   *
+   * @generated from field: string after = 2;
+   */
+  after: string;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.CompareRequest.
+ * Use `create(CompareRequestSchema)` to create a new message.
+ */
+export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
+
+/**
+ * @generated from message hsu.mesh.v1.CompareResponse
+ */
+export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
+  /**
+   * @generated from field: bool same = 1;
+   */
+  same: boolean;
+
+  /**
+   * Sorted by owner.
+   *
+   * @generated from field: repeated hsu.mesh.v1.Digest digests = 2;
    */
   digests: Digest[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.Rumour rumours = 2;
-   */
-  rumours: Rumour[];
-
-  /**
-   * What the asker has newer, once it knows the other side's digests.
+   * Set when more digests follow: ask again with `after`.
    *
-   * @generated from field: repeated hsu.mesh.v1.SignedNodeRecord records = 3;
+   * @generated from field: string next = 3;
+   */
+  next: string;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.CompareResponse.
+ * Use `create(CompareResponseSchema)` to create a new message.
+ */
+export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
+
+/**
+ * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
+ *
+ * @generated from message hsu.mesh.v1.ExchangeRequest
+ */
+export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedNodeRecord records = 1;
    */
   records: SignedNodeRecord[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.Section sections = 4;
+   * @generated from field: repeated hsu.mesh.v1.Section sections = 2;
    */
   sections: Section[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.Rumour rumours = 3;
+   */
+  rumours: Rumour[];
+
+  /**
+   * @generated from field: repeated string wanted = 4;
+   */
+  wanted: string[];
 };
 
 /**
- * Describes the message hsu.mesh.v1.SyncRequest.
- * Use `create(SyncRequestSchema)` to create a new message.
+ * Describes the message hsu.mesh.v1.ExchangeRequest.
+ * Use `create(ExchangeRequestSchema)` to create a new message.
  */
-export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
- * @generated from message hsu.mesh.v1.SyncResponse
+ * @generated from message hsu.mesh.v1.ExchangeResponse
  */
-export type SyncResponse = Message<"hsu.mesh.v1.SyncResponse"> & {
+export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
   /**
-   * What the asked has newer than the asker's digests.
+   * As many of the wanted as fit one message.
    *
    * @generated from field: repeated hsu.mesh.v1.SignedNodeRecord records = 1;
    */
@@ -491,19 +627,19 @@ export type SyncResponse = Message<"hsu.mesh.v1.SyncResponse"> & {
   rumours: Rumour[];
 
   /**
-   * Owners of which the asker has newer than the asked: please send.
+   * What the asked now holds of the owners it was sent: an honest receipt.
    *
-   * @generated from field: repeated string wanted = 4;
+   * @generated from field: repeated hsu.mesh.v1.Digest held = 4;
    */
-  wanted: string[];
+  held: Digest[];
 };
 
 /**
- * Describes the message hsu.mesh.v1.SyncResponse.
- * Use `create(SyncResponseSchema)` to create a new message.
+ * Describes the message hsu.mesh.v1.ExchangeResponse.
+ * Use `create(ExchangeResponseSchema)` to create a new message.
  */
-export const SyncResponseSchema: GenMessage<SyncResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus

@@ -1,0 +1,60 @@
+import type { Command } from './command.ts'
+import { callCommand } from './commands/call.ts'
+import { completionCommand } from './commands/completion.ts'
+import { configSchemaCommand } from './commands/config-schema.ts'
+import { configShowCommand } from './commands/config-show.ts'
+import { configValidateCommand } from './commands/config-validate.ts'
+import { describeCommand } from './commands/describe.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { downCommand } from './commands/down.ts'
+import { eventsCommand } from './commands/events.ts'
+import { killCommand } from './commands/kill.ts'
+import { logsCommand } from './commands/logs.ts'
+import { meshCreateCommand } from './commands/mesh-create.ts'
+import { meshKeyCommand } from './commands/mesh-key.ts'
+import { nodesCommand } from './commands/nodes.ts'
+import { notYetCommands } from './commands/not-yet.ts'
+import { psCommand } from './commands/ps.ts'
+import { restartCommand } from './commands/restart.ts'
+import { scaleCommand } from './commands/scale.ts'
+import { servicesCommand } from './commands/services.ts'
+import { signalCommand } from './commands/signal.ts'
+import { startCommand } from './commands/start.ts'
+import { stopCommand } from './commands/stop.ts'
+import { upCommand } from './commands/up.ts'
+import { versionCommand } from './commands/version.ts'
+import { waitCommand } from './commands/wait.ts'
+import { GLOBAL_OPTIONS, GROUPS } from './program.ts'
+
+const NAMED: readonly Command[] = [
+  upCommand,
+  downCommand,
+  psCommand,
+  describeCommand,
+  startCommand,
+  stopCommand,
+  restartCommand,
+  killCommand,
+  signalCommand,
+  scaleCommand,
+  waitCommand,
+  logsCommand,
+  eventsCommand,
+  nodesCommand,
+  servicesCommand,
+  callCommand,
+  meshCreateCommand,
+  meshKeyCommand,
+  configValidateCommand,
+  configShowCommand,
+  configSchemaCommand,
+  doctorCommand,
+  versionCommand,
+]
+
+/** All that `hsu` can do, in the order of its help. */
+export const COMMANDS: readonly Command[] = [
+  ...NAMED,
+  completionCommand(NAMED, GLOBAL_OPTIONS, GROUPS),
+  ...notYetCommands,
+]

@@ -1,0 +1,37 @@
+import type { Command } from '../command.ts'
+import { callOptions, SCOPE_MESH, SCOPE_NODE, toTimestamp } from '../control.ts'
+import { count, flag, momentMs } from '../options.ts'
+import { eventShape } from '../shapes.ts'
+import { oneNode } from '../target.ts'
+import { eventLine } from '../views.ts'
+import { FOLLOW_OPTIONS, FOLLOW_TAIL } from '../follow.ts'
+import { UNITS_ARGUMENT } from '../unit-action.ts'
+
+export const eventsCommand: Command = {
+  name: 'events',
+  summary: 'show what happened on all nodes, oldest first',
+  description: 'With -f and neither -n nor --since, begins with the last 10 events.',
+  args: [{ ...UNITS_ARGUMENT, required: false }],
+  options: FOLLOW_OPTIONS,
+  json: 'one object a line: {time, node, unit, instance, type, reason, details, cause}',
+  examples: ['hsu events -f', 'hsu events --since 10m api'],
+
+  async run({ args, options }, context) {
+    const { units, node } = oneNode(args, context)
+    const follow = flag(options, 'follow')
+    const sinceMs = momentMs(options, 'since', context.clock.wallMs())
+    const tail = count(options, 'tail') ?? (follow && sinceMs === undefined ? FOLLOW_TAIL : undefined)
+    const request = {
+      units,
+      follow,
+      scope: node === undefined ? SCOPE_MESH : SCOPE_NODE,
+      ...(tail === undefined ? {} : { tail }),
+      ...(sinceMs === undefined ? {} : { since: toTimestamp(sinceMs) }),
+    }
+    const client = await context.client()
+    for await (const { event } of client.streamEvents(request, callOptions(context, { node }))) {
+      if (event !== undefined) await context.output.line(eventShape(event), eventLine)
+    }
+    return undefined
+  },
+}

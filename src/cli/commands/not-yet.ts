@@ -1,0 +1,32 @@
+import { HsuError } from '../../base/error.ts'
+import type { Command } from '../command.ts'
+import { VERSION } from '../../base/version.ts'
+
+/** Commands of the design that this version does not have, and what to do instead. */
+const NOT_YET: Readonly<Record<string, string>> = {
+  top: 'use `hsu ps`, which shows CPU and memory',
+  why: 'use `hsu describe UNIT` and `hsu events UNIT`',
+  find: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
+  attach: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
+  run: 'write the unit into hsu.yaml and start it with `hsu up`',
+  adopt: 'a node adopts the units of the one before it by itself',
+  upgrade: 'stop the node with `hsu down` and start the new version',
+  reload: 'stop the node with `hsu down` and start it again',
+  drain: 'stop units with `hsu stop`, which drains them first',
+  'mesh join': 'put the key file into `mesh.key_file` of hsu.yaml and start the node again',
+  'mesh leave': 'stop the node with `hsu down`, or remove `mesh` from hsu.yaml and start it again',
+}
+
+/** They answer by name, so that nobody takes them for a typing mistake, and stay out of help. */
+export const notYetCommands: readonly Command[] = Object.entries(NOT_YET).map(([name, instead]) => ({
+  name,
+  summary: `not there yet in ${VERSION}`,
+  args: [],
+  options: [],
+  hidden: true,
+  async run() {
+    throw new HsuError('UNSUPPORTED', `hsu ${name} is not there yet in ${VERSION}; ${instead}`, {
+      details: { command: name },
+    })
+  },
+}))

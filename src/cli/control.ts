@@ -1,0 +1,88 @@
+import { toRfc3339 } from '../base/system-date.ts'
+import type { CallOptions, ControlService, Scope, ServiceClient, UnitKind } from '../rpc/index.ts'
+import type { CommandContext } from './command.ts'
+
+/** The control API of a node, as `hsu.control.v1` describes it. */
+export type ControlClient = ServiceClient<typeof ControlService>
+
+type Answer<Method extends keyof ControlClient> = Awaited<ReturnType<ControlClient[Method]>>
+type Item<Stream> = Stream extends AsyncIterable<infer T> ? T : never
+
+export type Unit = Answer<'listUnits'>['units'][number]
+export type Node = Answer<'listNodes'>['nodes'][number]
+export type NodeInfo = Answer<'getNode'>
+export type ServiceEntry = Answer<'listServices'>['services'][number]
+export type Check = Answer<'diagnose'>['checks'][number]
+export type UnitDescription = Answer<'describeUnit'>
+export type Event = NonNullable<Item<ReturnType<ControlClient['streamEvents']>>['event']>
+export type LogLine = NonNullable<Item<ReturnType<ControlClient['streamLogs']>>['line']>
+
+// The values of control.proto's enumerations, so that a command need not load gRPC to name one.
+export const SCOPE_NODE: Scope.NODE = 1
+export const SCOPE_MESH: Scope.MESH = 2
+
+const KIND_NAMES: Readonly<Record<UnitKind, string>> = { 0: 'managed', 1: 'unmanaged', 2: 'managed', 3: 'integrated' }
+
+/** `managed`, `unmanaged` or `integrated`. */
+export function kindName(kind: UnitKind): string {
+  return KIND_NAMES[kind]
+}
+
+/** How long a question may take: all of them are answered from memory. */
+export const READ_TIMEOUT_MS = 10_000
+/** How long an action on a unit may take; a stop with drain and grace of minutes must fit in. */
+export const ACTION_TIMEOUT_MS = 600_000
+
+export interface CallAim {
+  /** The node that shall answer; undefined = the one on this host. */
+  readonly node: string | undefined
+  /** Used unless `--timeout` was given; undefined = no limit, for streams. */
+  readonly timeoutMs: number | undefined
+}
+
+/** The options of one call: to which node it goes, and until when it must be answered. */
+export function callOptions({ global, signal }: CommandContext, aim: Partial<CallAim> = {}): CallOptions {
+  const node = aim.node ?? global.node
+  const timeoutMs = global.timeoutMs ?? aim.timeoutMs
+  return {
+    signal,
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(node === undefined ? {} : { metadata: { 'hsu-node': node } }),
+  }
+}
+
+/** The options of a call that only asks. */
+export function readOptions(context: CommandContext, node?: string): CallOptions {
+  return callOptions(context, { node, timeoutMs: READ_TIMEOUT_MS })
+}
+
+/** The options of a question to the node on this host, whatever `--node` says. */
+export function localOptions({ global, signal }: CommandContext): CallOptions {
+  return { signal, timeoutMs: global.timeoutMs ?? READ_TIMEOUT_MS }
+}
+
+interface Timestamp {
+  readonly seconds: bigint
+  readonly nanos: number
+}
+
+/** Milliseconds since the epoch; undefined when the field is not set. */
+export function fromTimestamp(timestamp: Timestamp | undefined): number | undefined {
+  return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1_000 + Math.floor(timestamp.nanos / 1e6)
+}
+
+export function toTimestamp(wallMs: number): Timestamp {
+  const seconds = Math.floor(wallMs / 1_000)
+  return { seconds: BigInt(seconds), nanos: Math.round((wallMs - seconds * 1_000) * 1e6) }
+}
+
+/** google.protobuf.Duration of whole milliseconds. */
+export function toDuration(ms: number): Timestamp {
+  return { seconds: BigInt(Math.floor(ms / 1_000)), nanos: Math.round((ms % 1_000) * 1e6) }
+}
+
+/** RFC 3339 in UTC; null, as JSON says it, when the field is not set. */
+export function rfc3339(timestamp: Timestamp | undefined): string | null {
+  const wallMs = fromTimestamp(timestamp)
+  return wallMs === undefined ? null : toRfc3339(wallMs)
+}

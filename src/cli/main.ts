@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs'
+import { HsuError } from '../base/error.ts'
+import { systemClock } from '../base/system-clock.ts'
+import { COMMANDS } from './commands.ts'
+import { startDetached } from './detach.ts'
+import { lastLines } from './log-file.ts'
+import { sinkOf } from './output.ts'
+import type { Processes } from './processes.ts'
+import { reflectingFrom } from './method-caller.ts'
+import { runCommandLine, type World } from './run.ts'
+
+/** The command line: `process` as the world, and nothing decided here. What is slow to load is loaded when it is used. */
+const stop = new AbortController()
+const force = new AbortController()
+
+/** The first ^C asks for an orderly end, the second for a quick one, the third does not ask. */
+function interrupt(): void {
+  if (force.signal.aborted) process.exit(130)
+  if (stop.signal.aborted) force.abort(new HsuError('CANCELLED', 'interrupted twice'))
+  stop.abort(new HsuError('CANCELLED', 'interrupted'))
+}
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt)
+
+const processes: Processes = {
+  isAlive,
+  lastLines,
+  detach: (args, logFile) => startDetached(process.argv[1] ?? '', args, logFile),
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+  return !isZombie(pid)
+}
+
+/** Linux only: a process that has ended and whose parent has not looked yet. Elsewhere false. */
+function isZombie(pid: number): boolean {
+  try {
+    // pid (name) state ...; the name may hold anything, also a parenthesis.
+    return /^.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+const world: World = {
+  stdout: sinkOf(process.stdout),
+  stderr: (text) => void process.stderr.write(text),
+  stdin: process.stdin,
+  env: process.env,
+  cwd: process.cwd(),
+  isTty: process.stdout.isTTY,
+  isErrorTty: process.stderr.isTTY,
+  clock: systemClock,
+  signal: stop.signal,
+  force: force.signal,
+  processes,
+  async loadLocal() {
+    const { localNode } = await import('./node-adapter.ts')
+    return localNode(process.env, process.cwd())
+  },
+  async connectControl(socketPath) {
+    const { ControlService, connect } = await import('../rpc/index.ts')
+    const connection = connect(`unix:${socketPath}`)
+    return { client: connection.client(ControlService), close: () => connection.close() }
+  },
+  async dial(address, descriptors) {
+    const { connect, createDynamicCaller } = await import('../rpc/index.ts')
+    const connection = connect(address)
+    return {
+      close: () => connection.close(),
+      call(method, json, options, describedBy) {
+        const through = describedBy === undefined ? connection : reflectingFrom(connection, describedBy)
+        return createDynamicCaller(through, descriptors === undefined ? {} : { descriptors }).call(
+          method,
+          json,
+          options,
+        )
+      },
+    }
+  },
+}
+
+// A broken pipe of stderr must not end the program before it has cleaned up.
+process.stderr.on('error', () => undefined)
+process.exit(await runCommandLine(process.argv.slice(2), COMMANDS, world))

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Log } from '../base/log.ts'
+import { pinoLog } from '../base/pino-log.ts'
+import {
+  createMeshKey,
+  describeConfig,
+  jsonSchema,
+  type LoadedConfig,
+  loadNodeConfig,
+  type NodePaths,
+  nodeLogFile,
+  parseMeshKey,
+  type RunOptions,
+  runNode,
+  socketPath,
+  systemPaths,
+} from '../node/index.ts'
+import type { LocalNode } from './local-node.ts'
+import { openLogFile } from './log-file.ts'
+import { fingerprintOf } from './mesh-key.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+type Sources = Pick<RunOptions, 'files' | 'cwd' | 'env' | 'readFile'>
+
+/** The library as the command line needs it. This file is loaded on first use: it brings the whole node with it. */
+export function localNode(env: Environment, cwd: string): LocalNode {
+  const sources = (files: readonly string[], overrides: Environment = {}): Sources => ({
+    files,
+    cwd,
+    env: { ...env, ...overrides },
+    readFile: (path) => readFile(path, 'utf8'),
+  })
+  return {
+    resolvePaths(dataDir) {
+      const paths = systemPaths({ dataDir, cwd, env })
+      return { ...paths, controlSocket: socketPath(paths, 'control.sock', process.platform) }
+    },
+
+    async run({ files, dataDir, name, onProgress, force }, signal) {
+      const overrides = { ...given('HSU_DATA_DIR', dataDir && resolve(cwd, dataDir)), ...given('HSU_NODE_NAME', name) }
+      const makeLog = (loaded: LoadedConfig, paths: NodePaths): Log => {
+        const toFile = pinoLog({ level: loaded.config.node.log_level, fd: openLogFile(nodeLogFile(paths)) })
+        return alsoShown(toFile, onProgress)
+      }
+      await runNode({ ...sources(files, overrides), makeLog, onProgress, force }, signal)
+      return 0
+    },
+
+    async describeConfig(files) {
+      const loaded = await loadNodeConfig(sources(files))
+      const { yaml, json } = describeConfig(loaded)
+      const { data_dir } = loaded.config.node
+      return { yaml, ...json, dataDir: data_dir === undefined ? undefined : resolve(loaded.baseDir, data_dir) }
+    },
+
+    configSchema: () => jsonSchema(),
+    createMeshKey,
+    meshKeyFingerprint: (content, file) => fingerprintOf(parseMeshKey(content, file)),
+  }
+}
+
+function given(name: string, value: string | undefined): Environment {
+  return value === undefined ? {} : { [name]: value }
+}
+
+/** A log whose warnings and errors the person at the terminal sees too: the file is where the rest is. */
+export function alsoShown(log: Log, show: (line: string) => void): Log {
+  const line = (level: string, message: string, fields: Readonly<Record<string, unknown>> = {}): string =>
+    [`${level}: ${message}`, ...Object.entries(fields).map(([name, value]) => `${name}=${shown(value)}`)].join('  ')
+  return {
+    debug: (message, fields) => log.debug(message, fields),
+    info: (message, fields) => log.info(message, fields),
+    warn(message, fields) {
+      log.warn(message, fields)
+      show(line('warning', message, fields))
+    },
+    error(message, fields) {
+      log.error(message, fields)
+      show(line('error', message, fields))
+    },
+    with: (fields) => alsoShown(log.with(fields), show),
+  }
+}
+
+function shown(value: unknown): string {
+  if (value instanceof Error) return value.message
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}

@@ -1,0 +1,50 @@
+import type { Output, OutputFormat } from './command.ts'
+import type { Style } from './style.ts'
+
+/** Takes text for a terminal, a pipe or a file. Rejects with the system's error, such as EPIPE when the reader left. */
+export type Sink = (chunk: string | Uint8Array) => Promise<void>
+
+export interface OutputSeams {
+  readonly stdout: Sink
+  /** Written at once; nobody waits for it. */
+  readonly stderr: (text: string) => void
+}
+
+export interface OutputConfig {
+  readonly format: OutputFormat
+  /** For stdout. */
+  readonly style: Style
+  /** For stderr. */
+  readonly noteStyle: Style
+}
+
+const NEWLINE = 0x0a
+
+/** The two forms of output: JSON for programs, text for people. Ends each piece with one line end. */
+export function createOutput({ stdout, stderr }: OutputSeams, config: OutputConfig): Output {
+  const { format, style, noteStyle } = config
+  const json = format === 'json'
+  return {
+    print: (value, text) => stdout(withLineEnd(json ? JSON.stringify(value, undefined, 2) : text(value, style))),
+    line: (value, text) => stdout(withLineEnd(json ? JSON.stringify(value) : text(value, style))),
+    note: (line) => stderr(`${typeof line === 'string' ? line : line(noteStyle)}\n`),
+  }
+}
+
+function withLineEnd(text: string | Uint8Array): string | Uint8Array {
+  if (typeof text === 'string') return text === '' ? '' : `${text}\n`
+  const ended = new Uint8Array(text.length + 1)
+  ended.set(text)
+  ended[text.length] = NEWLINE
+  return ended
+}
+
+/** A stream of Node.js as a sink: each chunk is waited for, so that nothing is lost at exit and nothing piles up. */
+export function sinkOf(stream: NodeJS.WritableStream): Sink {
+  // Without a listener a broken pipe would end the process; the write's own callback reports it to whoever wrote.
+  stream.on('error', () => undefined)
+  return (chunk) =>
+    new Promise((resolve, reject) => {
+      stream.write(chunk, (error) => (error == null ? resolve() : reject(error)))
+    })
+}

@@ -1,0 +1,139 @@
+import { type Event, kindName, type LogLine, type Node, rfc3339, type ServiceEntry, type Unit } from './control.ts'
+
+// The shapes that `-o json` prints. Public API (DESIGN section 4): add keys freely, never rename or remove one.
+
+export type ExitShape = { readonly code: number } | { readonly signal: string } | null
+
+/** An element of `hsu ps -o json`. */
+export interface UnitShape {
+  readonly unit: string
+  readonly instance: string
+  readonly replica: number
+  readonly node: string
+  readonly kind: string
+  readonly state: string
+  readonly ready: boolean
+  readonly pid: number | null
+  readonly startedAt: string | null
+  readonly restarts: number
+  readonly cpu: number
+  readonly rssBytes: number
+  readonly services: readonly string[]
+  readonly ports: Readonly<Record<string, number>>
+  readonly exit: ExitShape
+  readonly reason: string
+}
+
+export function unitShape(unit: Unit): UnitShape {
+  return {
+    unit: unit.unit,
+    instance: unit.instance,
+    replica: unit.replica,
+    node: unit.node,
+    kind: kindName(unit.kind),
+    state: unit.state,
+    ready: unit.ready,
+    pid: unit.pid === 0 ? null : unit.pid,
+    startedAt: rfc3339(unit.startedAt),
+    restarts: unit.restarts,
+    cpu: unit.cpu,
+    rssBytes: Number(unit.rssBytes),
+    services: unit.services,
+    ports: unit.ports,
+    exit: exitShape(unit.exit),
+    reason: unit.reason,
+  }
+}
+
+function exitShape(exit: Unit['exit']): ExitShape {
+  switch (exit?.how.case) {
+    case 'code':
+      return { code: exit.how.value }
+    case 'signal':
+      return { signal: exit.how.value }
+    case undefined:
+      return null
+  }
+}
+
+/** An element of `hsu nodes -o json`. */
+export interface NodeShape {
+  readonly node: string
+  readonly id: string
+  readonly status: string
+  readonly incarnation: number
+  readonly addresses: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly version: string
+  readonly units: number
+  readonly self: boolean
+}
+
+export function nodeShape(node: Node): NodeShape {
+  return {
+    node: node.node,
+    id: node.id,
+    status: node.status,
+    incarnation: Number(node.incarnation),
+    addresses: node.addresses,
+    labels: node.labels,
+    version: node.version,
+    units: node.units,
+    self: node.self,
+  }
+}
+
+export interface EndpointShape {
+  readonly unit: string
+  readonly instance: string
+  readonly node: string
+  readonly address: string
+  readonly ready: boolean
+  readonly inFlight: number
+}
+
+/** An element of `hsu services -o json`. */
+export interface ServiceShape {
+  readonly service: string
+  readonly endpoints: readonly EndpointShape[]
+}
+
+export function serviceShape({ service, endpoints }: ServiceEntry): ServiceShape {
+  const shapeOf = ({ unit, instance, node, address, ready, inFlight }: (typeof endpoints)[number]): EndpointShape => {
+    return { unit, instance, node, address, ready, inFlight }
+  }
+  return { service, endpoints: endpoints.map(shapeOf) }
+}
+
+/** A line of `hsu events -o json`. */
+export interface EventShape {
+  readonly time: string | null
+  readonly node: string
+  readonly unit: string
+  readonly instance: string
+  readonly type: string
+  readonly reason: string
+  readonly details: Readonly<Record<string, string>>
+  readonly cause: string
+}
+
+export function eventShape({ time, node, unit, instance, type, reason, details, cause }: Event): EventShape {
+  return { time: rfc3339(time), node, unit, instance, type, reason, details, cause }
+}
+
+/** A line of `hsu logs -o json`. Bytes that are not UTF-8 become U+FFFD; the text output has them as they are. */
+export interface LogShape {
+  readonly time: string | null
+  readonly node: string
+  readonly unit: string
+  readonly instance: string
+  readonly stream: string
+  readonly seq: number
+  readonly line: string
+}
+
+const UTF8 = new TextDecoder()
+
+export function logShape({ time, node, unit, instance, stream, seq, line }: LogLine): LogShape {
+  return { time: rfc3339(time), node, unit, instance, stream, seq: Number(seq), line: UTF8.decode(line) }
+}

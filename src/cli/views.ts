@@ -1,0 +1,114 @@
+import { formatSizeBytes } from '../base/quantity.ts'
+import { parseRfc3339Ms } from '../base/system-date.ts'
+import { ago, dateTime } from './moment.ts'
+import type { EventShape, NodeShape, ServiceShape, UnitShape } from './shapes.ts'
+import { paintState, type Style } from './style.ts'
+import { type Column, table } from './table.ts'
+
+/** What stands in a cell that has nothing to say. */
+const NOTHING = '-'
+
+/** The table of `hsu ps`, sorted by unit, node and replica. */
+export function unitTable(units: readonly UnitShape[], nowMs: number, style: Style): string {
+  const columns: Column<UnitShape>[] = [
+    { title: 'UNIT', cell: ({ unit }) => unit },
+    { title: 'REPLICA', align: 'right', cell: ({ replica }) => String(replica) },
+    { title: 'NODE', cell: ({ node }) => node },
+    { title: 'KIND', cell: ({ kind }) => kind },
+    { title: 'STATE', cell: ({ state }, paint) => paintState(state, paint) },
+    { title: 'READY', cell: ({ ready }, paint) => (ready ? paint.good('yes') : 'no') },
+    { title: 'PID', align: 'right', cell: ({ pid }) => (pid === null ? NOTHING : String(pid)) },
+    { title: 'STARTED', cell: ({ startedAt }) => relative(startedAt, nowMs) },
+    { title: 'RESTARTS', align: 'right', cell: ({ restarts }) => String(restarts) },
+    { title: 'CPU', align: 'right', cell: ({ cpu, pid }) => (pid === null ? NOTHING : cpu.toFixed(2)) },
+    { title: 'RSS', align: 'right', cell: ({ rssBytes, pid }) => (pid === null ? NOTHING : formatSizeBytes(rssBytes)) },
+    { title: 'PORTS', cell: ({ ports }) => record(ports, ':') },
+    { title: 'WHY', cell: why },
+  ]
+  return units.length === 0 ? 'no units' : table(sorted(units), columns, style)
+}
+
+/** Order of all lists of units: by unit, node and replica. */
+export function sorted<T extends Pick<UnitShape, 'unit' | 'node' | 'replica'>>(units: readonly T[]): T[] {
+  return [...units].sort((a, b) => compare(a.unit, b.unit) || compare(a.node, b.node) || a.replica - b.replica)
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function why({ reason, exit }: UnitShape): string {
+  if (reason !== '' || exit === null) return reason
+  return 'code' in exit ? `exit code ${exit.code}` : `killed by ${exit.signal}`
+}
+
+function relative(time: string | null, nowMs: number): string {
+  const wallMs = time === null ? undefined : parseRfc3339Ms(time)
+  return wallMs === undefined ? NOTHING : ago(wallMs, nowMs)
+}
+
+function record(entries: Readonly<Record<string, number | string>>, between: string): string {
+  const pairs = Object.entries(entries).map(([name, value]) => `${name}${between}${value}`)
+  return pairs.length === 0 ? NOTHING : pairs.sort().join(' ')
+}
+
+/** The table of `hsu nodes`; `*` marks the node that answered. */
+export function nodeTable(nodes: readonly NodeShape[], style: Style): string {
+  const columns: Column<NodeShape>[] = [
+    { title: 'NODE', cell: ({ node, self }) => (self ? `${node}*` : node) },
+    { title: 'STATUS', cell: ({ status }, paint) => paintState(status, paint) },
+    { title: 'UNITS', align: 'right', cell: ({ units }) => String(units) },
+    { title: 'VERSION', cell: ({ version }) => version || NOTHING },
+    { title: 'ID', cell: ({ id }) => id },
+    { title: 'ADDRESSES', cell: ({ addresses }) => addresses.join(' ') || NOTHING },
+    { title: 'LABELS', cell: ({ labels }) => record(labels, '=') },
+  ]
+  return table(nodes, columns, style)
+}
+
+type EndpointRow = { readonly service: string } & Partial<ServiceShape['endpoints'][number]>
+
+/** The table of `hsu services`: a line for each endpoint, and one for a service that has none. */
+export function serviceTable(services: readonly ServiceShape[], style: Style): string {
+  const rows = services.flatMap(({ service, endpoints }): EndpointRow[] =>
+    endpoints.length === 0 ? [{ service }] : endpoints.map((endpoint) => ({ service, ...endpoint })),
+  )
+  const columns: Column<EndpointRow>[] = [
+    { title: 'SERVICE', cell: ({ service }) => service },
+    { title: 'UNIT', cell: ({ unit }) => unit ?? NOTHING },
+    { title: 'INSTANCE', cell: ({ instance }) => instance ?? NOTHING },
+    { title: 'NODE', cell: ({ node }) => node ?? NOTHING },
+    { title: 'READY', cell: ({ ready }, paint) => (ready === true ? paint.good('yes') : paint.warn('no')) },
+    { title: 'ADDRESS', cell: ({ address }) => address ?? NOTHING },
+    {
+      title: 'IN FLIGHT',
+      align: 'right',
+      cell: ({ inFlight }) => (inFlight === undefined ? NOTHING : String(inFlight)),
+    },
+  ]
+  return rows.length === 0 ? 'no services' : table(rows, columns, style)
+}
+
+/** One event on one line: when, where, what, why. */
+export function eventLine(event: EventShape, style: Style): string {
+  const wallMs = event.time === null ? undefined : parseRfc3339Ms(event.time)
+  const what = [event.type, event.instance || event.unit].filter((part) => part !== '').join(' ')
+  const details = record(event.details, '=')
+  const more = [event.reason, details === NOTHING ? '' : details, event.cause === '' ? '' : `(${event.cause})`].filter(
+    (part) => part !== '',
+  )
+  return [
+    style.faint(wallMs === undefined ? NOTHING : dateTime(wallMs)),
+    event.node,
+    paintEvent(event.type, what, style),
+    ...more,
+  ].join('  ')
+}
+
+/** Colours an event by whether it is good or bad news. */
+export function paintEvent(type: string, text: string, style: Style): string {
+  if (/[.](ready|adopted|found|completed|alive)$/.test(type)) return style.good(text)
+  if (/[.](failed|dead|lost|refused|ambiguous)$/.test(type)) return style.bad(text)
+  if (/[.](exited|backoff|unready|suspect|stopping|left)$/.test(type)) return style.warn(text)
+  return text
+}

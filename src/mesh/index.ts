@@ -1,0 +1,16 @@
+import type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
+import type { Transport } from './transport.ts'
+
+export { lan, local, MESH_PRESETS, MeshConfig, type MeshTiming } from './config.ts'
+export { createIdentity, type Identity, loadIdentity, verifySigned } from './identity.ts'
+export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
+export type { MemberView, MeshEvent, NodeRecord, Registration } from './member.ts'
+export type { MemberStatus } from './merge.ts'
+export { createMesh, type Mesh, type MeshNodeConfig, type MeshSeams } from './mesh.ts'
+export type { Transport, TransportHandlers } from './transport.ts'
+
+/** The transport over libp2p, not started. Loaded only when asked for: libp2p costs about 2 s and 40 MB. */
+export async function libp2pTransport(seams: Libp2pSeams, config: Libp2pConfig): Promise<Transport> {
+  const { createLibp2pTransport } = await import('./libp2p/transport.ts')
+  return createLibp2pTransport(seams, config)
+}

@@ -1,0 +1,118 @@
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { multiaddr } from '@multiformats/multiaddr'
+import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
+import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
+import { messageOf } from '../../base/error.ts'
+import { every } from '../../base/every.ts'
+import type { Log } from '../../base/log.ts'
+import type { Random } from '../../base/random.ts'
+import { formatHostPort, type HostPort, toMultiaddr } from './address.ts'
+import type { Host } from './host.ts'
+import { isHandshakeFailure, type Links, REFUSED_RETRY } from './links.ts'
+
+interface SeedSeams {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+interface SeedState {
+  readonly at: HostPort
+  /** What the name meant when it was last asked for. */
+  addresses: readonly string[]
+  restUntilMs: number
+  failures: number
+  dialing: boolean
+  fault: string
+}
+
+const RETRY: BackoffPolicy = { minMs: 500, maxMs: 8_000, factor: 2, jitter: 0.4 }
+const TICK_MS = 250
+const RESOLVE_MS = 5_000
+
+/** Dials the configured addresses, whose peers are unknown beforehand, for ever while no link to them stands. */
+export class Seeds {
+  readonly #seams: SeedSeams
+  readonly #host: Host
+  readonly #links: Links
+  readonly #seeds: readonly SeedState[]
+  readonly #working = new Set<Promise<void>>()
+
+  constructor(seams: SeedSeams, host: Host, links: Links, seeds: readonly HostPort[]) {
+    this.#seams = seams
+    this.#host = host
+    this.#links = links
+    this.#seeds = seeds.map((at) => ({ at, addresses: [], restUntilMs: 0, failures: 0, dialing: false, fault: '' }))
+  }
+
+  /** Resolves when `signal` has aborted and no dial is under way. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#seeds.length === 0) return
+    const { clock, random, log } = this.#seams
+    const onError = (error: unknown): void => log.error('seed tick failed', { cause: messageOf(error) })
+    await every(async () => this.#step(signal), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    await Promise.all(this.#working)
+  }
+
+  #step(signal: AbortSignal): void {
+    const nowMs = this.#seams.clock.nowMs()
+    for (const seed of this.#seeds) {
+      if (seed.dialing || nowMs < seed.restUntilMs || this.#links.covers(seed.addresses)) continue
+      const task = this.#try(seed, signal)
+      this.#working.add(task)
+      void task.finally(() => this.#working.delete(task))
+    }
+  }
+
+  async #try(seed: SeedState, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#seams
+    seed.dialing = true
+    try {
+      seed.addresses = await this.#resolve(seed.at)
+      if (this.#isSelf(seed.addresses) || this.#links.covers(seed.addresses)) {
+        seed.restUntilMs = clock.nowMs() + RETRY.maxMs
+        return
+      }
+      await this.#host.dial(
+        seed.addresses.map((address) => multiaddr(address)),
+        { signal },
+      )
+      seed.failures = 0
+      seed.fault = ''
+    } catch (error) {
+      seed.failures += 1
+      const policy = isHandshakeFailure(error) ? REFUSED_RETRY : RETRY
+      seed.restUntilMs = clock.nowMs() + backoffMs(seed.failures, policy, random)
+      if (!signal.aborted && !isKnownPeer(error)) this.#note(seed, messageOf(error))
+    } finally {
+      seed.dialing = false
+    }
+  }
+
+  /** Asked anew at each try, because names move. @throws when the name means nothing, or nobody answers in time. */
+  async #resolve({ host, port }: HostPort): Promise<string[]> {
+    if (isIP(host) !== 0) return [toMultiaddr({ host, port })]
+    const found = await within(this.#seams.clock, RESOLVE_MS, lookup(host, { all: true }))
+    if (found === TIMED_OUT) throw new Error(`no answer for the name ${host} within ${RESOLVE_MS} ms`)
+    return found.map(({ address }) => toMultiaddr({ host: address, port }))
+  }
+
+  /** One list of seeds may serve all nodes, so that a node finds itself in it. */
+  #isSelf(addresses: readonly string[]): boolean {
+    const own = this.#host.services.inside.listening().map(String)
+    return addresses.some((address) => own.includes(address))
+  }
+
+  #note(seed: SeedState, fault: string): void {
+    if (seed.fault === fault) return
+    seed.fault = fault
+    this.#seams.log.info('seed cannot be reached, it is tried again', { seed: formatHostPort(seed.at), cause: fault })
+  }
+}
+
+/** The seed is a peer we already have a link to, or this very node. */
+function isKnownPeer(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isKnownPeer)
+  return error instanceof Error && ['ConnectionInterceptedError', 'InvalidPeerIdError'].includes(error.name)
+}

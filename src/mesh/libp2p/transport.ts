@@ -1,0 +1,242 @@
+import './polyfill.ts'
+import type { Connection, ConnectionGater } from '@libp2p/interface'
+import { HsuError, messageOf } from '../../base/error.ts'
+import { background, inOrder, type Service } from '../../base/lifecycle.ts'
+import type { Libp2pConfig, Libp2pSeams } from '../libp2p-options.ts'
+import type { Transport, TransportHandlers } from '../transport.ts'
+import { announcedAddresses, formatHostPort, hostPortOf, type HostPort, isLoopback, parseHostPort } from './address.ts'
+import { createExchangeServer, EXCHANGE_PROTOCOL, exchange, MAX_STREAMS_PER_PEER } from './exchange.ts'
+import { type FailedHandshake, HandshakeWatch } from './handshake.ts'
+import { type Host, type HostConfig, MAX_BROADCAST_BYTES, privateKeyFrom, startHost, TOPIC } from './host.ts'
+import { isPeerId, Links } from './links.ts'
+import { createDiscovery } from './mdns.ts'
+import { Presence } from './presence.ts'
+import { Refusals } from './refusals.ts'
+import { createRememberedPeers, type RememberedPeers } from './remembered-peers.ts'
+import { Seeds } from './seeds.ts'
+
+/**
+ * The transport of the mesh over libp2p: TCP, private network key, Noise, Yamux, gossipsub.
+ *
+ * @throws HsuError CONFIG_INVALID when an address or the key is not well formed.
+ */
+export async function createLibp2pTransport(seams: Libp2pSeams, config: Libp2pConfig): Promise<Transport> {
+  const privateKey = await privateKeyFrom(seams.identity.privateKey)
+  if (config.key.length !== 32) {
+    throw new HsuError('CONFIG_INVALID', `a mesh key has 32 bytes, not ${config.key.length}`)
+  }
+  const host = { key: config.key, privateKey, listen: parseHostPort(config.listen) }
+  return new Libp2pTransport(seams, config.discovery, host, config.discovery.seeds.map(parseHostPort))
+}
+
+const NO_HANDLERS: TransportHandlers = {
+  onRequest: () => Promise.reject(new HsuError('NOT_STARTED', 'nobody handles requests')),
+  onBroadcast: () => undefined,
+  onConnected: () => undefined,
+  onDisconnected: () => undefined,
+}
+
+/** A started libp2p node and what keeps its connections. */
+interface Running {
+  readonly host: Host
+  readonly links: Links
+  readonly presence: Presence
+  readonly parts: Service
+}
+
+class Libp2pTransport implements Transport {
+  readonly name = 'libp2p'
+  readonly nodeId: string
+  readonly #seams: Libp2pSeams
+  readonly #discovery: Libp2pConfig['discovery']
+  readonly #hostConfig: HostConfig
+  readonly #seeds: readonly HostPort[]
+  readonly #remembered: RememberedPeers
+  readonly #refusals = new Refusals()
+  #handlers = NO_HANDLERS
+  #running: Running | undefined
+  #stopping = false
+
+  constructor(
+    seams: Libp2pSeams,
+    discovery: Libp2pConfig['discovery'],
+    hostConfig: HostConfig,
+    seeds: readonly HostPort[],
+  ) {
+    this.#seams = seams
+    this.#discovery = discovery
+    this.#hostConfig = hostConfig
+    this.#seeds = seeds
+    this.#remembered = createRememberedPeers(seams)
+    this.nodeId = seams.identity.nodeId
+  }
+
+  readonly addresses = (): readonly string[] => {
+    const host = this.#running?.host
+    return host === undefined ? [] : announcedAddresses(host.services.inside.listening().map(String))
+  }
+
+  handle(handlers: TransportHandlers): void {
+    this.#handlers = handlers
+  }
+
+  async start(): Promise<void> {
+    this.#stopping = false
+    const watch = new HandshakeWatch((failed) => this.#onRefused(failed))
+    const host = await startHost(this.#seams.log, this.#hostConfig, this.#gater(), watch)
+    const links = new Links(this.#seams, host)
+    const presence = new Presence(this.#seams.clock, (peer) => isReady(host, links, peer), {
+      onConnected: (peer) => this.#onConnected(peer, links),
+      onDisconnected: (peer) => this.#tell(() => this.#handlers.onDisconnected(peer)),
+    })
+    const parts = this.#createParts(host, links)
+    this.#running = { host, links, presence, parts }
+    this.#listen(host, links, presence)
+    await host.handle(EXCHANGE_PROTOCOL, this.#exchangeServer(), { maxInboundStreams: MAX_STREAMS_PER_PEER })
+    host.services.pubsub.subscribe(TOPIC)
+    for (const { nodeId, addresses } of await this.#remembered.load()) links.found(nodeId, addresses, true)
+    await parts.start()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true
+    const running = this.#running
+    if (running === undefined) return
+    running.presence.close()
+    await running.parts.stop()
+    this.#running = undefined
+    await running.host.stop()
+  }
+
+  broadcast(bytes: Uint8Array): void {
+    const { log } = this.#seams
+    if (this.#running === undefined || this.#stopping) return
+    if (bytes.length > MAX_BROADCAST_BYTES) {
+      log.warn('broadcast is too large and was not sent', { bytes: bytes.length, maxBytes: MAX_BROADCAST_BYTES })
+      return
+    }
+    this.#running.host.services.pubsub.publish(TOPIC, bytes).catch((error: unknown) => {
+      log.debug('broadcast failed', { cause: messageOf(error) })
+    })
+  }
+
+  async request(peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const connection = isPeerId(peer) ? this.#running?.links.connectionsTo(peer)[0] : undefined
+    if (connection === undefined) {
+      throw new HsuError('NODE_UNREACHABLE', `there is no connection to ${peer}`, { details: { peer } })
+    }
+    return exchange(connection, bytes, signal)
+  }
+
+  connected(): readonly string[] {
+    return this.#running?.presence.peers() ?? []
+  }
+
+  learn(peer: string, addresses: readonly string[]): void {
+    this.#running?.links.found(peer, addresses, true)
+  }
+
+  forget(peer: string): void {
+    this.#running?.links.forget(peer)
+    this.#remembered.forget(peer)
+  }
+
+  #createParts(host: Host, links: Links): Service {
+    const { mdns, interfaces } = this.#discovery
+    const seeds = new Seeds(this.#seams, host, links, this.#seeds)
+    const { logger, listening } = host.services.inside
+    const listener = {
+      onFound: (peer: string, addresses: readonly string[]) => links.found(peer, addresses, false),
+      onGone: (peer: string) => links.gone(peer),
+    }
+    const told = { nodeId: this.nodeId, interfaces, logger, listening: () => listening().map(String) }
+    return inOrder('libp2p', [
+      this.#remembered,
+      background('links', (signal) => links.run(signal)),
+      background('seeds', (signal) => seeds.run(signal)),
+      ...(mdns ? [createDiscovery(this.#seams, told, listener)] : []),
+    ])
+  }
+
+  #listen(host: Host, links: Links, presence: Presence): void {
+    host.addEventListener('connection:open', ({ detail }) => links.opened(detail))
+    host.addEventListener('peer:connect', ({ detail }) => presence.arrived(detail.toString()))
+    host.addEventListener('peer:disconnect', ({ detail }) => {
+      links.lost(detail.toString())
+      presence.departed(detail.toString())
+    })
+    host.addEventListener('peer:identify', ({ detail }) => {
+      const peer = detail.peerId.toString()
+      links.found(peer, identifiedAddresses(detail.listenAddrs.map(String), detail.connection), true)
+      this.#remembered.note(peer, links.addressesOf(peer))
+    })
+    host.services.pubsub.addEventListener('message', ({ detail }) => {
+      if (detail.type !== 'signed' || detail.topic !== TOPIC) return
+      this.#tell(() => this.#handlers.onBroadcast(detail.from.toString(), detail.data))
+    })
+  }
+
+  /** Every address is allowed, private ones first of all; what is refused are second connections to one peer. */
+  #gater(): ConnectionGater {
+    const deny =
+      (direction: 'inbound' | 'outbound'): ConnectionGater['denyInboundEncryptedConnection'] =>
+      (peer, { remoteAddr }) => {
+        this.#refusals.succeeded(describe(remoteAddr, direction))
+        return this.#running?.links.admits(peer.toString(), direction, remoteAddr) !== true
+      }
+    return {
+      denyDialMultiaddr: () => false,
+      denyInboundEncryptedConnection: deny('inbound'),
+      denyOutboundEncryptedConnection: deny('outbound'),
+    }
+  }
+
+  #exchangeServer(): ReturnType<typeof createExchangeServer> {
+    return createExchangeServer(this.#seams, (from, bytes) => this.#handlers.onRequest(from, bytes))
+  }
+
+  #onConnected(peer: string, links: Links): void {
+    this.#remembered.note(peer, links.addressesOf(peer))
+    this.#tell(() => this.#handlers.onConnected(peer))
+  }
+
+  #onRefused({ connection, local }: FailedHandshake): void {
+    if (this.#stopping) return
+    const address = describe(connection.remoteAddr, connection.direction)
+    const { clock, log } = this.#seams
+    if (!this.#refusals.failed(address, local, clock.nowMs())) {
+      log.debug('handshake failed', { address })
+      return
+    }
+    log.warn(`peer at ${address} refused: it has another mesh key, or is not an HSU node`, { address })
+  }
+
+  /** Handlers do not throw; should one do so, libp2p must not suffer. */
+  #tell(task: () => void): void {
+    if (this.#stopping) return
+    try {
+      task()
+    } catch (error) {
+      this.#seams.log.error('a handler of the transport failed', { error })
+    }
+  }
+}
+
+/** Broadcasts reach the peer: our gossip stream is open and the peer has said what it listens to. */
+function isReady(host: Host, links: Links, peer: string): boolean {
+  const subscribers = host.services.pubsub.getSubscribers(TOPIC)
+  return subscribers.some((subscriber) => subscriber.toString() === peer) && links.hasGossip(peer)
+}
+
+/** The addresses a peer says it has; its loopback ones mean this machine only when it is on it. */
+function identifiedAddresses(listening: readonly string[], connection: Connection): string[] {
+  const isLocal = isLoopback(`${connection.remoteAddr.toString()}/`)
+  return isLocal ? [...listening] : announcedAddresses(listening).filter((address) => !isLoopback(address))
+}
+
+/** How a remote end is named: an inbound connection comes from a port that says nothing. */
+function describe(remote: Connection['remoteAddr'], direction: 'inbound' | 'outbound'): string {
+  const at = hostPortOf(remote)
+  if (at === undefined) return remote.toString()
+  return direction === 'outbound' ? formatHostPort(at) : at.host
+}

@@ -1,0 +1,120 @@
+import type { MemberStatus } from './merge.ts'
+
+/** Who a node is, where it is reached, and what it says of itself. Written and signed by the node alone. */
+export interface NodeRecord {
+  readonly nodeId: string
+  readonly name: string
+  /** Grows with each start and each refutation; never goes back. */
+  readonly incarnation: number
+  /** The incarnation with which this run of the node began; its section carries the same number. */
+  readonly startedIncarnation: number
+  /** Grows with each change of the record within an incarnation. */
+  readonly recordVersion: number
+  /** Multiaddresses of the mesh port. */
+  readonly meshAddresses: readonly string[]
+  /** `host:port` of the link port, best first. */
+  readonly linkAddresses: readonly string[]
+  /** SHA-256 of the link certificate in DER form, as 64 hex digits; empty when it has none. */
+  readonly linkFingerprint: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Version of HSU that the node runs. */
+  readonly version: string
+}
+
+/** A record with the bytes and signature it came with, which are passed on as they are. */
+export interface SignedRecord {
+  readonly record: NodeRecord
+  readonly bytes: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** A member as seen by whoever asks the mesh. */
+export interface MemberView {
+  readonly nodeId: string
+  readonly status: MemberStatus
+  readonly incarnation: number
+  /** What the member last said of itself. */
+  readonly record: NodeRecord | undefined
+  /** True for the node that was asked. */
+  readonly self: boolean
+}
+
+/** One place a unit is served, as its owner states it. */
+export interface Registration {
+  readonly unit: string
+  readonly instance: string
+  readonly replica: number
+  readonly kind: string
+  readonly state: string
+  readonly ready: boolean
+  readonly services: readonly string[]
+  /** On the owner's own host: `host:port` or `unix:PATH`. Others reach it through the owner. */
+  readonly address: string
+  readonly ports: Readonly<Record<string, number>>
+}
+
+/** All that one node registers. The owner is its only writer. */
+export interface Section {
+  readonly owner: string
+  /** `startedIncarnation` of the owner's record. */
+  readonly incarnation: number
+  /** Grows with each change within a run of the owner. */
+  readonly version: number
+  readonly registrations: readonly Registration[]
+}
+
+/** Bad news of a member. Good news is a signed record, never a rumour. */
+export interface Rumour {
+  readonly nodeId: string
+  readonly status: Exclude<MemberStatus, 'alive'>
+  readonly incarnation: number
+  /** Node id of who says so; empty when passed on by somebody who does not know it at first hand. */
+  readonly from: string
+  /** The voice lost its connection to the member, which says more than silence. */
+  readonly linkLost: boolean
+}
+
+/** How new one's copy of a member is; 0 where there is none. */
+export interface Digest {
+  readonly owner: string
+  readonly status: MemberStatus
+  readonly incarnation: number
+  readonly recordIncarnation: number
+  readonly recordVersion: number
+  readonly sectionIncarnation: number
+  readonly sectionVersion: number
+  /** First four bytes of the record's signature as a number; 0 = not known. */
+  readonly recordCheck: number
+}
+
+/** News of any kind that travels in one message. Records are applied first: they prove what the rest refers to. */
+export interface Batch {
+  /** As received: not verified yet. */
+  readonly records: readonly UnverifiedRecord[]
+  readonly rumours: readonly Rumour[]
+  readonly sections: readonly Section[]
+}
+
+/** A record and its signature as they came over the wire. */
+export interface UnverifiedRecord {
+  readonly bytes: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Something in the mesh that a person may want to know of. */
+export interface MeshEvent {
+  readonly type:
+    | 'member.alive'
+    | 'member.suspect'
+    | 'member.dead'
+    | 'member.left'
+    | 'mesh.refused'
+    | 'mesh.identity-conflict'
+    | 'mesh.name-conflict'
+  readonly nodeId: string
+  /** The name of that node, empty when it is not known. */
+  readonly name: string
+  readonly reason: string
+  /** What led to it: the node id of who said so, or empty. */
+  readonly cause: string
+}

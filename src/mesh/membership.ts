@@ -1,0 +1,179 @@
+import type { Clock } from '../base/clock.ts'
+import type { MeshTiming } from './config.ts'
+import { addVoice, newSuspicion, type Suspicion, suspicionMinMs } from './detector/suspicion.ts'
+import { MAX_MEMBERS } from './limits.ts'
+import type { Rumour, SignedRecord } from './member.ts'
+import { isLive, type Member, type MemberStatus, merge } from './merge.ts'
+import { compareRecords } from './record.ts'
+
+/** All that is known of one other member. */
+export interface Entry {
+  readonly member: Member
+  readonly signed: SignedRecord
+  /** Present while the member is suspect. */
+  readonly suspicion: Suspicion | undefined
+  /** When the status last changed, by the monotonic clock. */
+  readonly sinceMs: number
+}
+
+/** Why a status changed: shown to people. */
+export interface Reason {
+  readonly reason: string
+  /** Node id of who said so, or empty. */
+  readonly cause: string
+}
+
+/** Called in the same step in which the membership changes; must not throw. */
+export interface MembershipListener {
+  /** The status of a member changed, or it is new (`before` undefined). */
+  onStatus(entry: Entry, before: MemberStatus | undefined, why: Reason): void
+  /** Somebody raised their voice, or the first did, against a member that is suspect. */
+  onSuspicion(entry: Entry): void
+  /** A member has a newer record, under the same or a new status. */
+  onRecord(entry: Entry, before: SignedRecord | undefined): void
+  /** A member that was gone long enough is no longer known. */
+  onForgotten(nodeId: string): void
+}
+
+/** The most members that are gone and still remembered; beyond it the oldest are forgotten. */
+const MAX_TOMBSTONES = 1_000
+
+/** Hearsay of a death is taken at its word once a suspicion is this part of the shortest old. */
+const RIPE = 0.5
+
+/**
+ * The other members of the mesh and what is believed of each. All changes go through `merge`, whether they come from
+ * the node's own detector, a broadcast or a sync.
+ *
+ * A member exists once its signed record is known, and rumours count up to the incarnation which that record proves:
+ * nobody can push the incarnation of another.
+ */
+export class Membership {
+  readonly #clock: Clock
+  readonly #timing: MeshTiming
+  readonly #self: string
+  readonly #listener: MembershipListener
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(
+    seams: { readonly clock: Clock; readonly listener: MembershipListener },
+    config: { readonly timing: MeshTiming; readonly self: string },
+  ) {
+    this.#clock = seams.clock
+    this.#listener = seams.listener
+    this.#timing = config.timing
+    this.#self = config.self
+  }
+
+  /** What is known of a member, gone or not; undefined for this node itself. */
+  get(nodeId: string): Entry | undefined {
+    return this.#entries.get(nodeId)
+  }
+
+  /** Everybody but this node itself, the gone included. */
+  entries(): readonly Entry[] {
+    return [...this.#entries.values()]
+  }
+
+  /** Those who count as present, without this node itself. */
+  live(): readonly Entry[] {
+    return this.entries().filter(({ member }) => isLive(member.status))
+  }
+
+  /** How many count as present, this node included. */
+  get size(): number {
+    return this.live().length + 1
+  }
+
+  /** Whether a record would be taken, so that its signature is worth checking. */
+  isNews({ record }: SignedRecord): boolean {
+    if (record.nodeId === this.#self) return false
+    const known = this.#entries.get(record.nodeId)
+    if (known === undefined) return this.#entries.size < MAX_MEMBERS - 1
+    return compareRecords(record, known.signed.record) > 0
+  }
+
+  /** Takes a record whose signature was checked: a higher incarnation says that the member is alive. */
+  takeRecord(signed: SignedRecord, cause: string): void {
+    if (!this.isNews(signed)) return
+    const { nodeId, incarnation } = signed.record
+    const known = this.#entries.get(nodeId)
+    const heard: Member = { nodeId, status: 'alive', incarnation }
+    const member = known === undefined ? heard : merge(known.member, heard)
+    const why = { reason: known === undefined ? 'joined' : 'spoke for itself', cause }
+    const entry = this.#set({ member, signed, suspicion: known?.suspicion }, why)
+    this.#listener.onRecord(entry, known?.signed)
+  }
+
+  /**
+   * Hears bad news of another member from a peer. Hearsay of a death counts as suspicion as long as nothing here speaks
+   * for it: a peer that was cut off believes everybody else dead and says so when it comes back. memberlist's
+   * mergeState does the same.
+   */
+  hear(rumour: Rumour, peer: string): void {
+    const known = this.#entries.get(rumour.nodeId)
+    if (known === undefined || rumour.incarnation > known.signed.record.incarnation) return
+    const byDeed = rumour.status === 'dead' && !this.#isRipe(known, rumour.incarnation)
+    this.#accuse(known, byDeed ? { ...rumour, status: 'suspect' } : rumour, peer)
+  }
+
+  /** This node itself could not reach the member. */
+  suspect(nodeId: string, linkLost: boolean): void {
+    const known = this.#entries.get(nodeId)
+    if (known === undefined || !isLive(known.member.status)) return
+    const { incarnation } = known.member
+    this.#accuse(known, { nodeId, status: 'suspect', incarnation, from: this.#self, linkLost }, this.#self)
+  }
+
+  /** The suspicion of the member has run out. A no-op when it is not suspect any more. */
+  declareDead(nodeId: string): void {
+    const known = this.#entries.get(nodeId)
+    if (known?.suspicion === undefined) return
+    const reason = [...known.suspicion.voices.values()].some(Boolean) ? 'connection lost' : 'no answer'
+    this.#set({ ...known, member: { ...known.member, status: 'dead' } }, { reason, cause: this.#self })
+  }
+
+  /** Forgets those who are gone for long enough, and the oldest of them when there are too many. */
+  expire(): void {
+    const gone = this.entries()
+      .filter(({ member }) => !isLive(member.status))
+      .sort((one, other) => other.sinceMs - one.sinceMs)
+    for (const [index, { member, sinceMs }] of gone.entries()) {
+      const { leftTombstoneMs, deadTombstoneMs } = this.#timing
+      const keptMs = member.status === 'left' ? leftTombstoneMs : deadTombstoneMs
+      if (index < MAX_TOMBSTONES && this.#clock.nowMs() - sinceMs < keptMs) continue
+      this.#entries.delete(member.nodeId)
+      this.#listener.onForgotten(member.nodeId)
+    }
+  }
+
+  #isRipe({ member, suspicion }: Entry, incarnation: number): boolean {
+    if (suspicion === undefined || member.incarnation !== incarnation) return false
+    if (suspicion.voices.has(this.#self)) return true
+    return this.#clock.nowMs() - suspicion.startedAtMs >= RIPE * suspicionMinMs(this.size, this.#timing)
+  }
+
+  #accuse(known: Entry, rumour: Rumour, peer: string): void {
+    const { nodeId, status, incarnation, from, linkLost } = rumour
+    const member = merge(known.member, { nodeId, status, incarnation })
+    const counts = member.status === 'suspect' && member.incarnation === incarnation && from !== ''
+    if (member === known.member && !counts) return
+    const open = known.suspicion ?? newSuspicion(this.#clock.nowMs())
+    const suspicion = counts ? addVoice(open, from, linkLost) : open
+    if (member === known.member && suspicion === known.suspicion) return
+    const reason = status === 'left' ? 'left' : linkLost ? 'connection lost' : 'no answer'
+    const entry = this.#set({ member, signed: known.signed, suspicion }, { reason, cause: from === '' ? peer : from })
+    if (entry.suspicion !== undefined) this.#listener.onSuspicion(entry)
+  }
+
+  #set(next: Pick<Entry, 'member' | 'signed' | 'suspicion'>, why: Reason): Entry {
+    const { member, signed, suspicion } = next
+    const before = this.#entries.get(member.nodeId)
+    const changed = before?.member.status !== member.status
+    const sinceMs = changed ? this.#clock.nowMs() : before.sinceMs
+    const entry: Entry = { member, signed, suspicion: member.status === 'suspect' ? suspicion : undefined, sinceMs }
+    this.#entries.set(member.nodeId, entry)
+    if (changed) this.#listener.onStatus(entry, before?.member.status, why)
+    return entry
+  }
+}

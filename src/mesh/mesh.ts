@@ -1,0 +1,323 @@
+import { TIMED_OUT, type Clock, within } from '../base/clock.ts'
+import { HsuError, messageOf } from '../base/error.ts'
+import { every } from '../base/every.ts'
+import type { Service } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import { below, type Random } from '../base/random.ts'
+import type { Store } from '../base/store.ts'
+import { createTaskGroup, type TaskGroup } from '../base/task-group.ts'
+import type { Topic } from '../base/topic.ts'
+import { createAnswers } from './answers.ts'
+import type { MeshTiming } from './config.ts'
+import { createAwareness } from './detector/awareness.ts'
+import { Detector } from './detector/detector.ts'
+import { createPinger } from './detector/pinger.ts'
+import { createFlush, type Flush } from './flush.ts'
+import { decodeBroadcast, encodeBroadcast } from './gossip/codec.ts'
+import { sectionBytes, sectionFromProto, sectionToProto } from './gossip/items.ts'
+import { createRefusals, type Refusals } from './gossip/refusals.ts'
+import type { Identity } from './identity.ts'
+import { MAX_SECTION_BYTES } from './limits.ts'
+import type { Batch, MemberView, MeshEvent, Registration, Rumour } from './member.ts'
+import { Membership } from './membership.ts'
+import { createNotices, type Notices } from './notices.ts'
+import { createReactions, createTwinReport } from './reactions.ts'
+import { Registry } from './registry/registry.ts'
+import { Self } from './self.ts'
+import { createSync, type Sync } from './sync.ts'
+import type { Transport } from './transport.ts'
+import { View } from './view.ts'
+
+/** Who is here, and what do they offer. */
+export interface Mesh extends Service {
+  readonly nodeId: string
+  /** This node first, then the others by name; those who died or left are shown for a while. Empty before `start`. */
+  members(): readonly MemberView[]
+  /** What each present member registers, by node id; only of alive and suspect members, this node included. */
+  registrations(): ReadonlyMap<string, readonly Registration[]>
+  /**
+   * Replaces what this node registers, and tells the others at once if that changed it. May be called before `start`.
+   *
+   * @throws HsuError LIMIT_EXCEEDED for more than 1,000 registrations, more than 256 KiB, or a text above 256 characters.
+   */
+  publish(registrations: readonly Registration[]): void
+  /** Members or registrations changed; at most once a turn. */
+  readonly changes: Topic<void>
+  readonly events: Topic<MeshEvent>
+  /** Resolves when all present members have acknowledged what this node registers now, or after `timeoutMs`. */
+  flushed(timeoutMs: number): Promise<void>
+}
+
+export interface MeshSeams {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly store: Store
+  readonly identity: Identity
+  /** Started and stopped by the mesh. */
+  readonly transport: Transport
+  /** How late the event loop lately was, in milliseconds: a node that is slow itself must not accuse others. */
+  readonly loopDelayMs: () => number
+}
+
+export interface MeshNodeConfig extends MeshTiming {
+  /** Name of the node, for people. */
+  readonly name: string
+  readonly version: string
+  readonly labels: Readonly<Record<string, string>>
+  /** `host:port` of the link port, best first; asked again every few seconds. */
+  readonly linkAddresses: () => readonly string[]
+  /** SHA-256 of the link certificate as 64 hex digits; empty when there is none. */
+  readonly linkFingerprint: string
+}
+
+/** Makes this node's end of the mesh. `stop()` leaves politely: the others drop what this node registered at once. */
+export function createMesh(seams: MeshSeams, config: MeshNodeConfig): Mesh {
+  return new MeshNode(seams, config)
+}
+
+class MeshNode implements Mesh {
+  readonly name = 'mesh'
+  readonly nodeId: string
+  readonly #seams: MeshSeams
+  readonly #config: MeshNodeConfig
+  readonly #self: Self
+  readonly #registry: Registry
+  readonly #membership: Membership
+  readonly #notices: Notices
+  readonly #refusals: Refusals
+  readonly #view: View
+  readonly #sync: Sync
+  readonly #flush: Flush
+  readonly #tasks: TaskGroup
+  readonly #detector: Detector
+  readonly #syncing = new Set<string>()
+  #phase: 'idle' | 'running' | 'leaving' | 'stopped' = 'idle'
+  #publishing = false
+
+  constructor(seams: MeshSeams, config: MeshNodeConfig) {
+    const { clock, random, log, identity, transport } = seams
+    const timing: MeshTiming = config
+    const nodeId = identity.nodeId
+    const failed = (error: unknown): void => log.error('mesh task failed', { cause: messageOf(error) })
+    const awareness = createAwareness(seams.loopDelayMs)
+    const self = new Self(seams, { ...config, meshAddresses: transport.addresses })
+    const registry = new Registry(nodeId)
+    const notices = createNotices(failed)
+    const reactions = createReactions({
+      clock,
+      log,
+      transport,
+      registry,
+      notices,
+      self,
+      membership: () => this.#membership,
+      detector: () => this.#detector,
+    })
+    this.nodeId = nodeId
+    this.#seams = seams
+    this.#config = config
+    this.#self = self
+    this.#registry = registry
+    this.#notices = notices
+    this.#tasks = createTaskGroup(failed)
+    this.#refusals = createRefusals(seams, (peer, reason) => this.#tellRefused(peer, reason))
+    this.#membership = new Membership({ clock, listener: reactions }, { timing, self: nodeId })
+    this.#view = new View({ self, registry, membership: this.#membership, listener: this.#viewListener() })
+    const { membership, view } = { membership: this.#membership, view: this.#view }
+    this.#sync = createSync({ clock, transport, view, self }, timing)
+    this.#flush = createFlush({ clock, transport, membership, registry, view, sync: this.#sync })
+    const pinging = { clock, random, transport, membership, view, awareness }
+    const pinger = createPinger(pinging, timing)
+    const spread = (rumour: Rumour): void => this.#broadcast({ records: [], rumours: [rumour], sections: [] })
+    this.#detector = new Detector({ ...pinging, pinger, tasks: this.#tasks, spread }, timing)
+    this.#takeCalls(createAnswers({ self, view, pinger, sync: this.#sync, refusals: this.#refusals }))
+  }
+
+  get changes(): Topic<void> {
+    return this.#notices.changes
+  }
+
+  get events(): Topic<MeshEvent> {
+    return this.#notices.events
+  }
+
+  async start(): Promise<void> {
+    if (this.#phase !== 'idle') throw new HsuError('INTERNAL', 'a mesh is started once')
+    // Before the transport: whoever connects is told an incarnation that is on disk.
+    await this.#self.begin()
+    this.#registry.begin(this.#self.startedIncarnation)
+    this.#phase = 'running'
+    await this.#seams.transport.start()
+    this.#announceAddresses()
+    this.#detector.start()
+    this.#tasks.run((signal) => this.#keepInStep(signal))
+    const { name } = this.#config
+    this.#seams.log.info('mesh joined', { nodeId: this.nodeId, name, incarnation: this.#self.incarnation })
+  }
+
+  async stop(): Promise<void> {
+    const wasRunning = this.#phase === 'running'
+    this.#phase = wasRunning ? 'leaving' : 'stopped'
+    if (wasRunning) await this.#leave()
+    this.#phase = 'stopped'
+    await this.#tasks.stop()
+    await this.#seams.transport.stop()
+    await this.#self.refuted()
+  }
+
+  members(): readonly MemberView[] {
+    if (this.#self.startedIncarnation === 0) return []
+    const others = this.#membership.entries().map(({ member, signed }) => ({ ...member, record: signed.record, self: false }))
+    others.sort((one, other) => (one.record.name + one.nodeId < other.record.name + other.nodeId ? -1 : 1))
+    const { record } = this.#self.signed
+    const { incarnation } = this.#self
+    return [{ nodeId: this.nodeId, status: this.#view.selfStatus, incarnation, record, self: true }, ...others]
+  }
+
+  registrations(): ReadonlyMap<string, readonly Registration[]> {
+    return this.#registry.registrations()
+  }
+
+  publish(registrations: readonly Registration[]): void {
+    checkSendable(this.nodeId, registrations)
+    if (!this.#registry.publish(registrations)) return
+    this.#notices.changed()
+    if (this.#publishing) return
+    this.#publishing = true
+    // Several changes of one turn are one message.
+    void Promise.resolve().then(() => {
+      this.#publishing = false
+      this.#broadcast({ records: [], rumours: [], sections: [this.#registry.own] })
+    })
+  }
+
+  flushed(timeoutMs: number): Promise<void> {
+    return this.#flush.flushed(timeoutMs, this.#tasks.signal)
+  }
+
+  #takeCalls(answer: ReturnType<typeof createAnswers>): void {
+    this.#seams.transport.handle({
+      onRequest: async (from, bytes) => {
+        if (!this.#isUp) throw new HsuError('NOT_STARTED', 'this node is not in the mesh')
+        return answer(from, bytes, this.#tasks.signal)
+      },
+      onBroadcast: (from, bytes) => this.#onBroadcast(from, bytes),
+      onConnected: (peer) => {
+        if (!this.#isUp) return
+        this.#detector.connected(peer)
+        this.#tasks.run((signal) => this.#syncWith(peer, signal))
+      },
+      onDisconnected: (peer) => {
+        if (this.#phase === 'running') this.#detector.connectionLost(peer)
+      },
+    })
+  }
+
+  get #isUp(): boolean {
+    return this.#phase === 'running' || this.#phase === 'leaving'
+  }
+
+  #viewListener() {
+    const { log } = this.#seams
+    const reportTwin = createTwinReport({ ...this.#seams, notices: this.#notices, self: this.#self })
+    return {
+      onAccused: ({ incarnation }: Rumour) => this.#refute(incarnation),
+      onTwin: (signed: Parameters<typeof reportTwin>[0], peer: string) => {
+        if (this.#self.hasWritten(signed.record)) log.warn('an earlier run of this node was ahead of it', { peer })
+        else reportTwin(signed, peer)
+        this.#refute(signed.record.incarnation)
+      },
+      onSections: () => this.#notices.changed(),
+      onRefused: (peer: string, why: string) => this.#refusals.note(peer, why),
+    }
+  }
+
+  #refute(incarnation: number): void {
+    if (this.#phase !== 'running') return
+    this.#self.refute(incarnation, () => {
+      this.#seams.log.debug('rumour about this node refuted', { incarnation: this.#self.incarnation })
+      this.#broadcast({ records: [this.#self.signed], rumours: [], sections: [] })
+      this.#notices.changed()
+    })
+  }
+
+  #onBroadcast(from: string, bytes: Uint8Array): void {
+    if (!this.#isUp || from === this.nodeId) return
+    try {
+      this.#view.receive(decodeBroadcast(bytes), from, 'broadcast')
+    } catch (error) {
+      this.#refusals.note(from, messageOf(error))
+    }
+  }
+
+  #broadcast(batch: Batch): void {
+    if (this.#isUp) this.#seams.transport.broadcast(encodeBroadcast(batch))
+  }
+
+  /** Repairs, every few seconds, what broadcasts have missed; and does the housekeeping. */
+  #keepInStep(signal: AbortSignal): Promise<void> {
+    const { clock, random, log, transport } = this.#seams
+    const task = async (inner: AbortSignal): Promise<void> => {
+      this.#membership.expire()
+      this.#announceAddresses()
+      const peers = transport.connected()
+      const peer = peers[below(Math.max(1, peers.length), random)]
+      if (peer !== undefined) await this.#syncWith(peer, inner)
+    }
+    const onError = (error: unknown): void => log.warn('upkeep of the mesh failed', { cause: messageOf(error) })
+    return every(task, signal, { intervalMs: this.#config.syncIntervalMs, jitter: 0.2, clock, random, onError })
+  }
+
+  async #syncWith(peer: string, signal: AbortSignal): Promise<void> {
+    if (this.#syncing.has(peer)) return
+    this.#syncing.add(peer)
+    try {
+      await this.#sync.withPeer(peer, signal)
+    } catch (error) {
+      // The next sync, with this peer or another, makes good for it.
+      this.#seams.log.debug('sync failed', { nodeId: peer, cause: messageOf(error) })
+    } finally {
+      this.#syncing.delete(peer)
+    }
+  }
+
+  #announceAddresses(): void {
+    if (!this.#self.refresh()) return
+    this.#broadcast({ records: [this.#self.signed], rumours: [], sections: [] })
+    this.#notices.changed()
+  }
+
+  async #leave(): Promise<void> {
+    const { clock, log, transport } = this.#seams
+    const { nodeId } = this
+    const { incarnation } = this.#self
+    this.#view.selfStatus = 'left'
+    const rumour: Rumour = { nodeId, status: 'left', incarnation, from: nodeId, linkLost: false }
+    const batch: Batch = { records: [], rumours: [rumour], sections: [] }
+    this.#broadcast(batch)
+    const told = transport.connected().map((peer) => this.#sync.push(peer, batch, this.#tasks.signal).catch(() => undefined))
+    const heard = await within(clock, this.#config.leaveTimeoutMs, Promise.all(told))
+    if (heard === TIMED_OUT) log.debug('left without hearing from all', { peers: told.length })
+  }
+
+  #tellRefused(peer: string, reason: string): void {
+    const name = this.#membership.get(peer)?.signed.record.name ?? ''
+    this.#notices.tell({ type: 'mesh.refused', nodeId: peer, name, reason, cause: peer })
+  }
+}
+
+/** What others would refuse must not leave this node: they would drop the whole section. */
+function checkSendable(owner: string, registrations: readonly Registration[]): void {
+  const section = { owner, incarnation: 1, version: 1, registrations }
+  const bytes = sectionBytes(section)
+  if (bytes > MAX_SECTION_BYTES) {
+    const details = { bytes, maxBytes: MAX_SECTION_BYTES }
+    throw new HsuError('LIMIT_EXCEEDED', `registrations take ${bytes} bytes, more than ${MAX_SECTION_BYTES}`, { details })
+  }
+  try {
+    sectionFromProto(sectionToProto(section))
+  } catch (cause) {
+    throw new HsuError('LIMIT_EXCEEDED', `registrations cannot be sent: ${messageOf(cause)}`, { cause })
+  }
+}

@@ -1,0 +1,136 @@
+import { TIMED_OUT, type Clock, within } from '../base/clock.ts'
+import { HsuError } from '../base/error.ts'
+import { withSignal } from '../base/abort.ts'
+import type { MeshTiming } from './config.ts'
+import { type Comparison, decodeResponse, encodeRequest, type PeerRequest, type PeerResponse, type Receipt } from './gossip/codec.ts'
+import { MAX_DIGESTS, MAX_ITEMS, MAX_MEMBERS } from './limits.ts'
+import type { Batch, Digest } from './member.ts'
+import type { Self } from './self.ts'
+import { planSync } from './sync-plan.ts'
+import type { Transport } from './transport.ts'
+import type { View } from './view.ts'
+
+export interface SyncSeams {
+  readonly clock: Clock
+  readonly transport: Transport
+  readonly view: View
+  readonly self: Self
+}
+
+/** The most exchanges of one sync: enough for a full view of `MAX_MEMBERS` in chunks. */
+const MAX_ROUNDS = 256
+
+/** Anti-entropy: two nodes compare what they know and give each other what the other lacks. */
+export interface Sync {
+  /**
+   * Brings this node and `peer` to the same view. Costs two hashes when they have it already.
+   *
+   * @throws HsuError NODE_UNREACHABLE, TIMED_OUT, USAGE when the answer makes no sense.
+   */
+  withPeer(peer: string, signal: AbortSignal): Promise<void>
+  /** Sends news and returns what the peer holds afterwards of the owners concerned. @throws as `withPeer` */
+  push(peer: string, batch: Batch, signal: AbortSignal): Promise<readonly Digest[]>
+  /** Answers another node's `compare`. */
+  compare(request: Extract<PeerRequest, { kind: 'compare' }>): Comparison
+  /** Answers another node's `exchange`. */
+  exchange(request: Extract<PeerRequest, { kind: 'exchange' }>, peer: string): Promise<Receipt>
+}
+
+export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
+  const { view, self } = seams
+
+  async function ask<K extends PeerResponse['kind']>(kind: K, peer: string, request: PeerRequest, signal: AbortSignal) {
+    const bytes = await askBytes(seams, peer, encodeRequest(request), timing.syncTimeoutMs, signal)
+    return decodeResponse(kind, bytes)
+  }
+
+  async function exchange(peer: string, batch: Batch, wanted: readonly string[], signal: AbortSignal): Promise<Receipt> {
+    const receipt = await ask('exchange', peer, { kind: 'exchange', batch, wanted }, signal)
+    view.receive(receipt.batch, peer, 'request')
+    return receipt
+  }
+
+  /** Undefined when the views are equal already. */
+  async function digestsOf(peer: string, signal: AbortSignal): Promise<Digest[] | undefined> {
+    const digests: Digest[] = []
+    let after = ''
+    do {
+      const answer = await ask('compare', peer, { kind: 'compare', view: view.hash(), after }, signal)
+      if (answer.same) return undefined
+      digests.push(...answer.digests)
+      if (answer.next <= after || digests.length > MAX_MEMBERS) break
+      after = answer.next
+    } while (after !== '')
+    return digests
+  }
+
+  async function withPeer(peer: string, signal: AbortSignal): Promise<void> {
+    const theirs = await digestsOf(peer, signal)
+    if (theirs === undefined) return
+    view.receive({ records: [], sections: [], rumours: planSync(view.digests(), theirs).rumours }, peer, 'request')
+    // What they say of us must be answered before they are told what is new here.
+    await self.refuted()
+    const { give, wanted } = planSync(view.digests(), theirs)
+    const messages = view.chunks(give)
+    let lacking = wanted
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const next = messages.next()
+      if (next.done === true && lacking.length === 0) return
+      const batch = next.done === true ? { records: [], rumours: [], sections: [] } : next.value
+      await exchange(peer, batch, lacking.slice(0, MAX_ITEMS), signal)
+      const before = lacking.length
+      lacking = stillWanted(view, theirs, lacking)
+      if (next.done === true && lacking.length === before) return
+    }
+  }
+
+  return {
+    withPeer,
+    async push(peer, batch, signal) {
+      return (await exchange(peer, batch, [], signal)).held
+    },
+    compare({ view: theirs, after }) {
+      if (after === '' && Buffer.from(theirs).equals(view.hash())) return { kind: 'compare', same: true, digests: [], next: '' }
+      return { kind: 'compare', same: false, ...pageAfter(view, after) }
+    },
+    async exchange({ batch, wanted }, peer) {
+      view.receive(batch, peer, 'request')
+      await self.refuted()
+      const accused = batch.rumours.some(({ nodeId }) => nodeId === self.nodeId)
+      const sent = [...batch.sections.map(({ owner }) => owner), ...batch.rumours.map(({ nodeId }) => nodeId)]
+      const answer = view.firstChunk(accused ? [self.nodeId, ...wanted] : wanted)
+      return { kind: 'exchange', batch: answer, held: view.digestsOf(sent) }
+    },
+  }
+}
+
+/**
+ * One request with a time limit, cancelled when either ends.
+ *
+ * @throws HsuError NODE_UNREACHABLE, TIMED_OUT.
+ */
+export async function askBytes(
+  { clock, transport }: { readonly clock: Clock; readonly transport: Transport },
+  peer: string,
+  bytes: Uint8Array,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  return withSignal(signal, async (inner) => {
+    const answer = await within(clock, timeoutMs, transport.request(peer, bytes, inner))
+    if (answer !== TIMED_OUT) return answer
+    throw new HsuError('TIMED_OUT', `no answer from ${peer} within ${timeoutMs} ms`, { details: { nodeId: peer } })
+  })
+}
+
+function stillWanted(view: View, theirs: readonly Digest[], wanted: readonly string[]): readonly string[] {
+  const now = new Set(planSync(view.digests(), theirs).wanted)
+  return wanted.filter((owner) => now.has(owner))
+}
+
+function pageAfter(view: View, after: string): { digests: Digest[]; next: string } {
+  const sorted = [...view.digests().values()].filter(({ owner }) => owner > after)
+  sorted.sort((one, other) => (one.owner < other.owner ? -1 : 1))
+  const digests = sorted.slice(0, MAX_DIGESTS)
+  return { digests, next: sorted.length > MAX_DIGESTS ? (digests.at(-1)?.owner ?? '') : '' }
+}

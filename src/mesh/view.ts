@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto'
+import { messageOf } from '../base/error.ts'
+import { sectionBytes } from './gossip/items.ts'
+import { CHUNK_BYTES } from './limits.ts'
+import type { Batch, Digest, Rumour, Section, SignedRecord, UnverifiedRecord } from './member.ts'
+import type { Entry, Membership } from './membership.ts'
+import { isLive, type MemberStatus } from './merge.ts'
+import { compareRecords, isGenuine, parseRecord } from './record.ts'
+import type { Registry } from './registry/registry.ts'
+import type { Self } from './self.ts'
+import type { Gift } from './sync-plan.ts'
+
+/** Called by `View.receive`; must not throw. */
+export interface ViewListener {
+  /** Somebody says something bad about this node, of its current incarnation or a later one. */
+  onAccused(rumour: Rumour): void
+  /** A record of this node's identity turned up that this node did not write. */
+  onTwin(record: SignedRecord, peer: string): void
+  onSections(): void
+  onRefused(peer: string, why: string): void
+}
+
+export interface ViewParts {
+  readonly self: Self
+  readonly membership: Membership
+  readonly registry: Registry
+  readonly listener: ViewListener
+}
+
+/** All that one node knows, members and registrations together: what it takes in, compares and hands on. */
+export class View {
+  readonly #parts: ViewParts
+  /** What this node says of itself; `left` while it leaves. */
+  selfStatus: MemberStatus = 'alive'
+
+  constructor(parts: ViewParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Takes in a message: records, then rumours, then sections. What is forged or malformed is refused item by item.
+   * Of a broadcast only the author's own section is taken.
+   */
+  receive(batch: Batch, peer: string, way: 'broadcast' | 'request'): void {
+    for (const record of batch.records) this.#takeRecord(record, peer)
+    for (const rumour of batch.rumours) this.#hear(rumour, peer)
+    let taken = 0
+    for (const section of batch.sections) {
+      if (way === 'broadcast' && section.owner !== peer) continue
+      if (this.#takeSection(section)) taken += 1
+    }
+    if (taken > 0) this.#parts.listener.onSections()
+  }
+
+  /** Digests of everybody, this node included, by owner. */
+  digests(): Map<string, Digest> {
+    const { membership, self } = this.#parts
+    const own = this.#digestOf(self.signed, this.selfStatus, self.incarnation)
+    const digests = membership
+      .entries()
+      .map(({ signed, member }) => this.#digestOf(signed, member.status, member.incarnation))
+    return new Map([own, ...digests].map((digest) => [digest.owner, digest]))
+  }
+
+  /** The digests of `owners` that are known here. */
+  digestsOf(owners: Iterable<string>): Digest[] {
+    const all = this.digests()
+    return [...new Set(owners)].map((owner) => all.get(owner)).filter((digest) => digest !== undefined)
+  }
+
+  /** A hash of all that counts as present; equal on two nodes exactly when a sync would bring neither anything. */
+  hash(): Uint8Array {
+    const live = [...this.digests().values()].filter(({ status }) => isLive(status))
+    const lines = live.map((digest) => Object.values(digest).join(' ')).sort()
+    return createHash('sha256').update(lines.join('\n')).digest().subarray(0, 16)
+  }
+
+  /** What to send of each owner, in messages of at most `CHUNK_BYTES` (or one oversized item). */
+  *chunks(gifts: Iterable<Gift>): Generator<Batch, void> {
+    let batch = emptyBatch()
+    let bytes = 0
+    for (const gift of gifts) {
+      const item = this.#itemOf(gift)
+      if (bytes > 0 && bytes + item.bytes > CHUNK_BYTES) {
+        yield batch
+        batch = emptyBatch()
+        bytes = 0
+      }
+      bytes += item.bytes
+      batch.records.push(...item.records)
+      batch.rumours.push(...item.rumours)
+      batch.sections.push(...item.sections)
+    }
+    if (bytes > 0) yield batch
+  }
+
+  /** As much of what is known of `owners` as fits one message. */
+  firstChunk(owners: Iterable<string>): Batch {
+    const gifts = [...new Set(owners)].map((owner) => ({ owner, record: true, section: true, rumour: true }))
+    return this.chunks(gifts).next().value ?? emptyBatch()
+  }
+
+  /** What is believed of a node, when that is bad news. */
+  badNewsOf(nodeId: string): Rumour | undefined {
+    const entry = this.#parts.membership.get(nodeId)
+    return entry && rumoursOf(entry)[0]
+  }
+
+  #digestOf({ record, signature }: SignedRecord, status: MemberStatus, incarnation: number): Digest {
+    const section = this.#parts.registry.get(record.nodeId)
+    return {
+      owner: record.nodeId,
+      status,
+      incarnation,
+      recordIncarnation: record.incarnation,
+      recordVersion: record.recordVersion,
+      sectionIncarnation: section?.incarnation ?? 0,
+      sectionVersion: section?.version ?? 0,
+      recordCheck: Buffer.from(signature).readUInt32LE(0),
+    }
+  }
+
+  #itemOf(gift: Gift) {
+    const { membership, registry, self } = this.#parts
+    const entry = membership.get(gift.owner)
+    const signed = gift.owner === self.nodeId ? self.signed : entry?.signed
+    const section = gift.section ? registry.get(gift.owner) : undefined
+    const records = gift.record && signed !== undefined ? [signed] : []
+    const rumours = gift.rumour && entry !== undefined ? rumoursOf(entry) : []
+    const sections = section === undefined ? [] : [section]
+    const bytes =
+      records.reduce((sum, record) => sum + record.bytes.length + 80, 0) +
+      rumours.length * 140 +
+      sections.reduce((sum, one) => sum + sectionBytes(one), 0)
+    return { records, rumours, sections, bytes }
+  }
+
+  #takeRecord(unverified: UnverifiedRecord, peer: string): void {
+    const { self, membership, listener } = this.#parts
+    let signed: SignedRecord
+    try {
+      signed = parseRecord(unverified)
+    } catch (error) {
+      listener.onRefused(peer, messageOf(error))
+      return
+    }
+    const own = signed.record.nodeId === self.nodeId
+    if (own ? !this.#isForeign(signed) : !membership.isNews(signed)) return
+    if (!isGenuine(signed)) listener.onRefused(peer, 'node record is not signed by its node')
+    else if (own) listener.onTwin(signed, peer)
+    else membership.takeRecord(signed, peer)
+  }
+
+  /** A record of this node that is not the one it wrote, and not older either. */
+  #isForeign(signed: SignedRecord): boolean {
+    const { self } = this.#parts
+    return compareRecords(signed.record, self.signed.record) >= 0 && !Buffer.from(signed.bytes).equals(self.signed.bytes)
+  }
+
+  #hear(rumour: Rumour, peer: string): void {
+    const { self, membership, listener } = this.#parts
+    if (rumour.nodeId !== self.nodeId) membership.hear(rumour, peer)
+    else if (rumour.incarnation === self.incarnation) listener.onAccused(rumour)
+  }
+
+  /** A section counts only for a member that is present, and only in the run of it that we know. */
+  #takeSection(section: Section): boolean {
+    const { membership, registry } = this.#parts
+    const entry = membership.get(section.owner)
+    if (entry === undefined || !isLive(entry.member.status)) return false
+    return section.incarnation === entry.signed.record.startedIncarnation && registry.take(section)
+  }
+}
+
+function rumoursOf({ member, suspicion }: Entry): Rumour[] {
+  const { nodeId, status, incarnation } = member
+  if (status === 'alive') return []
+  const voices = [...(suspicion?.voices ?? [])].slice(0, 3)
+  if (voices.length === 0) return [{ nodeId, status, incarnation, from: '', linkLost: false }]
+  return voices.map(([from, linkLost]) => ({ nodeId, status, incarnation, from, linkLost }))
+}
+
+function emptyBatch() {
+  return { records: [] as SignedRecord[], rumours: [] as Rumour[], sections: [] as Section[] }
+}

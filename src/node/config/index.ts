@@ -1,0 +1,5 @@
+export { type ConfigDescription, describeConfig } from './describe.ts'
+export type { ConfigSources, ReadFile } from './files.ts'
+export { type ConfigSeams, type LoadedConfig, loadConfig } from './load.ts'
+export { configReference, jsonSchema } from './reference.ts'
+export type { NodeFileConfig, NodeUnitConfig } from './schema.ts'

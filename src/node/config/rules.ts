@@ -1,0 +1,184 @@
+import { HsuError } from '../../base/error.ts'
+import { checkUnit, expandTemplates, findCycle } from '../../process/index.ts'
+import type { Report } from './fault.ts'
+import type { Path } from './place.ts'
+import { type NodeUnitConfig, unitSchema } from './schema.ts'
+import { didYouMean } from './suggest.ts'
+import { find, placeOf, type Tree } from './tree.ts'
+
+/** The units as the schema is to judge them, by name; anything may be wrong with them. */
+export type PlainUnits = Readonly<Record<string, unknown>>
+
+/**
+ * Reports what the schema of one value cannot see: rules over several keys, over several units, and templates.
+ * Looks past keys that are wrong in themselves, so that both kinds of fault come in one message.
+ */
+export function checkRules(tree: Tree, units: PlainUnits, report: Report): void {
+  const fault = (path: Path, text: string): void => report({ place: placeOf(tree, path), path, text })
+  for (const [name, plain] of Object.entries(units)) {
+    const { config, wrong } = salvage(plain)
+    const below = (path: Path, text: string): void => {
+      if (!wrong.has(String(path[0]))) fault(['units', name, ...path], text)
+    }
+    if (config !== undefined && !wrong.has('kind')) {
+      checkUnit(config, below)
+      checkKind(config, tree, name, below)
+    }
+    checkTemplates(tree, name, fault)
+  }
+  checkDependencies(tree, Object.keys(units), fault)
+}
+
+interface Salvaged {
+  /** With defaults in place of the keys that are wrong; undefined for what is no map at all. */
+  readonly config: NodeUnitConfig | undefined
+  readonly wrong: ReadonlySet<string>
+}
+
+function salvage(plain: unknown): Salvaged {
+  const whole = unitSchema.safeParse(plain)
+  if (whole.success) return { config: whole.data, wrong: new Set() }
+  if (typeof plain !== 'object' || plain === null || Array.isArray(plain))
+    return { config: undefined, wrong: new Set() }
+  const wrong = new Set<string>()
+  const entries = Object.entries(unitSchema.shape).map(([key, schema]) => {
+    const parsed = schema.safeParse((plain as Record<string, unknown>)[key])
+    if (!parsed.success) wrong.add(key)
+    return [key, parsed.success ? parsed.data : schema.parse(undefined)] as const
+  })
+  return { config: Object.fromEntries(entries) as unknown as NodeUnitConfig, wrong }
+}
+
+type Kind = NodeUnitConfig['kind']
+
+/** Keys that mean something for some kinds of unit only. */
+const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
+  services: ['integrated'],
+  route: ['integrated'],
+  allow: ['unmanaged'],
+  ...Object.fromEntries(
+    ['cwd', 'user', 'env', 'env_inherit', 'replicas', 'restart', 'stop', 'logs'].map((key) => [
+      key,
+      ['managed', 'integrated'],
+    ]),
+  ),
+}
+
+/** The keys that have no meaning for units of `kind`. */
+export function keysWithoutMeaning(kind: Kind): readonly string[] {
+  return Object.keys(KINDS_OF_KEY).filter((key) => KINDS_OF_KEY[key]?.includes(kind) === false)
+}
+
+function checkKind(
+  { kind }: NodeUnitConfig,
+  tree: Tree,
+  name: string,
+  below: (path: Path, text: string) => void,
+): void {
+  for (const key of keysWithoutMeaning(kind)) {
+    if (find(tree, ['units', name, key]) === undefined) continue
+    below([key], `is only for kind: ${KINDS_OF_KEY[key]?.join(' or ') ?? ''}; this unit is ${kind}`)
+  }
+}
+
+function checkDependencies(tree: Tree, names: readonly string[], fault: (path: Path, text: string) => void): void {
+  const edges = new Map<string, string[]>()
+  for (const name of names) {
+    const known: string[] = []
+    for (const { path, target, elsewhere } of dependenciesOf(tree, name)) {
+      if (names.includes(target)) known.push(target)
+      else if (!elsewhere) {
+        const others = names.filter((other) => other !== name)
+        fault(path, `no unit '${target}'${didYouMean(target, others)}`)
+      }
+    }
+    edges.set(name, known)
+  }
+  // Each round reports one cycle and cuts it, so that the next is found too.
+  for (let cycle = findCycle(edges); cycle !== undefined; cycle = findCycle(edges)) {
+    const [first = '', second = ''] = cycle
+    fault(['units', first, 'depends_on'], `goes in a circle: ${cycle.join(' -> ')}`)
+    edges.set(first, edges.get(first)?.filter((target) => target !== second) ?? [])
+  }
+}
+
+interface Dependency {
+  readonly path: Path
+  readonly target: string
+  /** It may be a unit of another node, whose names are not known here. */
+  readonly elsewhere: boolean
+}
+
+function dependenciesOf(tree: Tree, name: string): readonly Dependency[] {
+  const above = ['units', name, 'depends_on']
+  const value = find(tree, above)
+  if (value?.kind === 'map') {
+    return [...value.entries.keys()].map((target) => {
+      const scope = find(tree, [...above, target, 'scope'])
+      return { path: [...above, target], target, elsewhere: scope?.kind === 'scalar' && scope.source === 'mesh' }
+    })
+  }
+  if (value?.kind !== 'list') return []
+  return value.items.flatMap((item, index) =>
+    item.kind === 'scalar' && typeof item.value === 'string'
+      ? [{ path: [...above, index], target: item.value, elsewhere: false }]
+      : [],
+  )
+}
+
+const TEMPLATED = ['run', 'env', 'probes'] as const
+
+function checkTemplates(tree: Tree, name: string, fault: (path: Path, text: string) => void): void {
+  const ports = find(tree, ['units', name, 'ports'])
+  const portNames = ports?.kind === 'map' ? [...ports.entries.keys()] : []
+  const values = new Set(['unit.name', 'unit.instance', 'replica', 'node.name', 'data_dir'])
+  for (const port of portNames) values.add(`port.${port}`)
+  for (const key of TEMPLATED) {
+    for (const [path, text] of textsOf(tree, ['units', name, key])) {
+      for (const template of unknownTemplates(text, values)) fault(path, templateFault(template, portNames, values))
+    }
+  }
+}
+
+function templateFault(template: string, ports: readonly string[], values: ReadonlySet<string>): string {
+  const port = /^port\.(.*)$/.exec(template)?.[1]
+  if (port !== undefined) {
+    const meant = didYouMean(port, ports)
+    return `{${template}} is not declared${meant === '' ? `; add ${port} to ports` : meant}`
+  }
+  const meant = didYouMean(template, values)
+  const known = [...values].map((value) => `{${value}}`).join(' ')
+  return `unknown template {${template}}${meant === '' ? `; known here: ${known}` : meant}`
+}
+
+/** All text below `path`, with its own path. */
+function textsOf(tree: Tree, path: Path): readonly (readonly [path: Path, text: string])[] {
+  const value = find(tree, path)
+  if (value === undefined) return []
+  if (value.kind === 'scalar') return [[path, value.source]]
+  const steps = value.kind === 'map' ? [...value.entries.keys()] : [...value.items.keys()]
+  return steps.flatMap((step) => textsOf(tree, [...path, step]))
+}
+
+/** The process floor decides what a template is, by refusing those it does not know. */
+function unknownTemplates(text: string, known: ReadonlySet<string>): readonly string[] {
+  const values = Object.fromEntries([...known].map((name) => [name, '']))
+  const unknown: string[] = []
+  for (;;) {
+    const refused = refusedTemplate(text, values)
+    if (refused === undefined || Object.hasOwn(values, refused)) return unknown
+    unknown.push(refused)
+    values[refused] = ''
+  }
+}
+
+function refusedTemplate(text: string, values: Readonly<Record<string, string>>): string | undefined {
+  try {
+    expandTemplates(text, values)
+    return undefined
+  } catch (error) {
+    const template = error instanceof HsuError ? error.details['template'] : undefined
+    if (typeof template !== 'string') throw error
+    return template.slice(1, -1)
+  }
+}

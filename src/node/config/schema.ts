@@ -1,0 +1,109 @@
+import { z } from 'zod'
+import { type DeepReadonly, duration, text } from '../../base/schema.ts'
+import { MeshConfig } from '../../mesh/index.ts'
+import { UNIT_NAME, unitShape } from '../../process/index.ts'
+import { routeShape } from '../../rpc/index.ts'
+
+/** Node names appear in `unit@node`, in metadata and in file names. */
+export const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
+
+const address = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:9470')
+  .refine((value) => Number(/\d+$/.exec(value)?.[0]) <= 65_535, 'the port must be at most 65535')
+
+const listen = z.strictObject({
+  ingress: address.default('127.0.0.1:9470').describe('Where gRPC clients of this host call any service of the mesh'),
+  mesh: address.default('0.0.0.0:9471').describe('Where other nodes find this one'),
+  link: address.default('0.0.0.0:9472').describe('Where calls and commands of other nodes arrive, over mutual TLS'),
+  admin: address.optional().describe('Dashboard and metrics. Not in this version'),
+})
+
+const node = z.strictObject({
+  name: z
+    .string()
+    .regex(NODE_NAME, 'must be 1 to 63 letters, digits, dots, - or _, with a letter or digit at both ends')
+    .optional()
+    .describe("Name of this node in the mesh. Default: the host's name"),
+  labels: z
+    .record(z.string().min(1), text)
+    .default({})
+    .describe('Facts about this host; os, arch and hostname are always there'),
+  data_dir: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'Directory of everything the node keeps. Default: /var/lib/hsu for root, else the state directory of the user',
+    ),
+  listen: listen
+    .prefault({})
+    .describe('HOST:PORT of each door; port 0 = a free one. A busy port is replaced by a free one, which is announced'),
+  log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe("Least level of the node's own log"),
+})
+
+const SERVICE_NAME = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/
+
+const reference = z
+  .union([
+    z.string().min(1),
+    z.strictObject({
+      file: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('File of the other unit, relative to this file; default: this configuration'),
+      unit: z.string().min(1).describe('Name of the other unit'),
+    }),
+  ])
+  .describe('Another unit whose keys this one takes over; its own keys win')
+
+const unit = z.strictObject({
+  extends: reference.optional(),
+  ...unitShape,
+  services: z
+    .array(z.string().regex(SERVICE_NAME, 'must be a full gRPC service name, such as shop.v1.Orders'))
+    .optional()
+    .describe('Full names of the gRPC services it offers; else it is asked by server reflection'),
+  route: z.strictObject(routeShape).prefault({}).describe('How calls are spread over its instances'),
+  expose: z
+    .enum(['private', 'lan'])
+    .default('private')
+    .describe('private = reachable through nodes only; lan = listens on the LAN. lan: not in this version'),
+  idle: z
+    .strictObject({
+      stop_after: duration.prefault('10m').describe('Time without traffic after which it is stopped'),
+      hold: duration.prefault('10s').describe('How long a call waits for it to start'),
+    })
+    .optional()
+    .describe('Stop when nobody calls. Not in this version'),
+  watch: z.unknown().optional().describe('Restart when files change. Not in this version'),
+  schedule: z.unknown().optional().describe('Run at set times. Not in this version'),
+})
+
+/** The keys of the whole file. Each floor owns the schema of its part. */
+export const fileSchema = z.strictObject({
+  version: z.literal(1).describe('Version of the form of this file; always 1'),
+  node: node.prefault({}).describe('This host; every key is optional'),
+  mesh: MeshConfig.optional().describe('The mesh this node belongs to; without it the host is alone'),
+  units: z
+    .record(z.string().regex(UNIT_NAME, 'must be 1 to 63 lower case letters, digits and -'), unit)
+    .default({})
+    .describe('What runs on this host, by name'),
+})
+
+/** The schema of one unit, for looking at a unit by itself. */
+export const unitSchema = unit
+
+/** A unit of the file, as the floors take it: durations in ms, sizes in bytes. */
+export type NodeUnitConfig = DeepReadonly<Omit<z.output<typeof unit>, 'extends'>>
+
+type ParsedFile = z.output<typeof fileSchema>
+
+/** The whole configuration of a node, with all defaults; never changed after it was made. */
+export interface NodeFileConfig {
+  readonly version: 1
+  readonly node: DeepReadonly<ParsedFile['node']> & { readonly name: string }
+  readonly mesh: DeepReadonly<ParsedFile['mesh']>
+  readonly units: Readonly<Record<string, NodeUnitConfig>>
+}

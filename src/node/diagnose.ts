@@ -1,0 +1,63 @@
+import { access, constants } from 'node:fs/promises'
+import type { Mesh } from '../mesh/index.ts'
+import type { Ingress, LinkServer } from '../rpc/index.ts'
+import { splitHostPort } from './link-addresses.ts'
+import type { Check } from './node-core.ts'
+import type { NodeSetup } from './node-setup.ts'
+import type { WorldView } from './world-view.ts'
+
+export interface Diagnosed {
+  readonly setup: NodeSetup
+  readonly ingress: Ingress
+  readonly linkServer: LinkServer | undefined
+  readonly mesh: Mesh | undefined
+  readonly world: WorldView
+}
+
+/** Tests of a running node's own parts, for `hsu doctor`. */
+export async function diagnoseNode({ setup, ingress, linkServer, mesh, world }: Diagnosed): Promise<readonly Check[]> {
+  const { listen, paths } = setup
+  return [
+    await writable('data directory', paths.dataDir),
+    bound('ingress', listen.ingress, ingress.address()),
+    ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
+    meshCheck(setup, mesh, world),
+    ...nameChecks(world),
+  ]
+}
+
+async function writable(name: string, path: string): Promise<Check> {
+  return access(path, constants.W_OK).then(
+    () => ({ name, result: 'ok', message: path }),
+    (error: unknown) => ({ name, result: 'failed', message: `${path}: ${String(error)}` }),
+  )
+}
+
+/** A door that could not have the port it was configured for got another. */
+function bound(name: string, wanted: string, real: string): Check {
+  const { port } = splitHostPort(wanted)
+  if (port === 0 || port === splitHostPort(real).port) return { name, result: 'ok', message: `listens on ${real}` }
+  const message = `listens on ${real}, because ${wanted} was busy; free that port or configure another`
+  return { name, result: 'warning', message }
+}
+
+function meshCheck(setup: NodeSetup, mesh: Mesh | undefined, world: WorldView): Check {
+  const name = 'mesh'
+  if (setup.mesh === undefined) return { name, result: 'ok', message: 'none configured: this host works alone' }
+  if (mesh === undefined) return { name, result: 'failed', message: 'not joined; the log of the node says why' }
+  const others = world.members().filter((member) => !member.self && member.status === 'alive').length
+  if (others > 0) return { name, result: 'ok', message: `${setup.mesh.config.name}: ${others} other node(s) alive` }
+  const message = `${setup.mesh.config.name}: no other node found; check that they have the same key and that UDP 5353 and the mesh port are open, or add seeds`
+  return { name, result: 'warning', message }
+}
+
+/** Two nodes of one name cannot be told apart on the command line. */
+function nameChecks(world: WorldView): readonly Check[] {
+  const names = world.members().flatMap(({ status, record }) => (status === 'alive' && record ? [record.name] : []))
+  const twice = [...new Set(names.filter((name, index) => names.indexOf(name) !== index))]
+  return twice.map((name) => ({
+    name: 'node names',
+    result: 'warning',
+    message: `several nodes are named ${name}; give them names of their own with node.name`,
+  }))
+}

@@ -1,0 +1,52 @@
+import type { MemberView, Registration } from '../mesh/index.ts'
+import type { Endpoint, EndpointSource } from '../rpc/index.ts'
+
+/** What the router may use of the registry, indexed by service and by unit. Made anew after each change, never edited. */
+export interface EndpointView extends EndpointSource {
+  readonly all: readonly Endpoint[]
+}
+
+export const EMPTY_VIEW: EndpointView = viewOf([])
+
+/**
+ * Turns registrations by owner into endpoints. An owner that is not alive or suspect offers nothing;
+ * units without a service or an address are not endpoints.
+ */
+export function endpointView(
+  members: readonly MemberView[],
+  registrations: ReadonlyMap<string, readonly Registration[]>,
+): EndpointView {
+  const endpoints: [endpoint: Endpoint, services: readonly string[]][] = []
+  for (const { nodeId, status, record } of members) {
+    if (status !== 'alive' && status !== 'suspect') continue
+    for (const registration of registrations.get(nodeId) ?? []) {
+      if (registration.address === '') continue
+      const { unit, instance, address, ready, services } = registration
+      const endpoint = { unit, instance, nodeId, node: record?.name ?? nodeId, address, ready, version: undefined }
+      endpoints.push([endpoint, services])
+    }
+  }
+  return viewOf(endpoints)
+}
+
+function viewOf(entries: readonly [endpoint: Endpoint, services: readonly string[]][]): EndpointView {
+  const byService = new Map<string, Endpoint[]>()
+  const byUnit = new Map<string, Endpoint[]>()
+  for (const [endpoint, services] of entries) {
+    add(byUnit, endpoint.unit, endpoint)
+    for (const service of services) add(byService, service, endpoint)
+  }
+  const services = [...byService.keys()].sort()
+  return {
+    all: entries.map(([endpoint]) => endpoint),
+    upstream: (service) => byService.get(service),
+    byUnit: (unit) => byUnit.get(unit) ?? [],
+    services: () => services,
+  }
+}
+
+function add(index: Map<string, Endpoint[]>, key: string, endpoint: Endpoint): void {
+  const known = index.get(key)
+  if (known === undefined) index.set(key, [endpoint])
+  else known.push(endpoint)
+}

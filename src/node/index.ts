@@ -1,0 +1,13 @@
+export {
+  type ConfigDescription,
+  configReference,
+  describeConfig,
+  jsonSchema,
+  type LoadedConfig,
+} from './config/index.ts'
+export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
+export type { NodeEvent } from './event-log.ts'
+export { createMeshKey, parseMeshKey } from './mesh-key.ts'
+export { type NodePaths, socketPath } from './paths.ts'
+export { loadNodeConfig, nodeLogFile, systemPaths, type RunOptions, runNode } from './run-node.ts'
+export { VERSION } from './version.ts'

@@ -1,0 +1,111 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { Clock } from '../base/clock.ts'
+import { HsuError } from '../base/error.ts'
+import type { Log } from '../base/log.ts'
+import type { MemberView } from '../mesh/index.ts'
+import type { Supervisor, UnitSpec } from '../process/index.ts'
+import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
+import type { EventLog } from './event-log.ts'
+import type { Offers } from './offers.ts'
+import { byService, isReachable, type WorldView } from './world-view.ts'
+
+/** What does not change while a node runs. */
+export interface NodeInfo {
+  readonly name: string
+  readonly nodeId: string
+  /** Undefined: this host alone. */
+  readonly mesh: string | undefined
+  readonly dataDir: string
+  readonly controlSocket: string
+  readonly pid: number
+  /** Wall clock. */
+  readonly startedAtMs: number
+}
+
+export interface Peer {
+  readonly nodeId: string
+  readonly name: string
+}
+
+export type Check = MessageInitShape<typeof CheckSchema>
+
+/** The effective configuration and where each of its values comes from. */
+export interface ConfigReport {
+  readonly configJson: string
+  readonly origins: Record<string, string>
+}
+
+export interface NodeCoreParts {
+  readonly info: NodeInfo
+  readonly clock: Clock
+  readonly log: Log
+  readonly supervisor: Supervisor
+  readonly events: EventLog
+  readonly world: WorldView
+  readonly offers: Offers
+  readonly ingress: Ingress
+  /** The control API of any node: this one, or the one named by the metadata `hsu-node`. */
+  readonly control: ServiceClient<typeof ControlService>
+  readonly config: ConfigReport
+  readonly diagnose: () => Promise<readonly Check[]>
+  /** Begins the orderly end of the node; returns at once. */
+  readonly requestShutdown: () => void
+}
+
+/** The running node as its control API and its embedder see it: its parts, and questions that take several of them. */
+export interface NodeCore extends NodeCoreParts {
+  self(): MemberView
+  /** The other nodes that can be asked now. */
+  peers(): readonly Peer[]
+  services(): MessageInitShape<typeof ServiceSchema>[]
+  /** @throws HsuError UNIT_NOT_FOUND */
+  specOf(unit: string): UnitSpec
+  /** Records an event of the node itself. */
+  note(type: string, details: Readonly<Record<string, string>>): void
+  /** From now on the node takes no new work. */
+  beginStopping(): void
+  /** @throws HsuError NODE_DRAINING once the node is on its way down. */
+  refuseWhenStopping(): void
+}
+
+export function createNodeCore(parts: NodeCoreParts): NodeCore {
+  const { info, clock, world, ingress, supervisor, events } = parts
+  let stopping = false
+  return {
+    ...parts,
+    self() {
+      const self = world.members().find((member) => member.self)
+      if (self === undefined) throw new HsuError('INTERNAL', 'the node is not among the members it knows')
+      return self
+    },
+    peers: () =>
+      world
+        .members()
+        .filter((member) => !member.self && isReachable(member))
+        .map(({ nodeId, record }) => ({ nodeId, name: record?.name ?? nodeId })),
+    services: () =>
+      byService(world.endpoints).map(({ service, endpoints }) => ({
+        service,
+        endpoints: endpoints.map(({ unit, instance, node, address, ready }) => {
+          return { unit, instance, node, address, ready, inFlight: ingress.inFlight(instance) }
+        }),
+      })),
+    specOf(unit) {
+      const spec = supervisor.spec(unit)
+      if (spec !== undefined) return spec
+      const text = `no unit '${unit}' on node ${info.name}; hsu ps lists the units of every node`
+      throw new HsuError('UNIT_NOT_FOUND', text, { details: { unit, node: info.name } })
+    },
+    note(type, details) {
+      const node = info.name
+      events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason: '', details, cause: '' })
+    },
+    beginStopping() {
+      if (!stopping) this.note('node.stopping', {})
+      stopping = true
+    },
+    refuseWhenStopping() {
+      if (stopping) throw new HsuError('NODE_DRAINING', `node ${info.name} is shutting down and starts nothing new`)
+    },
+  }
+}

@@ -1,0 +1,72 @@
+import { arch, hostname, platform } from 'node:os'
+import { HsuError, systemCode } from '../base/error.ts'
+import type { MeshConfig } from '../mesh/index.ts'
+import type { UnitSpec } from '../process/index.ts'
+import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
+import { parseMeshKey } from './mesh-key.ts'
+import type { ConfigReport } from './node-core.ts'
+import type { NodePaths } from './paths.ts'
+
+/** All that a node needs to know before it starts; nothing in it is looked up again. */
+export interface NodeSetup {
+  readonly name: string
+  readonly version: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly paths: NodePaths
+  readonly listen: NodeFileConfig['node']['listen']
+  /** Undefined: this host alone. */
+  readonly mesh: { readonly config: MeshConfig; readonly key: Uint8Array } | undefined
+  readonly units: readonly UnitSpec[]
+  /** Services that the configuration names for a unit; undefined = ask the unit. */
+  readonly servicesOf: (unit: string) => readonly string[] | undefined
+  readonly config: ConfigReport
+}
+
+export interface SetupSources {
+  readonly loaded: LoadedConfig
+  readonly paths: NodePaths
+  readonly version: string
+  /** Resolves a path of the configuration and reads it. */
+  readonly readFile: (path: string) => Promise<string>
+}
+
+/** @throws HsuError CONFIG_INVALID when the mesh key cannot be read */
+export async function prepareSetup({ loaded, paths, version, readFile }: SetupSources): Promise<NodeSetup> {
+  const { config, baseDir } = loaded
+  const { node, units } = config
+  const variables = { nodeName: node.name, dataDir: paths.dataDir }
+  return {
+    name: node.name,
+    version,
+    labels: { os: platform(), arch: arch(), hostname: hostname(), ...node.labels },
+    paths,
+    listen: node.listen,
+    mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh as MeshConfig, readFile),
+    units: Object.entries(units).map(([name, unit]) => ({
+      name,
+      config: unit as UnitSpec['config'],
+      baseDir,
+      variables,
+    })),
+    servicesOf: (unit) => units[unit]?.services,
+    config: {
+      configJson: JSON.stringify(loaded.effective),
+      origins: Object.fromEntries(loaded.origins),
+    },
+  }
+}
+
+async function meshSetup(
+  config: MeshConfig,
+  readFile: SetupSources['readFile'],
+): Promise<{ config: MeshConfig; key: Uint8Array }> {
+  const text = await readFile(config.key_file).catch((cause: unknown) => {
+    const why = systemCode(cause) === 'ENOENT' ? 'there is no such file' : String(cause)
+    throw new HsuError(
+      'CONFIG_INVALID',
+      `mesh.key_file: ${config.key_file}: ${why}; make a key with hsu mesh create --out FILE, or copy that of the mesh`,
+      { cause, details: { file: config.key_file } },
+    )
+  })
+  return { config, key: parseMeshKey(text, config.key_file) }
+}

@@ -1,0 +1,32 @@
+import type { Registration } from '../mesh/index.ts'
+import type { InstanceStatus } from '../process/index.ts'
+
+/** What the node knows of an instance beyond its process. */
+export interface Offer {
+  /** Full names of the gRPC services it serves. */
+  readonly services: readonly string[]
+  /** Being withdrawn: still there for calls in flight, offered to nobody. */
+  readonly draining: boolean
+}
+
+/** How an instance is reached on this host: its port named `grpc`, else its only or first port; empty without one. */
+export function addressOf(ports: Readonly<Record<string, number>>): string {
+  const port = ports['grpc'] ?? Object.values(ports)[0]
+  return port === undefined ? '' : `127.0.0.1:${port}`
+}
+
+/** What this node states to the mesh about one instance slot. */
+export function toRegistration(status: InstanceStatus, { services, draining }: Offer): Registration {
+  const { unit, instance, replica, kind, state, ports } = status
+  return {
+    unit,
+    instance,
+    replica,
+    kind,
+    state,
+    ready: status.ready && !draining,
+    services,
+    address: kind === 'unmanaged' ? '' : addressOf(ports),
+    ports,
+  }
+}

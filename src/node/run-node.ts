@@ -1,0 +1,109 @@
+import { readFile } from 'node:fs/promises'
+import { homedir, hostname, tmpdir } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
+import { aborted } from '../base/abort.ts'
+import type { Log } from '../base/log.ts'
+import { systemClock } from '../base/system-clock.ts'
+import { systemRandom } from '../base/system-random.ts'
+import { systemHost } from '../process/index.ts'
+import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
+import { type NodeSeams, type RunningNode, startNode } from './node.ts'
+import { prepareSetup } from './node-setup.ts'
+import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
+import { VERSION } from './version.ts'
+
+export interface NodeSources {
+  /** Configuration files in order, the later win; empty = hsu.yaml or hsu.yml in `cwd`. */
+  readonly files: readonly string[]
+  readonly cwd: string
+  /** Names variables of the configuration, and `HSU_*`. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly readFile: ReadFile
+}
+
+/** Reads the configuration of this host. @throws HsuError CONFIG_INVALID naming every fault */
+export function loadNodeConfig({ files, cwd, env, readFile }: NodeSources): Promise<LoadedConfig> {
+  return loadConfig({ files, cwd, env: definedOf(env) }, { readFile, hostname: hostname(), version: VERSION })
+}
+
+/** Starts a node of this host from its configuration. `log` is made once the place of its file is known. */
+export async function openNode(
+  sources: NodeSources,
+  makeLog: (loaded: LoadedConfig, paths: NodePaths) => Log,
+): Promise<RunningNode> {
+  const loaded = await loadNodeConfig(sources)
+  const paths = systemPaths({ dataDir: loaded.config.node.data_dir, cwd: loaded.baseDir, env: sources.env })
+  await prepareDirectories(paths, process.getuid?.())
+  const log = makeLog(loaded, paths)
+  for (const warning of loaded.warnings) log.warn('configuration', { warning })
+  const read = (path: string): Promise<string> =>
+    readFile(isAbsolute(path) ? path : resolve(loaded.baseDir, path), 'utf8')
+  const setup = await prepareSetup({ loaded, paths, version: VERSION, readFile: read })
+  return startNode(systemSeams(log), setup)
+}
+
+/** Where a node of this user on this system keeps its files. */
+export function systemPaths(given: Pick<PathInputs, 'dataDir' | 'cwd' | 'env'>): NodePaths {
+  const { platform } = process
+  return nodePaths({ ...given, platform, uid: process.getuid?.(), home: homedir(), tmpDir: tmpdir() })
+}
+
+/** The real ends of all seams. */
+export function systemSeams(log: Log): NodeSeams {
+  return { clock: systemClock, random: systemRandom, log, host: systemHost(), pid: process.pid }
+}
+
+export interface RunOptions extends NodeSources {
+  readonly makeLog: (loaded: LoadedConfig, paths: NodePaths) => Log
+  /** A line for the person at the terminal about what the node does. */
+  readonly onProgress: (line: string) => void
+  /** Aborted when the person will wait no longer for an orderly end: units are then killed. */
+  readonly force: AbortSignal
+}
+
+/** Runs a node until `signal` aborts or it is asked to end, and all it started has ended. */
+export async function runNode(options: RunOptions, signal: AbortSignal): Promise<void> {
+  const node = await openNode(options, options.makeLog)
+  const { core } = node
+  const kill = (): void => {
+    for (const { unit } of core.supervisor.status()) void core.supervisor.killUnit(unit).catch(() => undefined)
+  }
+  options.force.addEventListener('abort', kill, { once: true })
+  options.onProgress(
+    `node ${core.info.name} runs, ingress ${core.ingress.address()}, control ${core.info.controlSocket}`,
+  )
+  const watching = new AbortController()
+  const watched = showProgress(core.events, options.onProgress, watching.signal)
+  await Promise.race([aborted(signal), node.shutdownRequested])
+  options.onProgress('stopping')
+  try {
+    await node.stop()
+  } finally {
+    watching.abort()
+    await watched
+    options.force.removeEventListener('abort', kill)
+  }
+  options.onProgress('stopped')
+}
+
+async function showProgress(
+  events: RunningNode['core']['events'],
+  show: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const event of events.query({ units: [], follow: true, tail: undefined, sinceMs: undefined }, signal)) {
+    const { type, unit, instance, reason, details } = event
+    if (type === 'node.started') continue
+    const subject = unit === '' ? (details['name'] ?? '') : instance === '' ? unit : instance
+    show([type, subject, reason].filter((part) => part !== '').join('  '))
+  }
+}
+
+function definedOf(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
+
+/** Where the node's own log goes when it has no terminal. */
+export function nodeLogFile(paths: NodePaths): string {
+  return join(paths.logDir, 'node.log')
+}

@@ -1,0 +1,84 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { MemberView } from '../mesh/index.ts'
+import type { Exit, InstanceStatus, LogLine } from '../process/index.ts'
+import {
+  type EventSchema,
+  type ExitSchema,
+  type LogLineSchema,
+  type NodeSchema,
+  UnitKind,
+  type UnitSchema,
+} from '../rpc/index.ts'
+import type { NodeEvent } from './event-log.ts'
+
+const KINDS = {
+  unmanaged: UnitKind.UNMANAGED,
+  managed: UnitKind.MANAGED,
+  integrated: UnitKind.INTEGRATED,
+} as const
+
+/** The part of google.protobuf.Timestamp that matters. */
+export interface Timestamp {
+  readonly seconds: bigint
+  readonly nanos: number
+}
+
+/** Wall-clock milliseconds as google.protobuf.Timestamp. */
+export function toTimestamp(wallMs: number): Timestamp {
+  const seconds = Math.floor(wallMs / 1_000)
+  return { seconds: BigInt(seconds), nanos: Math.round((wallMs - seconds * 1_000) * 1e6) }
+}
+
+/** google.protobuf.Timestamp as wall-clock milliseconds. */
+export function fromTimestamp(timestamp: Timestamp | undefined): number | undefined {
+  return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1_000 + timestamp.nanos / 1e6
+}
+
+export function toUnit(
+  status: InstanceStatus,
+  node: string,
+  services: readonly string[],
+): MessageInitShape<typeof UnitSchema> {
+  const { startedAtMs, exit, pid, ports, rssBytes, kind, ...same } = status
+  return {
+    ...same,
+    node,
+    kind: KINDS[kind],
+    pid: pid ?? 0,
+    rssBytes: BigInt(rssBytes),
+    services: [...services],
+    ports: { ...ports },
+    ...(startedAtMs === undefined ? {} : { startedAt: toTimestamp(startedAtMs) }),
+    ...(exit === undefined ? {} : { exit: toExit(exit) }),
+  }
+}
+
+function toExit(exit: Exit): MessageInitShape<typeof ExitSchema> {
+  return 'code' in exit ? { how: { case: 'code', value: exit.code } } : { how: { case: 'signal', value: exit.signal } }
+}
+
+export function toNode(member: MemberView, units: number): MessageInitShape<typeof NodeSchema> {
+  const { nodeId, status, incarnation, record, self } = member
+  return {
+    node: record?.name ?? nodeId,
+    id: nodeId,
+    status,
+    incarnation: BigInt(incarnation),
+    addresses: [...(record?.meshAddresses ?? [])],
+    labels: { ...record?.labels },
+    version: record?.version ?? '',
+    units,
+    self,
+  }
+}
+
+export function toEvent({ wallMs, details, ...same }: NodeEvent): MessageInitShape<typeof EventSchema> {
+  return { ...same, details: { ...details }, time: toTimestamp(wallMs) }
+}
+
+export function toLogLine(
+  { wallMs, seq, unit, instance, stream, line }: LogLine,
+  node: string,
+): MessageInitShape<typeof LogLineSchema> {
+  return { time: toTimestamp(wallMs), node, unit, instance, stream, seq: BigInt(seq), line }
+}

@@ -1,0 +1,78 @@
+import { createTopic, type Topic } from '../base/topic.ts'
+import type { MemberView, Mesh, NodeRecord, Registration } from '../mesh/index.ts'
+import type { Endpoint, EndpointSource, LinkTarget } from '../rpc/index.ts'
+import { EMPTY_VIEW, endpointView } from './endpoint-view.ts'
+
+export interface WorldSeams {
+  /** Undefined while this host is alone. */
+  readonly mesh: () => Mesh | undefined
+  /** What this node offers, also when it is alone. */
+  readonly own: () => readonly Registration[]
+}
+
+/** What this node knows of the world, as the floors below ask for it. Read from memory; made anew by `refresh`. */
+export interface WorldView {
+  readonly endpoints: EndpointSource
+  /** This node first. */
+  members(): readonly MemberView[]
+  /** Instance slots that a node has registered. */
+  registrationsOf(nodeId: string): readonly Registration[]
+  /** How to reach another node's link; undefined when it is not an alive member. */
+  linkOf(nodeId: string): LinkTarget | undefined
+  /** The member whose link certificate has this fingerprint; undefined for strangers and for the dead. */
+  memberWith(fingerprint: string): string | undefined
+  /** Members that are alive or suspect and have this name or id. */
+  named(nameOrId: string): readonly MemberView[]
+  readonly changes: Topic<void>
+  refresh(): void
+}
+
+export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): WorldView {
+  const changes = createTopic<void>()
+  let view = EMPTY_VIEW
+  const alone: MemberView = {
+    nodeId: self.nodeId,
+    status: 'alive',
+    incarnation: self.incarnation,
+    record: self,
+    self: true,
+  }
+
+  const members = (): readonly MemberView[] => mesh()?.members() ?? [alone]
+  const reachable = (): readonly MemberView[] => members().filter(isReachable)
+
+  /** Our own section is taken from its source: it is true before the mesh has heard of it. */
+  const registrations = (): ReadonlyMap<string, readonly Registration[]> =>
+    new Map([...(mesh()?.registrations() ?? []), [self.nodeId, own()]])
+
+  return {
+    endpoints: {
+      upstream: (service) => view.upstream(service),
+      byUnit: (unit) => view.byUnit(unit),
+      services: () => view.services(),
+    },
+    members,
+    registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],
+    linkOf(nodeId) {
+      const record = reachable().find((member) => member.nodeId === nodeId && !member.self)?.record
+      if (record === undefined) return undefined
+      return { nodeId, addresses: record.linkAddresses, fingerprint: record.linkFingerprint }
+    },
+    memberWith: (fingerprint) => reachable().find(({ record }) => record?.linkFingerprint === fingerprint)?.nodeId,
+    named: (nameOrId) => reachable().filter(({ nodeId, record }) => nodeId === nameOrId || record?.name === nameOrId),
+    changes,
+    refresh() {
+      view = endpointView(members(), registrations())
+      changes.publish()
+    },
+  }
+}
+
+export function isReachable({ status }: MemberView): boolean {
+  return status === 'alive' || status === 'suspect'
+}
+
+/** Endpoints by the service they serve, for `hsu services`. */
+export function byService(source: EndpointSource): readonly { service: string; endpoints: readonly Endpoint[] }[] {
+  return source.services().map((service) => ({ service, endpoints: source.upstream(service) ?? [] }))
+}

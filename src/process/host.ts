@@ -1,0 +1,77 @@
+import type { Exit } from './exit.ts'
+import type { ProcessIdentity } from './identity.ts'
+import type { ProcessTable } from './process-table.ts'
+import type { RunCommand } from './run-command.ts'
+
+/** One program to be run as the process of an instance. */
+export interface SpawnRequest {
+  /** Named in messages. */
+  readonly unit: string
+  /** Private directory of the instance, absolute; made when absent. Gets `stdout`, `stderr`, `pid` and `exit`. */
+  readonly directory: string
+  /** Program and arguments; no shell. A relative program with a `/` is relative to `cwd`, one without is looked up in `env.PATH`. */
+  readonly argv: readonly string[]
+  /** Absolute. */
+  readonly cwd: string
+  /** The whole environment: nothing is inherited. */
+  readonly env: Readonly<Record<string, string>>
+  /** Run as this user; undefined = as the node. */
+  readonly user: string | undefined
+}
+
+/** The processes of an instance: a leader of their own session and group, and the unit's program under it. */
+export interface Child {
+  /** The tiny shell that outlives the node and records how the program ended. Its pid is the group and session id. */
+  readonly leader: ProcessIdentity
+  /** The unit's own program. */
+  readonly main: ProcessIdentity
+  /** Resolves once, when the program has ended; undefined when nobody saw how. Never rejects. */
+  readonly exited: Promise<Exit | undefined>
+  /** Lets go without touching the processes: nothing of them keeps this node alive any more. Idempotent. */
+  release(): void
+}
+
+/** What is known of an instance that an earlier node started. */
+export interface Left {
+  readonly directory: string
+  readonly leader: ProcessIdentity | undefined
+  readonly main: ProcessIdentity | undefined
+}
+
+/** The process is gone; `exit` is undefined when nobody saw how. */
+export interface Gone {
+  readonly gone: true
+  readonly exit: Exit | undefined
+}
+
+/** Where the files of an instance are, and whose they are. */
+export interface InstancePlace {
+  readonly unit: string
+  readonly replica: number
+  readonly instance: string
+  readonly directory: string
+}
+
+/** The operating system, as far as a supervisor needs it. */
+export interface ProcessHost {
+  readonly table: ProcessTable
+  /** The node's own environment, for units to inherit chosen parts of. */
+  environment(): Readonly<Record<string, string>>
+  /** Resolves when the program's process exists and is known. @throws HsuError `SPAWN_FAILED` saying what is wrong with it */
+  spawn(request: SpawnRequest): Promise<Child>
+  /** Takes over the instance an earlier node left, verified by identity, or learns how it ended. */
+  adopt(left: Left): Promise<Child | Gone>
+  /** Sends a signal to exactly this process. False, and nothing is sent, when it is gone or its pid belongs to another. */
+  signal(target: ProcessIdentity, signal: NodeJS.Signals): Promise<boolean>
+  /** Sends a signal to the group of `child`. False, and nothing is sent, when the group is gone or no longer the child's. */
+  signalGroup(child: Child, signal: NodeJS.Signals): Promise<boolean>
+  /** The instances that have a directory below `runDir`, which is `<runDir>/<unit>/<replica>/<instance>`. */
+  instances(runDir: string): Promise<readonly InstancePlace[]>
+  /** Forgets the directory of an ended instance. */
+  discard(directory: string): Promise<void>
+  /** Runs a short helper program to its end: an exec probe, `ps`. */
+  readonly run: RunCommand
+  /** A TCP port nobody listens on, chosen by the system. */
+  freePort(): Promise<number>
+  isPortFree(port: number): Promise<boolean>
+}

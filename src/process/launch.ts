@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { isAbsolute, resolve } from 'node:path'
+import type { UnitConfig } from './config.ts'
+import type { SpawnRequest } from './host.ts'
+import { expandTemplates, templateValues } from './templates.ts'
+
+/** A unit as the node wants it run. */
+export interface UnitSpec {
+  readonly name: string
+  readonly config: UnitConfig
+  /** Relative working directories and programs start here: the directory of the config file, absolute. */
+  readonly baseDir: string
+  readonly variables: { readonly nodeName: string; readonly dataDir: string }
+}
+
+/** What the environment of an instance depends on. */
+export interface InstanceDescription {
+  readonly unit: string
+  readonly instance: string
+  readonly replica: number
+  readonly kind: string
+  readonly ports: Readonly<Record<string, number>>
+}
+
+/** What the node adds to the environment of an instance: HSU_NODE, HSU_INGRESS, HSU_CONTROL, OTEL_*... */
+export type EnvironmentOf = (instance: InstanceDescription) => Readonly<Record<string, string>>
+
+/** Changes of these keys need a new process; the others are taken over as it runs. */
+const LAUNCH_KEYS = ['kind', 'run', 'cwd', 'user', 'env', 'env_inherit', 'ports'] as const
+
+/** Equal for two specs whose processes would be started alike. */
+export function launchHash({ config, baseDir, variables }: UnitSpec): string {
+  const launched = LAUNCH_KEYS.map((key) => [key, config[key]])
+  return createHash('sha256')
+    .update(JSON.stringify([launched, baseDir, variables]))
+    .digest('hex')
+    .slice(0, 16)
+}
+
+/** The port a unit is reached at when nothing else is said: `grpc` of an integrated unit, else its first. */
+export function mainPort(kind: string, ports: Readonly<Record<string, number>>): number | undefined {
+  return (kind === 'integrated' ? ports['grpc'] : undefined) ?? Object.values(ports)[0]
+}
+
+/**
+ * Everything the host needs to start the instance. Environment, later wins: inherited, HSU's, the node's, the unit's.
+ *
+ * @throws HsuError `CONFIG_INVALID` for an unknown template
+ */
+export function launchOf(
+  spec: UnitSpec,
+  instance: InstanceDescription,
+  directory: string,
+  nodeEnvironment: Readonly<Record<string, string>>,
+  environmentOf: EnvironmentOf,
+): SpawnRequest {
+  const { config } = spec
+  const values = templateValues({ ...instance, ...spec.variables })
+  const own = Object.entries(config.env).map(([name, text]) => [name, expandTemplates(text, values)])
+  return {
+    unit: spec.name,
+    directory,
+    argv: (config.run ?? []).map((word) => expandTemplates(word, values)),
+    cwd: workingDirectory(spec),
+    env: {
+      PYTHONUNBUFFERED: '1',
+      ...inherited(inheritable(config), nodeEnvironment),
+      ...hsuVariables(instance),
+      ...environmentOf(instance),
+      ...(Object.fromEntries(own) as Record<string, string>),
+    },
+    user: config.user,
+  }
+}
+
+/** Where the unit runs, absolute. */
+export function workingDirectory({ config, baseDir }: UnitSpec): string {
+  const cwd = config.cwd ?? '.'
+  return isAbsolute(cwd) ? cwd : resolve(baseDir, cwd)
+}
+
+/** Variables that speak of the user; the host fills them in for another one. */
+const OF_THE_USER = ['HOME', 'USER', 'LOGNAME', 'SHELL']
+
+function inheritable({ user, env_inherit }: UnitConfig): readonly string[] {
+  return user === undefined ? env_inherit : env_inherit.filter((name) => !OF_THE_USER.includes(name))
+}
+
+function inherited(names: readonly string[], from: Readonly<Record<string, string>>): Record<string, string> {
+  const entries = names.flatMap((name) => (from[name] === undefined ? [] : [[name, from[name]] as const]))
+  return Object.fromEntries(entries)
+}
+
+function hsuVariables({ unit, instance, replica, kind, ports }: InstanceDescription): Record<string, string> {
+  const main = mainPort(kind, ports)
+  const named = Object.entries(ports).map(([name, port]) => [`HSU_PORT_${name.toUpperCase()}`, String(port)])
+  return {
+    HSU_UNIT: unit,
+    HSU_INSTANCE: instance,
+    HSU_REPLICA: String(replica),
+    ...(Object.fromEntries(named) as Record<string, string>),
+    ...(main === undefined ? {} : { PORT: String(main) }),
+  }
+}

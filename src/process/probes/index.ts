@@ -1,0 +1,61 @@
+import { HsuError } from '../../base/error.ts'
+import type { ProbeConfig } from '../config.ts'
+import type { ProcessIdentity } from '../identity.ts'
+import type { Probe, ProbePolicy } from '../probe.ts'
+import type { ProcessTable } from '../process-table.ts'
+import type { RunCommand } from '../run-command.ts'
+import { execProbe } from './exec.ts'
+import { type GrpcProber, grpcProbe } from './grpc.ts'
+import { httpProbe } from './http.ts'
+import { processProbe } from './process.ts'
+import { tcpProbe } from './tcp.ts'
+
+export interface ProbeSeams {
+  readonly table: ProcessTable
+  readonly run: RunCommand
+  readonly grpc: GrpcProber
+}
+
+/** The instance that is asked. */
+export interface ProbeContext {
+  readonly identity: ProcessIdentity
+  /** Fills in templates such as `{port.http}`. */
+  expand(text: string): string
+  /** `host:port` of the unit's gRPC server; undefined when it has no port. */
+  readonly grpcAddress: string | undefined
+  /** An exec probe runs where the unit runs, with its environment. */
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+/**
+ * The probe that `config` describes, for one instance. Whoever calls leaves out one that is not `enabled`.
+ * @throws HsuError `CONFIG_INVALID` when, with the templates filled in, it makes no sense
+ */
+export function createProbe(
+  config: ProbeConfig,
+  context: ProbeContext,
+  seams: ProbeSeams,
+): { readonly probe: Probe; readonly policy: ProbePolicy } {
+  return { probe: probeOf(config, context, seams), policy: policyOf(config) }
+}
+
+function probeOf(config: ProbeConfig, context: ProbeContext, { table, run, grpc }: ProbeSeams): Probe {
+  const { tcp, http, exec } = config
+  if (tcp !== undefined) return tcpProbe(context.expand(tcp))
+  if (http !== undefined) return httpProbe({ ...http, url: context.expand(http.url) })
+  if (exec !== undefined) {
+    const argv = exec.map((word) => context.expand(word))
+    return execProbe(run, argv, { cwd: context.cwd, env: context.env })
+  }
+  if (config.grpc === undefined) return processProbe(table, context.identity)
+  if (context.grpcAddress !== undefined) return grpcProbe(grpc, context.grpcAddress, config.grpc)
+  throw new HsuError(
+    'CONFIG_INVALID',
+    'grpc probe: the unit has no port to ask; give it one, such as ports: { grpc: auto }',
+  )
+}
+
+function policyOf({ delay, every, timeout, ok, fail }: ProbeConfig): ProbePolicy {
+  return { delayMs: delay, intervalMs: every, timeoutMs: timeout, passAfter: ok, failAfter: fail }
+}

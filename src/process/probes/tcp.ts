@@ -1,0 +1,26 @@
+import { connect } from 'node:net'
+import { HsuError } from '../../base/error.ts'
+import type { Probe } from '../probe.ts'
+
+/** Passing when a connection is accepted; it is closed at once. */
+export function tcpProbe(address: string): Probe {
+  const target = parseAddress(address)
+  return (signal) =>
+    new Promise((resolve, reject) => {
+      const socket = connect({ ...target, signal })
+      socket.once('connect', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.once('error', reject)
+    })
+}
+
+/** `PORT` (on 127.0.0.1), `HOST:PORT` or `[v6]:PORT`. @throws HsuError `CONFIG_INVALID` */
+function parseAddress(address: string): { host: string; port: number } {
+  const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(address)
+  const port = Number(match?.[3])
+  if (match !== null && port >= 1 && port <= 65_535) return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
+  const text = `tcp probe: '${address}' is not an address; write a port, host:port or [v6]:port`
+  throw new HsuError('CONFIG_INVALID', text, { details: { address } })
+}

@@ -1,0 +1,176 @@
+import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs'
+import { opendir, readdir, readFile, readlink } from 'node:fs/promises'
+import { endianness } from 'node:os'
+import { systemCode } from '../base/error.ts'
+import { parseProcNet, type ProcSocket } from './proc-net.ts'
+import { type KernelUnits, parseAuxv, parseProcStat } from './proc-stat.ts'
+import type { Listener, ListenerFilter, ProcessInfo, ProcessTable } from './process-table.ts'
+
+/** Directory entries fetched at a time; between two fetches the event loop gets its turn. */
+const BATCH = 128
+const STAT_BYTES = 4_096
+
+/**
+ * The process table of Linux. The small files of /proc live in memory, so they are read synchronously: about
+ * 10 µs each, where an asynchronous read costs ten times that. `argv` and `executable` are read when asked for.
+ */
+export function procTable(): ProcessTable {
+  let known: Promise<Known> | undefined
+  const load = (): Promise<Known> => (known ??= loadKnown())
+  return {
+    bootId: async () => (await load()).bootId,
+    async list() {
+      const kernel = await load()
+      const list: ProcessInfo[] = []
+      for await (const { name } of await opendir('/proc', { bufferSize: BATCH })) {
+        if (!/^\d+$/.test(name)) continue
+        const info = readInfo(name, kernel)
+        if (info !== undefined) list.push(info)
+      }
+      return list
+    },
+    get: async (pid) => readInfo(String(pid), await load()),
+    listeners: readListeners,
+  }
+}
+
+/** What does not change while the system runs. */
+interface Known extends KernelUnits {
+  readonly bootId: string
+  /** Small files are read into it, one at a time. */
+  readonly scratch: Buffer
+}
+
+async function loadKnown(): Promise<Known> {
+  const bytes = /^(arm|ia32|mips|mipsel|ppc)$/.test(process.arch) ? 4 : 8
+  const auxv = await readFile('/proc/self/auxv')
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+  return { ...parseAuxv(auxv, { bytes, endianness: endianness() }), bootId, scratch: Buffer.alloc(STAT_BYTES) }
+}
+
+/** Wall clock of the start of the system. Read each time: it moves when the clock is set. */
+function readBootMs(): number | undefined {
+  const match = /^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'latin1'))
+  return match === null ? undefined : Number(match[1]) * 1_000
+}
+
+function readInfo(pid: string, { pageBytes, ticksPerSecond, scratch }: Known): ProcessInfo | undefined {
+  const text = readSmall(`/proc/${pid}/stat`, scratch)
+  const stat = text === undefined ? undefined : parseProcStat(text)
+  if (stat === undefined) return undefined
+  const { cpuTicks, reapedCpuTicks, startTicks, rssPages, ...info } = stat
+  const toMs = (ticks: number): number => (ticks * 1_000) / ticksPerSecond
+  let argv: readonly string[] | undefined
+  return {
+    ...info,
+    startTime: startTicks,
+    cpuMs: toMs(cpuTicks),
+    reapedCpuMs: toMs(reapedCpuTicks),
+    rssBytes: rssPages * pageBytes,
+    get argv() {
+      return (argv ??= readArgv(pid))
+    },
+    get executable() {
+      return readExecutable(pid)
+    },
+    get startedAtMs() {
+      const bootMs = readBootMs()
+      return bootMs === undefined ? undefined : bootMs + toMs(Number(startTicks))
+    },
+  }
+}
+
+/** Undefined when the process has vanished, before or while it is read. */
+function readSmall(path: string, scratch: Buffer): string | undefined {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, 'r')
+    return scratch.toString('utf8', 0, readSync(fd, scratch, 0, scratch.length, 0))
+  } catch (error) {
+    passOver(error)
+    return undefined
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
+}
+
+function readArgv(pid: string): readonly string[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    return text === '' ? [] : text.replace(/\0+$/, '').split('\0')
+  } catch (error) {
+    passOver(error)
+    return []
+  }
+}
+
+function readExecutable(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, '')
+  } catch (error) {
+    passOver(error)
+    return undefined
+  }
+}
+
+const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM']
+const UNREADABLE: readonly unknown[] = ['ENOENT', 'ESRCH', ...FORBIDDEN]
+
+/** Passes over what ended while we read (ENOENT, ESRCH) and what is not ours to read. */
+function passOver(error: unknown): void {
+  if (!UNREADABLE.includes(systemCode(error))) throw error
+}
+
+async function readListeners(filter: ListenerFilter = {}): Promise<readonly Listener[]> {
+  const sockets = await readSockets(filter)
+  if (sockets.length === 0) return []
+  const { owners, hidden } = await ownersOf(new Set(sockets.map(({ inode }) => inode)), filter.pids)
+  return sockets.map(({ inode, ...socket }) => ({ ...socket, pids: owners.get(inode) ?? [], hidden }))
+}
+
+async function readSockets({ protocol, port }: ListenerFilter): Promise<ProcSocket[]> {
+  const sockets: ProcSocket[] = []
+  for (const kind of ['tcp', 'udp'] as const) {
+    if (protocol !== undefined && protocol !== kind) continue
+    for (const file of [kind, `${kind}6`]) {
+      // Without IPv6 in the kernel there is no tcp6.
+      const text = await readFile(`/proc/net/${file}`, 'latin1').catch(passOver)
+      sockets.push(...parseProcNet(kind, text ?? '', endianness()))
+    }
+  }
+  return port === undefined ? sockets : sockets.filter((socket) => socket.port === port)
+}
+
+/** Looks through the open files of processes for sockets with these inodes. */
+async function ownersOf(
+  inodes: ReadonlySet<string>,
+  among: readonly number[] | undefined,
+): Promise<{ owners: ReadonlyMap<string, number[]>; hidden: boolean }> {
+  const pids = among?.map(String) ?? (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const owners = new Map<string, number[]>()
+  let hidden = false
+  for (const pid of pids) {
+    const links = await readSocketLinks(pid)
+    if (links === undefined) hidden = true
+    for (const inode of links ?? []) {
+      if (inodes.has(inode)) owners.set(inode, [...(owners.get(inode) ?? []), Number(pid)])
+    }
+  }
+  return { owners, hidden }
+}
+
+/** The inodes of the sockets a process holds, each once; undefined when we may not look. */
+async function readSocketLinks(pid: string): Promise<ReadonlySet<string> | undefined> {
+  const directory = `/proc/${pid}/fd`
+  const inodes = new Set<string>()
+  try {
+    for (const fd of await readdir(directory)) {
+      const link = await readlink(`${directory}/${fd}`).catch(passOver)
+      if (link?.startsWith('socket:[') === true) inodes.add(link.slice('socket:['.length, -1))
+    }
+  } catch (error) {
+    if (FORBIDDEN.includes(systemCode(error))) return undefined
+    passOver(error)
+  }
+  return inodes
+}

@@ -1,0 +1,20 @@
+import type { Exit } from './exit.ts'
+
+export interface RunCommandOptions {
+  /** Default: the node's own directory. */
+  readonly cwd?: string
+  /** The whole environment: nothing is inherited. Default: the node's own. */
+  readonly env?: Readonly<Record<string, string>>
+  /** The command and all it started are killed after this. Default: no limit of its own. */
+  readonly timeoutMs?: number
+}
+
+/**
+ * Runs a short command, without a shell, to its end; stdout is bounded, stderr is dropped, stdin is empty.
+ * Abort kills it. @throws HsuError `SPAWN_FAILED` when it cannot be run, the signal's reason when aborted
+ */
+export type RunCommand = (
+  argv: readonly string[],
+  options: RunCommandOptions,
+  signal: AbortSignal,
+) => Promise<{ readonly exit: Exit; readonly stdout: string }>

@@ -1,0 +1,27 @@
+import type { Clock } from '../base/clock.ts'
+import type { SlotRecord } from './slot-record.ts'
+import { INITIAL_STATE, type UnitState } from './unit-state.ts'
+
+/** The part of a record that is the lifecycle; times become wall clock, which outlives the node. */
+export function toRecord(
+  state: UnitState,
+  clock: Clock,
+): Pick<
+  SlotRecord,
+  'phase' | 'want' | 'generation' | 'restarts' | 'streak' | 'crashesAtWallMs' | 'gaveUp' | 'fault' | 'reason'
+> & { waitMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = state
+  const offsetMs = clock.wallMs() - clock.nowMs()
+  const crashesAtWallMs = state.crashesAtMs.map((atMs) => Math.round(atMs + offsetMs))
+  const optional = { ...(waitMs === undefined ? {} : { waitMs }), ...(exit === undefined ? {} : { exit }) }
+  return { phase, want, generation, restarts, streak, crashesAtWallMs, gaveUp, fault, reason, ...optional }
+}
+
+/** The state an earlier node left; a wall clock that went back makes crashes look recent, never in the future. */
+export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = record
+  const offsetMs = clock.nowMs() - clock.wallMs()
+  const crashesAtMs = record.crashesAtWallMs.map((atMs) => Math.min(clock.nowMs(), atMs + offsetMs))
+  const state = { phase, want, generation, restarts, streak, gaveUp, crashesAtMs, waitMs, fault, exit, reason }
+  return { ...INITIAL_STATE, ...state }
+}

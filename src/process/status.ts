@@ -1,0 +1,59 @@
+import type { Exit } from './exit.ts'
+import type { UnitPhase } from './unit-state.ts'
+
+/** The phases of a managed instance; of an unmanaged unit, whether its process is found: `up`, `absent`, `ambiguous`. */
+export type UnitStateName = UnitPhase | 'absent' | 'ambiguous'
+
+/** What is known of one slot of a unit at this moment. */
+export interface InstanceStatus {
+  readonly unit: string
+  /** Name of the present or last instance; '' before the first start. */
+  readonly instance: string
+  readonly replica: number
+  readonly kind: 'managed' | 'unmanaged' | 'integrated'
+  readonly state: UnitStateName
+  readonly ready: boolean
+  /** The unit's own program; undefined when none runs. */
+  readonly pid: number | undefined
+  /** Wall clock. */
+  readonly startedAtMs: number | undefined
+  readonly restarts: number
+  /** Cores busy, the whole tree. */
+  readonly cpu: number
+  /** The whole tree. */
+  readonly rssBytes: number
+  readonly ports: Readonly<Record<string, number>>
+  /** How the last instance ended; undefined while one runs, and when nobody saw it. */
+  readonly exit: Exit | undefined
+  /** Why the state is what it is, in words; empty when there is nothing to say. */
+  readonly reason: string
+}
+
+export type ProcessEventType =
+  | 'unit.started'
+  | 'unit.adopted'
+  | 'unit.ready'
+  | 'unit.unready'
+  | 'unit.exited'
+  | 'unit.stopping'
+  | 'unit.backoff'
+  | 'unit.failed'
+  | 'unit.completed'
+  | 'unit.down'
+  | 'unit.found'
+  | 'unit.lost'
+  | 'unit.ambiguous'
+
+/** Something that happened to a unit. */
+export interface ProcessEvent {
+  readonly wallMs: number
+  readonly unit: string
+  /** '' when it concerns no instance. */
+  readonly instance: string
+  readonly type: ProcessEventType
+  readonly reason: string
+  /** Every fact of `reason` in a form for programs. */
+  readonly details: Readonly<Record<string, string>>
+  /** What brought it about; empty when it is a first cause. */
+  readonly cause: string
+}

@@ -1,0 +1,455 @@
+import { constants } from 'node:os'
+import { HsuError } from '../base/error.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Service } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { Store } from '../base/store.ts'
+import { createTaskGroup } from '../base/task-group.ts'
+import { createTopic, type Topic } from '../base/topic.ts'
+import { waitsFor } from './admission.ts'
+import { dependantsOf, findCycle, startOrder } from './dependencies.ts'
+import type { ProcessHost } from './host.ts'
+import type { EnvironmentOf, UnitSpec } from './launch.ts'
+import { clearRecord, clearStray } from './leftovers.ts'
+import { createMeter, type Meter } from './meter.ts'
+import { createOutput, type LogLine, type LogQuery, type Output } from './output.ts'
+import { createPortBook, type PortBook } from './ports.ts'
+import type { GrpcProber } from './probes/grpc.ts'
+import { deleteScale, deleteSlotRecord, readScale, readSlotRecords, type SlotRecord, writeScale } from './slot-record.ts'
+import type { InstanceStatus, ProcessEvent } from './status.ts'
+import { UnitSlot } from './unit.ts'
+import { UnmanagedUnit } from './unmanaged.ts'
+
+/** How often the usage of units is read. Kubernetes reads every 10 s; people who look want news sooner. */
+const METER_MS = 2_000
+
+/** Keeps the units of this machine as they are wanted. */
+export interface Supervisor extends Service {
+  /**
+   * Makes the set of units equal to `specs`: adds, removes (stops), restarts those whose launch changed. What an
+   * earlier node left is taken over. Starts in dependency order; resolves without waiting for readiness.
+   *
+   * @throws HsuError `CONFIG_INVALID` for a cycle in `depends_on`, `NOT_STARTED` before `start`
+   */
+  apply(specs: readonly UnitSpec[]): Promise<void>
+  /** From memory, cheap; in the order of `apply`. */
+  readonly status: () => readonly InstanceStatus[]
+  spec(unit: string): UnitSpec | undefined
+  /**
+   * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent.
+   *
+   * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`
+   */
+  startUnit(unit: string, signal: AbortSignal): Promise<void>
+  /** Resolves when its processes are gone. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
+  stopUnit(unit: string, signal: AbortSignal): Promise<void>
+  /** Single flight: concurrent calls join the restart that has not spawned yet. @throws as `startUnit` */
+  restartUnit(unit: string, signal: AbortSignal): Promise<void>
+  /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
+  killUnit(unit: string): Promise<void>
+  /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
+  signalUnit(unit: string, signalName: string): Promise<void>
+  /** Changes the number of replicas until the configured number changes. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `USAGE` */
+  scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void>
+  /** Each change of state, readiness, pid or ports. */
+  readonly changes: Topic<InstanceStatus>
+  readonly events: Topic<ProcessEvent>
+  /** Lines of the units, merged by time. @throws HsuError `UNIT_NOT_FOUND` */
+  logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>
+  /** Lets go of all units without stopping them: another node with the same directories takes them over. */
+  abandon(): Promise<void>
+}
+
+export interface SupervisorSeams {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly store: Store
+  readonly host: ProcessHost
+  readonly grpc: GrpcProber
+  readonly environmentOf: EnvironmentOf
+  /** Called before the stop signal of an instance that was ready: withdraw its endpoints, wait. Bounded by `stop.drain`. */
+  readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
+}
+
+export interface SupervisorConfig {
+  /** Files of running instances; must outlive the node. Absolute. */
+  readonly runDir: string
+  /** What the units wrote. Absolute. */
+  readonly logDir: string
+}
+
+export function createSupervisor(seams: SupervisorSeams, config: SupervisorConfig): Supervisor {
+  return new UnitSupervisor(seams, config)
+}
+
+interface Owned {
+  spec: UnitSpec
+  readonly slots: UnitSlot[]
+  /** Since when its start waits for dependencies. */
+  waitingSinceMs: number | undefined
+}
+
+interface Watched {
+  spec: UnitSpec
+  readonly watched: UnmanagedUnit
+}
+
+class UnitSupervisor implements Supervisor {
+  readonly name = 'supervisor'
+  readonly changes = createTopic<InstanceStatus>()
+  readonly events = createTopic<ProcessEvent>()
+  readonly #seams: SupervisorSeams
+  readonly #config: SupervisorConfig
+  readonly #log: Log
+  readonly #meter: Meter
+  readonly #output: Output
+  readonly #ports: PortBook
+  readonly #tasks
+  readonly #units = new Map<string, Owned | Watched>()
+  /** What earlier nodes wrote down, until a slot takes it. */
+  #records = new Map<string, SlotRecord>()
+  #begun: 'no' | 'yes' | 'over' = 'no'
+  /** Changes of the set of units, one at a time. */
+  #changing: Promise<unknown> = Promise.resolve()
+  readonly #published = new Map<string, string>()
+
+  constructor(seams: SupervisorSeams, config: SupervisorConfig) {
+    const { clock, log, host } = seams
+    this.#seams = seams
+    this.#config = config
+    this.#log = log
+    this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
+    this.#output = createOutput({ clock, log }, { logDir: config.logDir })
+    this.#ports = createPortBook(host)
+    this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
+  }
+
+  readonly status = (): readonly InstanceStatus[] => [...this.#units.values()].flatMap(statusesOf)
+
+  spec(unit: string): UnitSpec | undefined {
+    return this.#units.get(unit)?.spec
+  }
+
+  async start(): Promise<void> {
+    const { store, host } = this.#seams
+    const records = await readSlotRecords(store, this.#log)
+    this.#records = new Map(records.map((record) => [slotName(record), record]))
+    await this.#meter.start()
+    const known = new Set(records.map(({ instance }) => instance))
+    const strays = (await host.instances(this.#config.runDir)).filter(({ instance }) => !known.has(instance))
+    await Promise.all(strays.map((place) => clearStray(place, undefined, this.#leftoverSeams(), this.#tasks.signal)))
+    this.#begun = 'yes'
+  }
+
+  async stop(): Promise<void> {
+    if (this.#begun === 'yes') this.#begun = 'over'
+    await this.#changing.catch(() => undefined)
+    await this.#inReverseOrder((unit) => unit.close())
+    await this.#end()
+  }
+
+  async abandon(): Promise<void> {
+    this.#begun = 'over'
+    await this.#changing.catch(() => undefined)
+    await Promise.all(this.#allSlots().map((slot) => slot.abandon()))
+    await this.#end()
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all([...this.#units.values()].map((unit) => ('watched' in unit ? unit.watched.end() : undefined)))
+    await this.#tasks.stop()
+    await this.#meter.stop()
+    await this.#output.stop()
+  }
+
+  apply(specs: readonly UnitSpec[]): Promise<void> {
+    return this.#change(async () => {
+      const cycle = findCycle(specs)
+      if (cycle !== undefined) {
+        throw new HsuError('CONFIG_INVALID', `depends_on goes in a circle: ${cycle.join(' -> ')}`, {
+          details: { cycle: cycle.join(' ') },
+        })
+      }
+      const wanted = new Map(specs.map((spec) => [spec.name, spec]))
+      const outdated = [...this.#units.values()].filter(({ spec }) => !isSameKind(spec, wanted.get(spec.name)))
+      await this.#remove(outdated.map(({ spec }) => spec.name))
+      for (const spec of startOrder(specs)) await this.#put(spec)
+      await this.#clearRecords()
+    })
+  }
+
+  async startUnit(unit: string, signal: AbortSignal): Promise<void> {
+    const { spec, slots } = this.#owned(unit)
+    const elsewhere = Object.entries(spec.config.depends_on).find(([, { scope }]) => scope === 'mesh')
+    if (elsewhere !== undefined) {
+      const text = `unit '${unit}' depends on '${elsewhere[0]}' with scope: mesh, which is not supported yet`
+      throw new HsuError('UNSUPPORTED', text, { details: { unit } })
+    }
+    await Promise.all(slots.map((slot) => slot.start(signal)))
+  }
+
+  async stopUnit(unit: string, signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#owned(unit).slots.map((slot) => slot.stop(signal)))
+  }
+
+  async restartUnit(unit: string, signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#owned(unit).slots.map((slot) => slot.restart(signal)))
+  }
+
+  async killUnit(unit: string): Promise<void> {
+    const found = this.#find(unit)
+    if ('watched' in found) return found.watched.signal('SIGKILL')
+    await Promise.all(found.slots.map((slot) => slot.kill()))
+  }
+
+  async signalUnit(unit: string, signalName: string): Promise<void> {
+    const found = this.#find(unit)
+    const name = signalNamed(signalName)
+    if ('watched' in found) return found.watched.signal(name)
+    await Promise.all(found.slots.map((slot) => slot.signal(name)))
+  }
+
+  scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void> {
+    return this.#change(async () => {
+      const owned = this.#owned(unit)
+      const { config } = owned.spec
+      const fixed = Object.entries(config.ports).find(([, port]) => port !== 'auto')
+      if (!Number.isInteger(replicas) || replicas < 0) throw new HsuError('USAGE', 'replicas must be a whole number, 0 or more')
+      if (replicas > 1 && fixed !== undefined) {
+        throw new HsuError('USAGE', `unit '${unit}' has the fixed port '${fixed[0]}'; make it 'auto' to run several replicas`)
+      }
+      await writeScale(this.#seams.store, unit, config.replicas, replicas)
+      await this.#resize(owned, replicas, signal)
+    })
+  }
+
+  async *logs(query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void> {
+    for (const unit of query.units) this.#find(unit)
+    yield* this.#output.query(query, signal)
+  }
+
+  /** Adds or updates one unit. A fault of one never keeps the others from starting. */
+  async #put(spec: UnitSpec): Promise<void> {
+    const present = this.#units.get(spec.name)
+    try {
+      if (present === undefined) await this.#add(spec)
+      else if ('watched' in present) {
+        present.spec = spec
+        await present.watched.reconfigure(spec)
+      } else await this.#update(present, spec)
+    } catch (error) {
+      this.#log.error('unit cannot be supervised', { unit: spec.name, error })
+    }
+  }
+
+  async #add(spec: UnitSpec): Promise<void> {
+    this.#remark(spec)
+    if (spec.config.kind === 'unmanaged') {
+      const watched = new UnmanagedUnit(this.#unitSeams(), spec)
+      this.#units.set(spec.name, { spec, watched })
+      watched.begin()
+      return
+    }
+    const owned: Owned = { spec, slots: [], waitingSinceMs: undefined }
+    this.#units.set(spec.name, owned)
+    await this.#resize(owned, await this.#replicasOf(spec), this.#tasks.signal)
+  }
+
+  async #update(owned: Owned, spec: UnitSpec): Promise<void> {
+    owned.spec = spec
+    owned.waitingSinceMs = undefined
+    for (const slot of owned.slots) {
+      slot.reconfigure(spec)
+      slot.reconsider()
+    }
+    await this.#resize(owned, await this.#replicasOf(spec), this.#tasks.signal)
+  }
+
+  async #replicasOf({ name, config }: UnitSpec): Promise<number> {
+    return (await readScale(this.#seams.store, name, config.replicas, this.#log)) ?? config.replicas
+  }
+
+  async #resize(owned: Owned, replicas: number, signal: AbortSignal): Promise<void> {
+    const surplus = owned.slots.splice(replicas)
+    for (let replica = owned.slots.length; replica < replicas; replica += 1) {
+      const slot = new UnitSlot(this.#slotSeams(), owned.spec, replica, this.#config.runDir)
+      owned.slots.push(slot)
+      const record = this.#records.get(slotName(slot))
+      this.#records.delete(slotName(slot))
+      await slot.begin(record)
+    }
+    await Promise.all(surplus.map((slot) => this.#retire(slot, signal)))
+  }
+
+  /** Stops a slot for good. */
+  async #retire(slot: UnitSlot, signal: AbortSignal): Promise<void> {
+    await slot.stop(signal)
+    await slot.close()
+    await deleteSlotRecord(this.#seams.store, slot.unit, slot.replica)
+    this.#published.delete(slotName(slot))
+  }
+
+  /** Stops these units, dependants first, and forgets them. */
+  async #remove(names: readonly string[]): Promise<void> {
+    await this.#inReverseOrder(async (unit) => {
+      for (const slot of unit.slots.splice(0)) await this.#retire(slot, this.#tasks.signal)
+    }, names)
+    for (const name of names) {
+      const unit = this.#units.get(name)
+      if (unit !== undefined && 'watched' in unit) await unit.watched.end()
+      else await deleteScale(this.#seams.store, name)
+      this.#units.delete(name)
+    }
+  }
+
+  /** What earlier nodes ran and is not wanted any more. */
+  async #clearRecords(): Promise<void> {
+    const records = [...this.#records.values()]
+    this.#records.clear()
+    const { runDir } = this.#config
+    await Promise.all(records.map((record) => clearRecord(record, runDir, this.#leftoverSeams(), this.#tasks.signal)))
+  }
+
+  /** Runs `task` for each owned unit once it has run for those that depend on it; units without a tie run at once. */
+  async #inReverseOrder(
+    task: (unit: { slots: UnitSlot[]; close(): Promise<void> }) => Promise<void>,
+    names: readonly string[] = [...this.#units.keys()],
+  ): Promise<void> {
+    const specs = names.flatMap((name) => this.#units.get(name)?.spec ?? [])
+    const done = new Map<string, Promise<void>>()
+    for (const { name } of [...startOrder(specs)].reverse()) {
+      const before = dependantsOf(name, specs).map((dependant) => done.get(dependant))
+      const unit = this.#units.get(name)
+      const slots = unit === undefined || 'watched' in unit ? [] : unit.slots
+      const close = async (): Promise<void> => {
+        await Promise.all(slots.map((slot) => slot.close()))
+      }
+      done.set(name, Promise.all(before).then(() => task({ slots, close })))
+    }
+    await Promise.all(done.values())
+  }
+
+  /** For whom the start of `unit` waits; undefined when it may go on. */
+  #admission(name: string): string | undefined {
+    const unit = this.#units.get(name)
+    if (unit === undefined || 'watched' in unit) return undefined
+    const { clock } = this.#seams
+    unit.waitingSinceMs ??= clock.nowMs()
+    const waitedMs = clock.nowMs() - unit.waitingSinceMs
+    for (const [dependency, terms] of Object.entries(unit.spec.config.depends_on)) {
+      const other = this.#units.get(dependency)
+      const reason = waitsFor(dependency, terms, other === undefined ? undefined : statusesOf(other), waitedMs)
+      if (reason === undefined) continue
+      if (waitedMs === 0) this.#askAgain(unit, terms.timeout)
+      return reason
+    }
+    unit.waitingSinceMs = undefined
+    return undefined
+  }
+
+  /** So that the reason tells when a dependency is late. It is still waited for: it may come. */
+  #askAgain(unit: Owned, afterMs: number): void {
+    this.#tasks.run(async (signal) => {
+      await this.#seams.clock.sleep(afterMs, signal)
+      if (unit.waitingSinceMs === undefined) return
+      for (const slot of unit.slots) slot.reconsider()
+      const [late] = unit.slots.filter(({ status }) => status.state === 'down')
+      if (late !== undefined) this.#log.warn('unit waits too long for a dependency', { unit: late.unit, reason: late.status.reason })
+    })
+  }
+
+  #changed(status: InstanceStatus): void {
+    const { unit, instance, state, ready, pid, ports, reason } = status
+    const text = JSON.stringify([instance, state, ready, pid, ports, reason])
+    if (this.#published.get(slotName(status)) === text) return
+    this.#published.set(slotName(status), text)
+    this.changes.publish(status)
+    const specs = [...this.#units.values()].map(({ spec }) => spec)
+    for (const dependant of dependantsOf(unit, specs)) {
+      const other = this.#units.get(dependant)
+      if (other !== undefined && 'slots' in other) for (const slot of other.slots) slot.reconsider()
+    }
+  }
+
+  #change<T>(task: () => Promise<T>): Promise<T> {
+    const changed = this.#changing
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#begun === 'yes') return task()
+        throw new HsuError('NOT_STARTED', `the supervisor ${this.#begun === 'no' ? 'is not started yet' : 'is stopped'}`)
+      })
+    this.#changing = changed.catch(() => undefined)
+    return changed
+  }
+
+  #find(name: string): Owned | Watched {
+    const unit = this.#units.get(name)
+    if (unit !== undefined) return unit
+    throw new HsuError('UNIT_NOT_FOUND', `no unit '${name}' on this node; 'hsu ps' lists the units of the mesh`, {
+      details: { unit: name },
+    })
+  }
+
+  #owned(name: string): Owned {
+    const unit = this.#find(name)
+    if (!('watched' in unit)) return unit
+    throw new HsuError('UNIT_NOT_MANAGED', `unit '${name}' is unmanaged: its process is watched, not owned`, {
+      details: { unit: name },
+    })
+  }
+
+  /** What the configuration asks for and this version does not do, said once when the unit is added. */
+  #remark({ name, config }: UnitSpec): void {
+    if (Object.keys(config.limits).length > 0) {
+      this.#log.warn('limits are not enforced in this version', { unit: name, limits: config.limits })
+    }
+    if (config.activation === 'on-call') {
+      this.#log.warn('activation on-call is not supported yet; the unit is started at once', { unit: name })
+    }
+  }
+
+  #allSlots(): readonly UnitSlot[] {
+    return [...this.#units.values()].flatMap((unit) => ('slots' in unit ? unit.slots : []))
+  }
+
+  #leftoverSeams() {
+    const { clock, log, store, host } = this.#seams
+    return { clock, log, store, host, output: this.#output }
+  }
+
+  #unitSeams() {
+    const { clock, log, host, grpc } = this.#seams
+    const publish = (event: ProcessEvent): void => this.events.publish(event)
+    const changed = (status: InstanceStatus): void => this.#changed(status)
+    return { clock, log, host, grpc, meter: this.#meter, publish, changed }
+  }
+
+  #slotSeams() {
+    const { random, store, environmentOf, drain } = this.#seams
+    const admission = (unit: string): string | undefined => this.#admission(unit)
+    return { ...this.#unitSeams(), random, store, environmentOf, drain, admission, ports: this.#ports, output: this.#output }
+  }
+}
+
+function statusesOf(unit: Owned | Watched): readonly InstanceStatus[] {
+  return 'watched' in unit ? [unit.watched.status] : unit.slots.map((slot) => slot.status)
+}
+
+function slotName({ unit, replica }: { readonly unit: string; readonly replica: number }): string {
+  return `${unit}/${replica}`
+}
+
+function isSameKind(present: UnitSpec, next: UnitSpec | undefined): boolean {
+  return next !== undefined && (present.config.kind === 'unmanaged') === (next.config.kind === 'unmanaged')
+}
+
+/** Accepts `TERM`, `SIGTERM` and `term`. @throws HsuError `USAGE` */
+function signalNamed(text: string): NodeJS.Signals {
+  const name = `SIG${text.toUpperCase().replace(/^SIG/, '')}`
+  if (Object.hasOwn(constants.signals, name)) return name as NodeJS.Signals
+  throw new HsuError('USAGE', `'${text}' is no signal of this system; write one such as TERM, HUP or USR1`, {
+    details: { signal: text },
+  })
+}

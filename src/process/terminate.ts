@@ -1,0 +1,96 @@
+import { aborted, withSignal } from '../base/abort.ts'
+import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
+import type { Child, ProcessHost } from './host.ts'
+import type { ProcessIdentity } from './identity.ts'
+import { identityOf, treeOf } from './process-table.ts'
+
+/** How long helpers of a program may go on after it ended, within the grace: they had the same signal. */
+const STRAGGLER_MS = 1_000
+
+/** Waits between two looks at a killed tree: from the first to the longest. */
+const POLL_MS = { first: 5, longest: 500 } as const
+
+/** A killed process that is not gone after this hangs in the kernel; nobody can end it. */
+const MAX_KILL_MS = 30_000
+
+export interface TerminatePolicy {
+  readonly signal: NodeJS.Signals
+  readonly graceMs: number
+}
+
+/** False when some process was still there long after it was killed. */
+export type AllGone = boolean
+
+/**
+ * Asks the whole group to end, waits `graceMs`, then kills what is left of the group and of the tree under it.
+ * Resolves when all are gone. @throws the signal's reason; then some may live on
+ */
+export async function terminate(
+  host: ProcessHost,
+  child: Child,
+  policy: TerminatePolicy,
+  clock: Clock,
+  outer: AbortSignal,
+): Promise<AllGone> {
+  const known = await membersOf(host, child, [])
+  const endMs = clock.nowMs() + policy.graceMs
+  await host.signalGroup(child, policy.signal)
+  const ended = await withSignal(outer, (signal) =>
+    within(clock, policy.graceMs, Promise.race([child.exited, aborted(signal)])),
+  )
+  outer.throwIfAborted()
+  if (ended !== TIMED_OUT) await untilGone(host, child, known, Math.min(STRAGGLER_MS, endMs - clock.nowMs()), clock, outer)
+  return killTree(host, child, known, clock, outer)
+}
+
+/** Kills the group and the tree of `child`, and those of `known` that still live. Resolves when all are gone. */
+export async function killTree(
+  host: ProcessHost,
+  child: Child,
+  known: readonly ProcessIdentity[],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<AllGone> {
+  const startMs = clock.nowMs()
+  let members = await membersOf(host, child, known)
+  for (let waitMs: number = POLL_MS.first; members.length > 0; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
+    if (clock.nowMs() - startMs > MAX_KILL_MS) return false
+    await host.signalGroup(child, 'SIGKILL')
+    for (const member of members) await host.signal(member, 'SIGKILL')
+    await clock.sleep(waitMs, signal)
+    members = await membersOf(host, child, members)
+  }
+  return true
+}
+
+async function untilGone(
+  host: ProcessHost,
+  child: Child,
+  known: readonly ProcessIdentity[],
+  withinMs: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const endMs = clock.nowMs() + withinMs
+  for (let waitMs: number = POLL_MS.first; clock.nowMs() < endMs; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
+    if ((await membersOf(host, child, known)).length === 0) return
+    await clock.sleep(Math.min(waitMs, endMs - clock.nowMs()), signal)
+  }
+}
+
+/** The living processes of the instance: its group, its session, all descendants, and those known from before. */
+async function membersOf(
+  { table }: ProcessHost,
+  { leader, main }: Child,
+  known: readonly ProcessIdentity[],
+): Promise<readonly ProcessIdentity[]> {
+  const [list, bootId] = [await table.list(), await table.bootId()]
+  const byPid = new Map(list.map((info) => [info.pid, info]))
+  const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>
+    boot === bootId && byPid.get(pid)?.startTime === startTime
+  const roots = [...known, leader, main].filter(isStill)
+  // A pid nobody has now may still number the group or session its owner left behind.
+  const left = [leader, main].filter(({ pid, bootId: boot }) => pid > 0 && boot === bootId && !byPid.has(pid))
+  const members = new Map([...roots, ...left].flatMap(({ pid }) => treeOf(pid, list)).map((info) => [info.pid, info]))
+  return [...members.values()].map((info) => identityOf(info, bootId))
+}

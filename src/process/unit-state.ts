@@ -1,0 +1,228 @@
+import { backoffMs } from '../base/backoff.ts'
+import { formatDurationMs } from '../base/quantity.ts'
+import type { Random } from '../base/random.ts'
+import type { RestartConfig } from './config.ts'
+import { describeExit, type Exit, isSuccess } from './exit.ts'
+
+/** How far a managed instance has come. */
+export type UnitPhase = 'down' | 'starting' | 'up' | 'stopping' | 'backoff' | 'failed' | 'completed'
+
+/** What can happen to a slot; the three timers are the ones of `timerOf`. */
+export type UnitEventType =
+  | 'wantUp'
+  | 'wantDown'
+  | 'restart'
+  | 'blocked'
+  | 'admitted'
+  | 'spawnFailed'
+  | 'ready'
+  | 'unready'
+  | 'unhealthy'
+  | 'exited'
+  | 'startTimeout'
+  | 'stableTimer'
+  | 'backoffTimer'
+  | 'retryTimer'
+
+export interface UnitEvent {
+  readonly type: UnitEventType
+  /** In words, for people; may be empty. */
+  readonly reason: string
+  /** Only of `exited`; undefined when nobody saw how the process ended. */
+  readonly exit: Exit | undefined
+}
+
+/** `admit`: ask whether the dependencies allow a start. `terminate`: drain, signal, grace, kill. `kill`: at once. */
+export type UnitEffect = 'admit' | 'spawn' | 'terminate' | 'kill'
+
+export interface UnitState {
+  readonly phase: UnitPhase
+  /** What the operator asked for; `phase` is how far we have come. */
+  readonly want: 'up' | 'down'
+  readonly ready: boolean
+  /** Starts so far: the number of the present one. */
+  readonly generation: number
+  /** Starts that followed an end of the instance before, asked for or not. */
+  readonly restarts: number
+  /** Ends in a row with no stable time between; grows the backoff. */
+  readonly streak: number
+  /** Monotonic times of the crashes that still count for giving up, oldest first. */
+  readonly crashesAtMs: readonly number[]
+  /** True from giving up until the unit has been stable again: the next crash is one too many (a half-open breaker). */
+  readonly gaveUp: boolean
+  /** How long `backoff` or `failed` lasts; undefined = until somebody asks. */
+  readonly waitMs: number | undefined
+  /** Why the instance is being ended, when it is by us for its own fault; empty otherwise. */
+  readonly fault: string
+  /** How the last instance ended. */
+  readonly exit: Exit | undefined
+  /** Why the phase is what it is, in words; empty when there is nothing to say. */
+  readonly reason: string
+}
+
+export interface Step {
+  readonly state: UnitState
+  readonly effects: readonly UnitEffect[]
+}
+
+/** What a step needs to know besides state and event. */
+export interface StepRules {
+  readonly restart: RestartConfig
+  /** Time from spawn to ready before the start counts as failed. */
+  readonly startWithinMs: number
+  readonly nowMs: number
+  readonly random: Random
+}
+
+export const INITIAL_STATE: UnitState = {
+  phase: 'down',
+  want: 'down',
+  ready: false,
+  generation: 0,
+  restarts: 0,
+  streak: 0,
+  crashesAtMs: [],
+  gaveUp: false,
+  waitMs: undefined,
+  fault: '',
+  exit: undefined,
+  reason: '',
+}
+
+type Cell = (state: UnitState, event: UnitEvent, rules: StepRules) => Step
+
+const still = (state: UnitState): Step => ({ state, effects: [] })
+
+const go =
+  (phase: UnitPhase, ...effects: UnitEffect[]): Cell =>
+  (state, { reason }) => ({ state: { ...state, phase, ready: false, waitMs: undefined, reason }, effects })
+
+/** A new instance. The first one of a slot is no restart. */
+const spawn: Cell = (state, { reason }) => ({
+  state: {
+    ...state,
+    phase: 'starting',
+    ready: false,
+    waitMs: undefined,
+    fault: '',
+    reason,
+    generation: state.generation + 1,
+    restarts: state.restarts + (state.generation > 0 && state.phase !== 'down' ? 1 : 0),
+  },
+  effects: ['spawn'],
+})
+
+const forgiven = (state: UnitState): UnitState => ({ ...state, streak: 0, crashesAtMs: [], gaveUp: false })
+
+/** Asked for by a person: past crashes are forgotten and the dependencies asked again. */
+const revive: Cell = (state, event, rules) => go('down', 'admit')(forgiven(state), event, rules)
+
+const admitted: Cell = (state, event, rules) => (state.want === 'up' ? spawn(state, event, rules) : still(state))
+
+const note: Cell = (state, { reason }) => still({ ...state, reason })
+
+const ready: Cell = (state) => still({ ...state, phase: 'up', ready: true, reason: '' })
+
+const unready: Cell = (state, { reason }) => still({ ...state, ready: false, reason })
+
+const overdue: Cell = (state, _event, { startWithinMs }) => {
+  const fault = `not ready within ${formatDurationMs(startWithinMs)}`
+  return { state: { ...state, fault, reason: fault }, effects: ['kill'] }
+}
+
+const unhealthy: Cell = (state, event, rules) =>
+  go('stopping', 'terminate')({ ...state, fault: event.reason }, event, rules)
+
+/** Ended without being asked to. */
+const ended: Cell = (state, event, rules) => {
+  const seen = { ...state, exit: event.exit }
+  if (!isSuccess(event.exit) || state.fault !== '') return crashed(seen, state.fault || describeExit(event.exit), rules)
+  const { policy } = rules.restart
+  if (policy === 'no' || policy === 'on-failure') return go('completed')(seen, { ...event, reason: '' }, rules)
+  return retreat({ ...seen, streak: state.streak + 1 }, describeExit(event.exit), rules)
+}
+
+/** A crash counts towards giving up; after that the unit waits as long as the configuration says, or for ever. */
+function crashed(state: UnitState, reason: string, rules: StepRules): Step {
+  const { policy, give_up } = rules.restart
+  const sinceMs = rules.nowMs - give_up.windowMs
+  const crashesAtMs = [...state.crashesAtMs.filter((atMs) => atMs > sinceMs), rules.nowMs].slice(-give_up.crashes)
+  const next = { ...state, crashesAtMs, streak: state.streak + 1, fault: '', ready: false }
+  if (policy === 'no') return still({ ...next, phase: 'failed', waitMs: undefined, reason })
+  const tooMany = crashesAtMs.length >= give_up.crashes
+  if (!tooMany && !state.gaveUp) return retreat(next, reason, rules)
+  return still({ ...next, phase: 'failed', gaveUp: true, waitMs: rules.restart.then.retryMs, reason })
+}
+
+function retreat(state: UnitState, reason: string, rules: StepRules): Step {
+  return still({ ...state, phase: 'backoff', ready: false, waitMs: delayMs(state, rules), reason })
+}
+
+function delayMs({ streak }: UnitState, { restart, random }: StepRules): number {
+  return backoffMs(streak, { ...restart.backoff, factor: 2, jitter: restart.jitter }, random)
+}
+
+/** Nothing was started, so the unit is failed at once and shown so; unless its policy is `no`, it is tried again as after a crash. */
+const unspawnable: Cell = (state, event, rules) => {
+  const { state: next } = crashed(state, event.reason, rules)
+  return still({ ...next, phase: 'failed' })
+}
+
+/** Ended because we asked it to. */
+const stopped: Cell = (state, event, rules) => {
+  const seen = { ...state, exit: event.exit ?? state.exit }
+  if (state.want === 'down') return go('down')({ ...seen, fault: '' }, { ...event, reason: 'stopped' }, rules)
+  if (state.fault !== '') return crashed(seen, state.fault, rules)
+  return spawn(seen, { ...event, reason: '' }, rules)
+}
+
+/** A person's wish overrules the fault for which the instance is being ended. */
+const pardon: Cell = (state) => still({ ...state, fault: '' })
+
+const stop = go('stopping', 'terminate')
+const rest = go('down')
+
+/** Every legal move. A missing cell is a stale event (its phase is gone) and changes nothing but `want`. */
+// biome-ignore format: a table reads by column
+const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
+  down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note },
+  starting:  { ready, wantDown: stop, restart: stop, unhealthy, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
+  up:        { ready, unready, wantDown: stop, restart: stop, unhealthy, exited: ended, stableTimer: (state) => still(forgiven(state)) },
+  stopping:  { wantUp: pardon, restart: pardon, exited: stopped, spawnFailed: stopped },
+  backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },
+  failed:    { retryTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },
+  completed: { wantUp: revive, restart: revive, wantDown: rest },
+}
+
+/**
+ * Advances one slot by one event. Pure: the driver performs `effects` and arms the single timer
+ * that belongs to the new phase (see `timerOf`). A stale event returns the very state it was given.
+ */
+export function step(state: UnitState, event: UnitEvent, rules: StepRules): Step {
+  const want = wanted(event.type) ?? state.want
+  const asked = want === state.want ? state : { ...state, want }
+  return TABLE[state.phase][event.type]?.(asked, event, rules) ?? still(asked)
+}
+
+function wanted(type: UnitEventType): 'up' | 'down' | undefined {
+  if (type === 'wantDown') return 'down'
+  return type === 'wantUp' || type === 'restart' ? 'up' : undefined
+}
+
+/** The timer of a phase: what happens when it has lasted `ms`. Armed once on entering the phase. */
+export function timerOf(state: UnitState, rules: StepRules): { type: UnitEventType; ms: number } | undefined {
+  switch (state.phase) {
+    case 'starting':
+      return { type: 'startTimeout', ms: rules.startWithinMs }
+    case 'up':
+      return { type: 'stableTimer', ms: rules.restart.reset_after }
+    case 'backoff':
+      return { type: 'backoffTimer', ms: state.waitMs ?? 0 }
+    case 'failed':
+      return state.waitMs === undefined ? undefined : { type: 'retryTimer', ms: state.waitMs }
+    case 'down':
+    case 'stopping':
+    case 'completed':
+      return undefined
+  }
+}

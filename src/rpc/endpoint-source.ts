@@ -1,0 +1,40 @@
+/** One place where a unit is served: one instance, as the router sees it. */
+export interface Endpoint {
+  readonly unit: string
+  readonly instance: string
+  /** The owner: only it connects to `address`, others go through a link to it. */
+  readonly nodeId: string
+  /** Name of the owner. */
+  readonly node: string
+  /** `host:port` or `unix:/path`, on the host of its owner. */
+  readonly address: string
+  readonly ready: boolean
+  readonly version: string | undefined
+}
+
+/** What the router must know of the world. Asked for each call, so it answers from memory. */
+export interface EndpointSource {
+  /** The endpoints of a gRPC service, ready or not. Undefined when nobody in the mesh knows the service. */
+  upstream(service: string): readonly Endpoint[] | undefined
+  /** All endpoints of a unit, whatever services it has told; empty when there are none. */
+  byUnit(unit: string): readonly Endpoint[]
+  /** Full names of all known gRPC services, sorted. */
+  services(): readonly string[]
+}
+
+/** The endpoint of one instance. Faster when its unit is known; else the unit is taken from the instance's name. */
+export function findInstance(source: EndpointSource, instance: string, unit?: string): Endpoint | undefined {
+  const units = unit === undefined ? prefixes(instance) : [unit]
+  for (const name of units) {
+    const found = source.byUnit(name).find((endpoint) => endpoint.instance === instance)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** What stands before each dash, the longest first: an instance is named after its unit, `api-v2-0-3fa9c1`. */
+function prefixes(instance: string): readonly string[] {
+  const names: string[] = []
+  for (let at = instance.lastIndexOf('-'); at > 0; at = instance.lastIndexOf('-', at - 1)) names.push(instance.slice(0, at))
+  return names
+}

@@ -1,0 +1,93 @@
+import { createHash, webcrypto } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+
+/** What a node shows to others on a link: its key and its self-signed certificate. Plain data, so that it can be kept. */
+export interface LinkCertificate {
+  readonly certPem: string
+  /** Secret. */
+  readonly keyPem: string
+  /** SHA-256 of the certificate (DER), 64 lower-case hexadecimal digits. Others pin it, so no CA is needed. */
+  readonly fingerprint: string
+}
+
+const DAY_MS = 86_400_000
+
+/** A peer whose clock is behind must not refuse a certificate made just now. */
+const VALID_BEFORE_MS = DAY_MS
+
+/** Trust comes from the pinned fingerprint, not from the date, so that the date only has to stay out of the way. */
+const VALID_AFTER_MS = 3_650 * DAY_MS
+
+const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
+
+const SERIAL_BYTES = 16
+
+/**
+ * Makes a key pair (ECDSA P-256) and a certificate for it, valid for ten years.
+ * `commonName` is there for people to read: nothing is decided by it.
+ */
+export async function createLinkCertificate(clock: Clock, commonName: string): Promise<LinkCertificate> {
+  const { X509CertificateGenerator } = await loadX509()
+  const keys = await webcrypto.subtle.generateKey(ECDSA_P256, true, ['sign', 'verify'])
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    {
+      serialNumber: positiveSerial(),
+      name: [{ CN: [commonName] }],
+      notBefore: instant(clock.wallMs() - VALID_BEFORE_MS),
+      notAfter: instant(clock.wallMs() + VALID_AFTER_MS),
+      signingAlgorithm: ECDSA_P256,
+      keys,
+    },
+    webcrypto as Parameters<typeof X509CertificateGenerator.createSelfSigned>[1],
+  )
+  const privateKey = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
+  return {
+    certPem: certificate.toString('pem'),
+    keyPem: toPem('PRIVATE KEY', privateKey),
+    fingerprint: fingerprintOf(new Uint8Array(certificate.rawData)),
+  }
+}
+
+/** The fingerprint of a certificate in DER: SHA-256 in lower-case hexadecimal digits. */
+export function fingerprintOf(der: Uint8Array): string {
+  return createHash('sha256').update(der).digest('hex')
+}
+
+/** The library takes its time and memory, and only a node with a mesh that has no certificate yet needs it. */
+async function loadX509(): Promise<typeof import('@peculiar/x509')> {
+  const withdraw = offerReflectMetadata()
+  try {
+    return await import('@peculiar/x509')
+  } finally {
+    withdraw()
+  }
+}
+
+/**
+ * `tsyringe`, under `@peculiar/x509`, refuses to load without the `reflect-metadata` polyfill, although nothing in
+ * x509 carries metadata. It gets two functions that know nothing, only while it loads: a program that embeds a node
+ * may want the real polyfill, which does not replace functions that are there.
+ */
+function offerReflectMetadata(): () => void {
+  const offered = ['getMetadata', 'getOwnMetadata'].filter((name) => !Reflect.has(Reflect, name))
+  for (const name of offered) Object.defineProperty(Reflect, name, { value: () => undefined, configurable: true })
+  return () => offered.forEach((name) => Reflect.deleteProperty(Reflect, name))
+}
+
+/** Random, and positive as RFC 5280 4.1.2.2 asks: the first bit is 0, the first byte is not. */
+function positiveSerial(): string {
+  const bytes = webcrypto.getRandomValues(Buffer.alloc(SERIAL_BYTES))
+  bytes.writeUInt8((bytes.readUInt8(0) & 0x7f) | 0x40, 0)
+  return bytes.toString('hex')
+}
+
+function toPem(label: string, der: Buffer): string {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
+}
+
+/** The library wants dates; this reads no clock. */
+function instant(wallMs: number): Date {
+  // eslint-disable-next-line no-restricted-globals -- converts, does not ask for the time
+  return new Date(wallMs)
+}

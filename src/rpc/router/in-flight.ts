@@ -1,0 +1,63 @@
+/** Counts the calls that are under way to each instance. Ingress and link server of a node share one. */
+export interface InFlight {
+  /** Counts one more call; the returned function, called once or more, counts it out. */
+  begin(instance: string): () => void
+  of(instance: string): number
+  /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
+  drained(instance: string, signal: AbortSignal): Promise<void>
+}
+
+export function createInFlight(): InFlight {
+  const counts = new Map<string, number>()
+  const waiting = new Map<string, Set<() => void>>()
+
+  function end(instance: string): void {
+    const left = (counts.get(instance) ?? 0) - 1
+    if (left > 0) {
+      counts.set(instance, left)
+      return
+    }
+    counts.delete(instance)
+    const wakes = waiting.get(instance)
+    waiting.delete(instance)
+    for (const wake of wakes ?? []) wake()
+  }
+
+  return {
+    begin(instance) {
+      counts.set(instance, (counts.get(instance) ?? 0) + 1)
+      let counted = true
+      return () => {
+        if (counted) end(instance)
+        counted = false
+      }
+    },
+
+    of: (instance) => counts.get(instance) ?? 0,
+
+    async drained(instance, signal) {
+      while (counts.has(instance)) {
+        signal.throwIfAborted()
+        await zeroOf(instance, signal)
+      }
+    },
+  }
+
+  function zeroOf(instance: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const wakes = waiting.get(instance) ?? new Set()
+      waiting.set(instance, wakes)
+      const wake = (): void => {
+        signal.removeEventListener('abort', giveUp)
+        resolve()
+      }
+      const giveUp = (): void => {
+        wakes.delete(wake)
+        if (wakes.size === 0 && waiting.get(instance) === wakes) waiting.delete(instance)
+        reject(signal.reason as Error)
+      }
+      wakes.add(wake)
+      signal.addEventListener('abort', giveUp, { once: true })
+    })
+  }
+}

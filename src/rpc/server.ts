@@ -1,0 +1,163 @@
+import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
+import { connect as dial } from 'node:net'
+import { dirname } from 'node:path'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
+import { HsuError, messageOf } from '../base/error.ts'
+import type { Service } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import { Health } from './gen/grpc/health/v1/health_pb.ts'
+import { healthService } from './health-service.ts'
+import { reflectionServices } from './reflection-service.ts'
+import { answer, type ServerCall } from './server-call.ts'
+import type { ServiceImplementation } from './service.ts'
+
+/** What an API server needs of its surroundings. */
+export interface ApiServerSeams {
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Where an API server listens. */
+export interface ApiServerConfig {
+  /** Absolute, at most 107 bytes; made with mode 0600 in a directory that is made (0700) when absent. */
+  readonly socketPath: string
+}
+
+/** Calls under way get this long to end by themselves at `stop()`. */
+const GRACE_MS = 1_000
+
+/** Requests of the control API are small; gRPC's usual limit. */
+const MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+/** A client that opens calls without end holds up only itself. */
+const MAX_STREAMS_PER_CONNECTION = 1_000
+
+/** `sun_path` holds 108 bytes with its final zero on Linux (unix(7)), 104 on macOS and BSD. */
+const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
+
+const SERVER_OPTIONS = {
+  'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+  'grpc.max_concurrent_streams': MAX_STREAMS_PER_CONNECTION,
+  'grpc.enable_channelz': 0,
+}
+
+/**
+ * A gRPC server on a unix socket that offers `services`, server reflection (v1 and v1alpha) and `grpc.health.v1`.
+ *
+ * `start()` replaces a socket that nobody listens on. @throws HsuError `NODE_EXISTS` when somebody does,
+ * `CONFIG_INVALID` when no socket can be made at the path. `stop()` lets calls end for a second, then ends them.
+ */
+export function createApiServer(
+  { clock, log }: ApiServerSeams,
+  { socketPath }: ApiServerConfig,
+  services: readonly ServiceImplementation[],
+): Service {
+  /** Aborted when no new calls come in, and when those under way have had their time. */
+  let stopping = new AbortController()
+  let closing = new AbortController()
+  let server: Server | undefined
+  const calls = new Set<Promise<void>>()
+
+  async function start(): Promise<void> {
+    await makeRoom(socketPath)
+    stopping = new AbortController()
+    closing = new AbortController()
+    server = new Server(SERVER_OPTIONS)
+    for (const implementation of withStandardServices(services, stopping.signal)) {
+      register(server, implementation, { calls, closing: closing.signal, log })
+    }
+    await bind(server, socketPath)
+    await chmod(socketPath, 0o600)
+  }
+
+  async function stop(): Promise<void> {
+    const stopped = server
+    if (stopped === undefined) return
+    server = undefined
+    stopping.abort()
+    const shutDown = new Promise<void>((resolve) => stopped.tryShutdown(() => resolve()))
+    await within(clock, GRACE_MS, shutDown)
+    closing.abort()
+    const ended = await within(clock, GRACE_MS, Promise.all([shutDown, ...calls]))
+    stopped.forceShutdown()
+    if (ended === TIMED_OUT) log.warn('calls did not end when their server stopped', { calls: calls.size })
+  }
+
+  return { name: 'api server', start, stop }
+}
+
+function withStandardServices(
+  services: readonly ServiceImplementation[],
+  stopping: AbortSignal,
+): readonly ServiceImplementation[] {
+  const names = services.map(({ name }) => name)
+  const described = [...services.map(({ service }) => service), Health]
+  return [...services, healthService(names, stopping), ...reflectionServices(described)]
+}
+
+interface Calls {
+  /** Those under way. */
+  readonly calls: Set<Promise<void>>
+  readonly closing: AbortSignal
+  readonly log: Log
+}
+
+/** All methods are registered as streams both ways: on the wire the kinds do not differ, and `answer` knows them. */
+function register(server: Server, implementation: ServiceImplementation, { calls, closing, log }: Calls): void {
+  for (const method of implementation.service.methods) {
+    const handle = answer(implementation, method, log, closing)
+    const handler = (call: ServerCall): void => {
+      const handling: Promise<void> = handle(call).finally(() => calls.delete(handling))
+      calls.add(handling)
+    }
+    const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    server.register(`/${implementation.name}/${method.name}`, handler, asBuffer, (bytes) => bytes, 'bidi')
+  }
+}
+
+async function makeRoom(socketPath: string): Promise<void> {
+  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
+    throw new HsuError(
+      'CONFIG_INVALID',
+      `cannot listen on ${socketPath}: a socket path has at most ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter data directory`,
+      { details: { socketPath } },
+    )
+  }
+  await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw cannotListen(socketPath, messageOf(cause), cause)
+  })
+  const found = await lstat(socketPath).catch(() => undefined)
+  if (found === undefined) return
+  if (!found.isSocket()) throw cannotListen(socketPath, 'a file that is no socket is in the way')
+  if (await answers(socketPath)) {
+    const message = `cannot listen on ${socketPath}: another process does; stop it, or choose another data directory`
+    throw new HsuError('NODE_EXISTS', message, { details: { socketPath } })
+  }
+  await unlink(socketPath)
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = dial(socketPath)
+    const settle = (answer: boolean): void => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once('connect', () => settle(true))
+    socket.once('error', () => settle(false))
+  })
+}
+
+function bind(server: Server, socketPath: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (cause) => {
+      if (cause === null) resolve()
+      else reject(cannotListen(socketPath, cause.message, cause))
+    })
+  })
+}
+
+function cannotListen(socketPath: string, why: string, cause?: unknown): HsuError {
+  return new HsuError('CONFIG_INVALID', `cannot listen on ${socketPath}: ${why}`, { details: { socketPath }, cause })
+}

@@ -1,0 +1,63 @@
+import { execFileSync } from 'node:child_process'
+import type { Test } from 'tap'
+
+/** Why hosts as network namespaces cannot be made here; undefined when they can. */
+export function lanMissing(): string | undefined {
+  if (process.platform !== 'linux') return 'needs Linux network namespaces'
+  if (process.getuid?.() !== 0) return 'needs root, to make network namespaces'
+  try {
+    execFileSync('ip', ['netns', 'list'], { stdio: 'ignore' })
+    return undefined
+  } catch {
+    return 'needs iproute2 and the right to make network namespaces'
+  }
+}
+
+/** One host of a simulated LAN: a network namespace with one interface `eth0`. */
+export interface LanHost {
+  readonly name: string
+  readonly address: string
+  /** Put in front of a command to run it on this host. */
+  readonly prefix: readonly string[]
+  /** Pulls the cable out, or puts it back. */
+  cable(state: 'in' | 'out'): void
+}
+
+/**
+ * Hosts on one Ethernet segment, made of network namespaces: a bridge in a namespace of its own, and a virtual cable to
+ * each host. Nothing of it touches the machine's real interfaces. Removed when the test ends.
+ */
+export function createLan(t: Test, hosts: readonly string[]): readonly LanHost[] {
+  const tag = `hsu${process.pid}`
+  const hub = `${tag}-hub`
+  const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const made: string[] = []
+  const namespace = (name: string): void => {
+    ip('netns', 'add', name)
+    made.push(name)
+    ip('-n', name, 'link', 'set', 'lo', 'up')
+  }
+  t.teardown(() => {
+    for (const name of made) ip('netns', 'delete', name)
+  })
+
+  namespace(hub)
+  ip('-n', hub, 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0')
+  ip('-n', hub, 'link', 'set', 'br0', 'up')
+  return hosts.map((host, index) => {
+    const name = `${tag}-${host}`
+    const port = `p${index}`
+    const address = `10.77.0.${index + 1}`
+    namespace(name)
+    ip('-n', hub, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+    ip('-n', hub, 'link', 'set', port, 'master', 'br0', 'up')
+    ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0')
+    ip('-n', name, 'link', 'set', 'eth0', 'up')
+    return {
+      name: host,
+      address,
+      prefix: ['ip', 'netns', 'exec', name],
+      cable: (state) => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
+    }
+  })
+}
