@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** Tasks that live no longer than their owner: all share one signal and are waited for at the end. */
 export interface TaskGroup {
   /** Aborts when the group is stopped. */
@@ -10,6 +12,8 @@ export interface TaskGroup {
 
 export function createTaskGroup(onError: (error: unknown) => void): TaskGroup {
   const abort = new AbortController()
+  // As many listeners as there are tasks, which is no leak.
+  setMaxListeners(0, abort.signal)
   const running = new Set<Promise<void>>()
   return {
     signal: abort.signal,

@@ -1,6 +1,5 @@
 import { toRfc3339 } from '../base/system-date.ts'
 import type { CallOptions, ControlService, Scope, ServiceClient, UnitKind } from '../rpc/index.ts'
-import type { CommandContext } from './command.ts'
 
 /** The control API of a node, as `hsu.control.v1` describes it. */
 export type ControlClient = ServiceClient<typeof ControlService>
@@ -18,8 +17,11 @@ export type Event = NonNullable<Item<ReturnType<ControlClient['streamEvents']>>[
 export type LogLine = NonNullable<Item<ReturnType<ControlClient['streamLogs']>>['line']>
 
 // The values of control.proto's enumerations, so that a command need not load gRPC to name one.
+// The compiler accepts only the right number for each of these types; the lint rule cannot see that.
+/* eslint-disable @typescript-eslint/no-unsafe-enum-assignment */
 export const SCOPE_NODE: Scope.NODE = 1
 export const SCOPE_MESH: Scope.MESH = 2
+/* eslint-enable @typescript-eslint/no-unsafe-enum-assignment */
 
 const KIND_NAMES: Readonly<Record<UnitKind, string>> = { 0: 'managed', 1: 'unmanaged', 2: 'managed', 3: 'integrated' }
 
@@ -33,6 +35,12 @@ export const READ_TIMEOUT_MS = 10_000
 /** How long an action on a unit may take; a stop with drain and grace of minutes must fit in. */
 export const ACTION_TIMEOUT_MS = 600_000
 
+/** What the options of every call depend on; part of a `CommandContext`. */
+export interface CallScope {
+  readonly global: { readonly node: string | undefined; readonly timeoutMs: number | undefined }
+  readonly signal: AbortSignal
+}
+
 export interface CallAim {
   /** The node that shall answer; undefined = the one on this host. */
   readonly node: string | undefined
@@ -41,7 +49,7 @@ export interface CallAim {
 }
 
 /** The options of one call: to which node it goes, and until when it must be answered. */
-export function callOptions({ global, signal }: CommandContext, aim: Partial<CallAim> = {}): CallOptions {
+export function callOptions({ global, signal }: CallScope, aim: Partial<CallAim> = {}): CallOptions {
   const node = aim.node ?? global.node
   const timeoutMs = global.timeoutMs ?? aim.timeoutMs
   return {
@@ -52,12 +60,12 @@ export function callOptions({ global, signal }: CommandContext, aim: Partial<Cal
 }
 
 /** The options of a call that only asks. */
-export function readOptions(context: CommandContext, node?: string): CallOptions {
+export function readOptions(context: CallScope, node?: string): CallOptions {
   return callOptions(context, { node, timeoutMs: READ_TIMEOUT_MS })
 }
 
 /** The options of a question to the node on this host, whatever `--node` says. */
-export function localOptions({ global, signal }: CommandContext): CallOptions {
+export function localOptions({ global, signal }: CallScope): CallOptions {
   return { signal, timeoutMs: global.timeoutMs ?? READ_TIMEOUT_MS }
 }
 

@@ -60,15 +60,15 @@ function createParser(shown: string[]): Parser {
     .exitOverride()
     .configureOutput({ writeOut: take, writeErr: take, outputError: () => undefined })
     .configureHelp({ sortSubcommands: false, subcommandTerm: (command) => command.name() })
-    .addHelpText('after', `\nExit codes: ${exitCodeText()}`)
+    .addHelpText('after', `\nExit codes:\n${exitCodeText()}`)
   for (const option of GLOBAL_OPTIONS) parser.addOption(parserOption(option).helpGroup(GLOBAL_GROUP))
   return parser
 }
 
 function exitCodeText(): string {
   return Object.entries(EXIT_CODES)
-    .map(([code, meaning]) => `${code} ${meaning}`)
-    .join(', ')
+    .map(([code, meaning]) => `  ${code.padEnd(5)}${meaning}`)
+    .join('\n')
 }
 
 function addCommand(root: Parser, command: Command, run: (invocation: Invocation) => void): void {
@@ -133,7 +133,7 @@ function usageFault(message: string, words: readonly string[], commands: readonl
   const fault = message
     .replace(/^error: /, '')
     .replace(/\s*\n\s*/g, ' ')
-    .trim()
+    .replace(/[.]?\s*$/, '')
   const typed = words.filter((word) => !word.startsWith('-'))
   const command = commands.find(({ name }) => name === typed.slice(0, 2).join(' ') || name === typed[0])
   return `${fault}; see \`hsu ${command === undefined ? '' : `${command.name} `}--help\``

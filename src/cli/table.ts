@@ -25,7 +25,7 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[], styl
 
 /** The number of columns a text takes on the screen: code points, colours left out. */
 function width(text: string): number {
-  return [...stripVTControlCharacters(text)].length
+  return Array.from(stripVTControlCharacters(text)).length
 }
 
 function pad(text: string, to: number, align: 'right' | undefined): string {

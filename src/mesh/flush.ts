@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { type Clock, within } from '../base/clock.ts'
 import { withSignal } from '../base/abort.ts'
 import type { Membership } from './membership.ts'
@@ -52,6 +53,8 @@ export function createFlush(seams: FlushSeams): Flush {
     async flushed(timeoutMs, signal) {
       const { version } = registry.own
       await withSignal(signal, (inner) => {
+        // One listener a member is no leak.
+        setMaxListeners(0, inner)
         const peers = membership.live().map(({ member }) => member.nodeId)
         return within(clock, timeoutMs, Promise.all(peers.map((peer) => pushUntilHeld(peer, version, inner))))
       })

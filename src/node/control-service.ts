@@ -160,9 +160,9 @@ async function listUnits(
   const answers = await Promise.allSettled(
     peers.map(({ nodeId }) =>
       core.control.listUnits(
-          { scope: Scope.NODE, units },
-          { timeoutMs: PEER_TIMEOUT_MS, signal, metadata: { 'hsu-node': nodeId } },
-        ),
+        { scope: Scope.NODE, units },
+        { timeoutMs: PEER_TIMEOUT_MS, signal, metadata: { 'hsu-node': nodeId } },
+      ),
     ),
   )
   const theirs = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.units : []))

@@ -2,6 +2,7 @@ import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
 import type { MeshConfig } from '../mesh/index.ts'
 import type { UnitSpec } from '../process/index.ts'
+import type { RouteConfig } from '../rpc/index.ts'
 import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
 import { parseMeshKey } from './mesh-key.ts'
 import type { ConfigReport } from './node-core.ts'
@@ -19,6 +20,8 @@ export interface NodeSetup {
   readonly units: readonly UnitSpec[]
   /** Services that the configuration names for a unit; undefined = ask the unit. */
   readonly servicesOf: (unit: string) => readonly string[] | undefined
+  /** How calls to a unit of this node are routed; undefined = the defaults. */
+  readonly routeOf: (unit: string) => RouteConfig | undefined
   readonly config: ConfigReport
 }
 
@@ -49,6 +52,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
       variables,
     })),
     servicesOf: (unit) => units[unit]?.services,
+    routeOf: (unit) => units[unit]?.route,
     config: {
       configJson: JSON.stringify(loaded.effective),
       origins: Object.fromEntries(loaded.origins),

@@ -7,7 +7,7 @@ import { type Service, type ServiceStack, serviceStack } from '../base/lifecycle
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
-import { systemLoopDelay } from '../base/system-loop-delay.ts'
+import { type LoopDelay, systemLoopDelay } from '../base/system-loop-delay.ts'
 import {
   createMesh,
   type Identity,
@@ -17,32 +17,36 @@ import {
   MESH_PRESETS,
   type NodeRecord,
 } from '../mesh/index.ts'
-import { createSupervisor, type ProcessHost } from '../process/index.ts'
+import { createSupervisor, type ProcessHost, type Supervisor } from '../process/index.ts'
 import {
+  type Connection,
   ControlService,
   connect,
   createApiServer,
   createControlFront,
   createGrpcProber,
+  createInFlight,
   createIngress,
   createLinkCertificate,
   createLinkServer,
+  type GrpcProber,
+  type Ingress,
   type LinkCertificate,
   type LinkServer,
 } from '../rpc/index.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
 import { diagnoseNode } from './diagnose.ts'
-import { createEventLog } from './event-log.ts'
+import { createEventLog, type EventLog } from './event-log.ts'
 import { linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
-import { createMeshPart } from './mesh-part.ts'
+import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createNodeCore, type NodeCore } from './node-core.ts'
 import type { NodeSetup } from './node-setup.ts'
-import { createOffers } from './offers.ts'
+import { createOffers, type Offers } from './offers.ts'
 import { socketPath } from './paths.ts'
 import { unitEnvironment } from './unit-environment.ts'
-import { createWorldView } from './world-view.ts'
+import { createWorldView, type WorldView } from './world-view.ts'
 
 /** Everything that is not a pure function of its inputs. Tests pass their own; `systemSeams()` gives the real ones. */
 export interface NodeSeams {
@@ -103,129 +107,72 @@ interface Ground {
   readonly identity: Identity
 }
 
+/** Where a node's two unix sockets are: the control API's front door, and the API itself behind it. */
+interface Sockets {
+  readonly control: string
+  readonly api: string
+}
+
+/** Tools that several parts use. */
+interface Tools {
+  readonly events: EventLog
+  readonly loopDelay: LoopDelay
+  readonly prober: GrpcProber
+  readonly connection: Connection
+  /** Undefined without a mesh. */
+  readonly certificate: LinkCertificate | undefined
+}
+
+/** The parts of a node, made but not started. */
+interface Parts {
+  readonly world: WorldView
+  readonly ingress: Ingress
+  readonly supervisor: Supervisor
+  readonly offers: Offers
+  readonly linkServer: LinkServer | undefined
+  readonly mesh: MeshPart
+}
+
 async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Promise<RunningNode> {
-  const { clock, random, log, host } = seams
-  const { stack, store, identity } = ground
-  const { name, paths, listen } = setup
-  const { nodeId } = identity
-  const apiSocketPath = socketPath(paths, 'api.sock', process.platform)
-  const controlSocket = socketPath(paths, 'control.sock', process.platform)
-  const certificate =
-    setup.mesh === undefined
-      ? undefined
-      : await loadLinkCertificate(store, log, () => createLinkCertificate(clock, name))
-
-  const events = createEventLog(MAX_EVENTS)
-  const loopDelay = systemLoopDelay()
-  const prober = createGrpcProber()
-  const connection = connect(`unix:${controlSocket}`)
-  await stack.begin(
-    atStop('shared tools', () => {
-      connection.close()
-      prober.close()
-      loopDelay.close()
-    }),
-  )
-
-  // The parts know of each other only what these closures hand them; they are called once everything is there.
-  const world = createWorldView(
-    { mesh: () => mesh.current(), own: () => offers.registrations() },
-    ownRecord(setup, nodeId, certificate),
-  )
-  const ingress = createIngress(
-    { clock, random, log, endpoints: world.endpoints, linkOf: world.linkOf },
-    { listen: listen.ingress, nodeId, certificate },
-  )
-  const supervisor = createSupervisor(
-    {
-      clock,
-      random,
-      log,
-      store,
-      host,
-      grpc: prober,
-      environmentOf: unitEnvironment({ nodeName: name, controlSocket, ingressAddress: () => ingress.address() }),
-      drain: (_unit, instance, signal) => drain(instance, signal),
-    },
-    { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
-  )
-  const offers = createOffers({
-    clock,
-    log,
-    supervisor,
-    askServices: (address, signal) => prober.services(address, signal),
-    configuredServices: setup.servicesOf,
-  })
-  const linkServer =
-    certificate === undefined
-      ? undefined
-      : createLinkServer(
-          { clock, log, endpoints: world.endpoints, isMember: world.memberWith },
-          { listen: listen.link, nodeId, certificate, controlSocket: apiSocketPath },
-        )
-  const mesh = createMeshPart({
-    log,
-    open:
-      setup.mesh && (() => openMesh(seams, setup, ground, { certificate, linkServer, loopDelayMs: loopDelay.takeMs })),
-    onOpen: (opened) => {
-      opened.publish(offers.registrations())
-      opened.changes.subscribe(() => world.refresh())
-      opened.events.subscribe(({ type, nodeId, name: member, reason, cause }) => {
-        const details = { nodeId, name: member }
-        events.append({ wallMs: clock.wallMs(), node: name, unit: '', instance: '', type, reason, details, cause })
-      })
-    },
-  })
-
-  offers.changes.subscribe(() => {
-    mesh.current()?.publish(offers.registrations())
-    world.refresh()
-  })
-  supervisor.events.subscribe((event) => events.append({ ...event, node: name }))
-
-  async function drain(instance: string, signal: AbortSignal): Promise<void> {
-    offers.withdraw(instance)
-    await mesh.current()?.flushed(WITHDRAW_MS)
-    await within(clock, FINISH_CALLS_MS, ingress.drained(instance, signal))
-  }
+  const { clock, log } = seams
+  const { stack, identity } = ground
+  const socket = (file: string): string => socketPath(setup.paths, file, process.platform)
+  const sockets = { control: socket('control.sock'), api: socket('api.sock') }
+  const tools = await makeTools(seams, setup, ground, sockets)
+  await stack.begin(atStop('tools', () => closeTools(tools)))
+  const parts = makeParts(seams, setup, ground, { tools, sockets })
+  const { ingress, linkServer, mesh, offers, supervisor, world } = parts
+  connectParts(seams, setup, tools, parts)
 
   const shutdown = deferred()
   const core = createNodeCore({
+    ...parts,
     info: {
-      name,
-      nodeId,
+      name: setup.name,
+      nodeId: identity.nodeId,
       mesh: setup.mesh?.config.name,
-      dataDir: paths.dataDir,
-      controlSocket,
+      dataDir: setup.paths.dataDir,
+      controlSocket: sockets.control,
       pid: seams.pid,
       startedAtMs: clock.wallMs(),
     },
     clock,
     log,
-    supervisor,
-    events,
-    world,
-    offers,
-    ingress,
-    control: connection.client(ControlService),
+    events: tools.events,
+    control: tools.connection.client(ControlService),
     config: setup.config,
     diagnose: () => diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world }),
     requestShutdown: shutdown.resolve,
   })
 
-  await stack.begin(createApiServer({ clock, log }, { socketPath: apiSocketPath }, [controlService(core)]))
+  await stack.begin(createApiServer({ clock, log }, { socketPath: sockets.api }, [controlService(core)]))
   await stack.begin(ingress)
   if (linkServer !== undefined) await stack.begin(linkServer)
   await stack.begin(mesh)
   await stack.begin(atStop('offers', () => offers.stop()))
   await stack.begin(supervisor)
   await supervisor.apply(setup.units)
-  await stack.begin(
-    createControlFront(
-      { clock, log, linkOf: world.linkOf, named: world.named },
-      { socketPath: controlSocket, apiSocketPath, nodeId, nodeName: name, certificate },
-    ),
-  )
+  await stack.begin(controlFront(seams, setup, ground, { sockets, tools, world }))
   core.note('node.started', { ingress: ingress.address(), pid: String(seams.pid) })
   return {
     core,
@@ -243,10 +190,112 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   }
 }
 
+async function makeTools(
+  { clock, log }: NodeSeams,
+  { name, mesh }: NodeSetup,
+  { store }: Ground,
+  sockets: Sockets,
+): Promise<Tools> {
+  const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
+  return {
+    certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
+    events: createEventLog(MAX_EVENTS),
+    loopDelay: systemLoopDelay(),
+    prober: createGrpcProber(),
+    connection: connect(`unix:${sockets.control}`),
+  }
+}
+
+function closeTools({ connection, prober, loopDelay }: Tools): void {
+  connection.close()
+  prober.close()
+  loopDelay.close()
+}
+
+interface Workshop {
+  readonly tools: Tools
+  readonly sockets: Sockets
+}
+
+/** The parts know of each other only what these closures hand them, which are called once all of them are there. */
+function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { tools, sockets }: Workshop): Parts {
+  const { clock, random, log, host } = seams
+  const { name, paths, listen } = setup
+  const { nodeId } = ground.identity
+  const { certificate, prober } = tools
+  const world = createWorldView(
+    { mesh: () => mesh.current(), own: () => offers.registrations() },
+    ownRecord(setup, nodeId, certificate),
+  )
+  const { endpoints, linkOf } = world
+  const inFlight = createInFlight()
+  const ingress = createIngress(
+    { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
+    { listen: listen.ingress, nodeId, certificate },
+  )
+  const drain = async (instance: string, signal: AbortSignal): Promise<void> => {
+    offers.withdraw(instance)
+    await mesh.current()?.flushed(WITHDRAW_MS)
+    await within(clock, FINISH_CALLS_MS, ingress.drained(instance, signal))
+  }
+  const environmentOf = unitEnvironment({
+    nodeName: name,
+    controlSocket: sockets.control,
+    ingressAddress: () => ingress.address(),
+  })
+  const supervisor = createSupervisor(
+    {
+      clock,
+      random,
+      log,
+      store: ground.store,
+      host,
+      grpc: prober,
+      environmentOf,
+      drain: (_unit, instance, signal) => drain(instance, signal),
+    },
+    { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
+  )
+  const offers = createOffers({
+    clock,
+    log,
+    supervisor,
+    askServices: (address, signal) => prober.services(address, signal),
+    configuredServices: setup.servicesOf,
+  })
+  const linkServer =
+    certificate &&
+    createLinkServer(
+      { clock, log, endpoints, isMember: world.memberWith, inFlight },
+      { listen: listen.link, nodeId, certificate, controlSocket: sockets.api },
+    )
+  const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
+  const mesh = createMeshPart({ log, open: setup.mesh && open })
+  return { world, ingress, supervisor, offers, linkServer, mesh }
+}
+
+/** Who is told when something changes. */
+function connectParts({ clock }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
+  const { mesh, offers, supervisor, world } = parts
+  const node = setup.name
+  offers.changes.subscribe(() => {
+    mesh.current()?.publish(offers.registrations())
+    world.refresh()
+  })
+  supervisor.events.subscribe((event) => events.append({ ...event, node }))
+  mesh.opened.subscribe((opened) => {
+    opened.publish(offers.registrations())
+    opened.changes.subscribe(() => world.refresh())
+    opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
+      const details = { nodeId, name }
+      events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason, details, cause })
+    })
+  })
+}
+
 interface MeshNeeds {
-  readonly certificate: LinkCertificate | undefined
+  readonly tools: Tools
   readonly linkServer: LinkServer | undefined
-  readonly loopDelayMs: () => number
 }
 
 /** Loads libp2p, which is why it happens late and only where there is a mesh. */
@@ -254,17 +303,17 @@ async function openMesh(
   seams: NodeSeams,
   { name, version, labels, listen, mesh }: NodeSetup,
   { store, identity }: Ground,
-  { certificate, linkServer, loopDelayMs }: MeshNeeds,
+  { tools, linkServer }: MeshNeeds,
 ): Promise<Mesh> {
   const { clock, random, log } = seams
   if (mesh === undefined) throw new Error('a node without a mesh opens none')
   const { discovery, preset } = mesh.config
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
-    { key: mesh.key, listen: listen.mesh, discovery },
+    { key: mesh.key, listen: listen.mesh, discovery: { ...discovery, interfaces: discovery.interfaces ?? [] } },
   )
   return createMesh(
-    { clock, random, log, store, identity, transport, loopDelayMs },
+    { clock, random, log, store, identity, transport, loopDelayMs: () => tools.loopDelay.takeMs() },
     {
       ...MESH_PRESETS[preset],
       name,
@@ -274,7 +323,7 @@ async function openMesh(
         linkServer === undefined
           ? []
           : linkAddresses(splitHostPort(linkServer.address()), hostAddresses(), discovery.interfaces),
-      linkFingerprint: certificate?.fingerprint ?? '',
+      linkFingerprint: tools.certificate?.fingerprint ?? '',
     },
   )
 }
@@ -303,6 +352,24 @@ function ownRecord(
     labels,
     version,
   }
+}
+
+function controlFront(
+  { clock, log }: NodeSeams,
+  { name }: NodeSetup,
+  { identity }: Ground,
+  { sockets, tools, world }: Workshop & Pick<Parts, 'world'>,
+): Service {
+  return createControlFront(
+    { clock, log, linkOf: world.linkOf, named: world.named },
+    {
+      socketPath: sockets.control,
+      apiSocketPath: sockets.api,
+      nodeId: identity.nodeId,
+      nodeName: name,
+      certificate: tools.certificate,
+    },
+  )
 }
 
 /** Something that only has an end. */

@@ -45,14 +45,14 @@ type Layout = Omit<NodePaths, 'unitsDir'>
 /** The places for these inputs. Pure: asks no file system, so a node and its clients agree without talking. */
 export function nodePaths(inputs: PathInputs): NodePaths {
   const standard = standardLayout(inputs)
-  const { join: joinPath, resolve } = inputs.platform === 'win32' ? win32 : posix
+  const path = inputs.platform === 'win32' ? win32 : posix
   const given = inputs.dataDir ?? nonEmpty(inputs.env['HSU_DATA_DIR'])
-  const dataDir = given === undefined ? standard.dataDir : resolve(inputs.cwd, given)
+  const dataDir = given === undefined ? standard.dataDir : path.resolve(inputs.cwd, given)
   const moved = dataDir !== standard.dataDir
   const layout = moved
-    ? { ...standard, dataDir, runtimeDir: joinPath(dataDir, 'run'), logDir: joinPath(dataDir, 'log') }
+    ? { ...standard, dataDir, runtimeDir: path.join(dataDir, 'run'), logDir: path.join(dataDir, 'log') }
     : standard
-  return { ...layout, runtimeDir: shortEnough(layout, inputs), unitsDir: joinPath(dataDir, 'units') }
+  return { ...layout, runtimeDir: shortEnough(layout, inputs), unitsDir: path.join(dataDir, 'units') }
 }
 
 function standardLayout({ platform, uid, env, home }: PathInputs): Layout {

@@ -32,9 +32,11 @@ const port = z.int().min(1).max(65_535)
 
 const url = z.string().regex(/^https?:\/\/[^\s]+$/, 'must be an http:// or https:// address')
 
+const NO_HEADERS: Record<string, string> = {}
+
 const httpProbe = z
   .union([
-    url.transform((address) => ({ url: address, method: 'GET', headers: {} as Record<string, string> })),
+    url.transform((address) => ({ url: address, method: 'GET', headers: NO_HEADERS })),
     z.strictObject({
       url: url.describe('Address to ask; templates such as {port.http} are filled in'),
       method: z.string().default('GET').describe('HTTP method'),
@@ -215,10 +217,8 @@ export const unitShape = {
     .describe('What may be done to an unmanaged unit'),
 } as const
 
-const unit = z.strictObject(unitShape)
-
 /** One unit as the supervisor takes it: the file's keys, durations in ms, sizes in bytes. */
-export type UnitConfig = DeepReadonly<z.output<typeof unit>>
+export type UnitConfig = DeepReadonly<z.output<z.ZodObject<typeof unitShape, z.core.$strict>>>
 export type ProbeConfig = DeepReadonly<z.output<typeof probe>>
 export type RestartConfig = DeepReadonly<z.output<typeof restart>>
 export type FindConfig = DeepReadonly<z.output<typeof find>>

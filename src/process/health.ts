@@ -3,7 +3,8 @@ import { messageOf } from '../base/error.ts'
 import type { UnitConfig } from './config.ts'
 import { ownsListener } from './listeners.ts'
 import { type Probe, type ProbePolicy, type Verdict, watchHealth } from './probe.ts'
-import { createProbe, ladderProbe, type ProbeContext, type ProbeSeams } from './probes/index.ts'
+import { ladderProbe } from './probes/grpc.ts'
+import { createProbe, type ProbeContext, type ProbeSeams } from './probes/index.ts'
 
 /** How often an instance that is still starting is asked: a start should not cost a whole probe interval. */
 const STARTING_INTERVAL_MS = 100

@@ -124,7 +124,7 @@ async function* runQuery(
         reader.pending = true
       }
       fresh.clear()
-      yield* mergeByTime(readers.values(), signal)
+      yield* mergeByTime([...readers.values()], signal)
       await wake.wait()
     }
   } finally {
@@ -150,7 +150,7 @@ async function* firstPart(
     surplus += count
   }
   surplus -= query.tail ?? surplus
-  for await (const line of mergeByTime(readers.values(), signal)) {
+  for await (const line of mergeByTime([...readers.values()], signal)) {
     // Each log gave its last `tail` lines; the first of them all together are too many.
     if (surplus > 0) surplus -= 1
     else yield line

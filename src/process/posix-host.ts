@@ -81,7 +81,7 @@ async function started(shim: ChildProcess, { unit, argv }: SpawnRequest): Promis
   await once(shim, 'spawn').catch((cause: unknown) => {
     throw refuse(messageOf(cause), cause)
   })
-  const pipe = shim.stdio[SHIM_FD.ready] as Readable
+  const pipe = (shim.stdio as readonly unknown[])[SHIM_FD.ready] as Readable
   let text = ''
   try {
     for await (const chunk of pipe) {
@@ -150,7 +150,10 @@ function watchEnd(parts: Parts, table: ProcessTable, clock: Clock, letGo: AbortS
           changed = resolveChange
         })
         const end = await endOf(parts, table)
-        if (end !== undefined) return resolve(end.exit)
+        if (end !== undefined) {
+          resolve(end.exit)
+          return
+        }
         await withSignal(signal, (inner) => Promise.race([change, clock.sleep(CHECK_MS, inner)]))
       }
     })

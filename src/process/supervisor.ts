@@ -110,7 +110,7 @@ class UnitSupervisor implements Supervisor {
   readonly #units = new Map<string, Owned | Watched>()
   /** What earlier nodes wrote down, until a slot takes it. */
   #records = new Map<string, SlotRecord>()
-  #begun: 'no' | 'yes' | 'over' = 'no'
+  #begun: 'no' | 'yes' | 'over' | 'abandoned' = 'no'
   /** Changes of the set of units, one at a time. */
   #changing: Promise<unknown> = Promise.resolve()
   readonly #published = new Map<string, string>()
@@ -121,7 +121,7 @@ class UnitSupervisor implements Supervisor {
     this.#config = config
     this.#log = log
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
-    this.#output = createOutput({ clock, log }, { logDir: config.logDir })
+    this.#output = createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
     this.#ports = createPortBook(host)
     this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
   }
@@ -144,6 +144,7 @@ class UnitSupervisor implements Supervisor {
   }
 
   async stop(): Promise<void> {
+    if (this.#begun === 'abandoned') return
     if (this.#begun === 'yes') this.#begun = 'over'
     await this.#changing.catch(() => undefined)
     await this.#inReverseOrder((unit) => unit.close())
@@ -151,17 +152,17 @@ class UnitSupervisor implements Supervisor {
   }
 
   async abandon(): Promise<void> {
-    this.#begun = 'over'
+    this.#begun = 'abandoned'
     await this.#changing.catch(() => undefined)
     await Promise.all(this.#allSlots().map((slot) => slot.abandon()))
     await this.#end()
   }
 
   async #end(): Promise<void> {
-    await Promise.all([...this.#units.values()].map((unit) => ('watched' in unit ? unit.watched.end() : undefined)))
+    await Promise.all([...this.#units.values()].flatMap((unit) => ('watched' in unit ? [unit.watched.end()] : [])))
     await this.#tasks.stop()
     await this.#meter.stop()
-    await this.#output.stop()
+    await this.#output.close()
   }
 
   apply(specs: readonly UnitSpec[]): Promise<void> {
@@ -320,7 +321,7 @@ class UnitSupervisor implements Supervisor {
     const specs = names.flatMap((name) => this.#units.get(name)?.spec ?? [])
     const done = new Map<string, Promise<void>>()
     for (const { name } of [...startOrder(specs)].reverse()) {
-      const before = dependantsOf(name, specs).map((dependant) => done.get(dependant))
+      const before = dependantsOf(name, specs).flatMap((dependant) => done.get(dependant) ?? [])
       const unit = this.#units.get(name)
       const slots = unit === undefined || 'watched' in unit ? [] : unit.slots
       const close = async (): Promise<void> => {

@@ -10,6 +10,9 @@ const STRAGGLER_MS = 1_000
 /** Waits between two looks at a killed tree: from the first to the longest. */
 const POLL_MS = { first: 5, longest: 500 } as const
 
+/** The leader ends by itself once it has reaped the program and recorded its end; killed, it could do neither. */
+const LEADER_MS = 1_000
+
 /** A killed process that is not gone after this hangs in the kernel; nobody can end it. */
 const MAX_KILL_MS = 30_000
 
@@ -54,9 +57,11 @@ export async function killTree(
   const startMs = clock.nowMs()
   let members = await membersOf(host, child, known)
   for (let waitMs: number = POLL_MS.first; members.length > 0; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
-    if (clock.nowMs() - startMs > MAX_KILL_MS) return false
-    await host.signalGroup(child, 'SIGKILL')
-    for (const member of members) await host.signal(member, 'SIGKILL')
+    const elapsedMs = clock.nowMs() - startMs
+    if (elapsedMs > MAX_KILL_MS) return false
+    const late = elapsedMs >= LEADER_MS
+    for (const member of members) if (late || member.pid !== child.leader.pid) await host.signal(member, 'SIGKILL')
+    if (late) await host.signalGroup(child, 'SIGKILL')
     await clock.sleep(waitMs, signal)
     members = await membersOf(host, child, members)
   }

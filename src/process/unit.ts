@@ -153,9 +153,11 @@ export class UnitSlot {
       case 'backoff':
       case 'failed':
       case 'completed':
-        if (record.launchHash !== launchHash(this.#spec)) return this.#dispatch('restart', 'its configuration changed')
-        this.#armTimer()
-        this.#changed()
+        if (record.launchHash !== launchHash(this.#spec)) this.#dispatch('restart', 'its configuration changed')
+        else {
+          this.#armTimer()
+          this.#changed()
+        }
     }
   }
 
@@ -476,7 +478,8 @@ export class UnitSlot {
       this.#finishLeft(instance)
       // Without a leader and an exit it was never started.
       if (leader === undefined && found.exit === undefined) return this.#beginAfresh({ ...record, closed: true })
-      return this.#dispatch('exited', 'while no node ran', found.exit)
+      this.#dispatch('exited', 'while no node ran', found.exit)
+      return
     }
     this.#state = { ...this.#state, ready: false }
     const startedAtMs = record.startedAtMs ?? this.#seams.clock.wallMs()

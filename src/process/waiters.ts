@@ -27,10 +27,12 @@ export function createWaiters(): Waiters {
           end()
           resolve()
         }
-        if (predicate()) return resolve()
-        if (signal.aborted) return abort()
-        checks.add(check)
-        signal.addEventListener('abort', abort)
+        if (predicate()) resolve()
+        else if (signal.aborted) abort()
+        else {
+          checks.add(check)
+          signal.addEventListener('abort', abort)
+        }
       }),
   }
 }

@@ -1,7 +1,8 @@
-import { createFileRegistry, type DescFile, type FileRegistry, fromBinary } from '@bufbuild/protobuf'
+import { createFileRegistry, createRegistry, type DescFile, type FileRegistry, fromBinary } from '@bufbuild/protobuf'
 import * as wellKnown from '@bufbuild/protobuf/wkt'
 import { type FileDescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
 import { HsuError, messageOf } from '../base/error.ts'
+import { qualifyNames } from './qualify.ts'
 import type { ReflectionClient } from './reflection-client.ts'
 
 /** Where descriptors of services come from. */
@@ -73,6 +74,8 @@ const WELL_KNOWN: ReadonlyMap<string, DescFile> = new Map(
   Object.values(wellKnown).flatMap((value) => (isFile(value) ? [[value.proto.name, value] as const] : [])),
 )
 
+const WELL_KNOWN_TYPES = createRegistry(...WELL_KNOWN.values())
+
 function isFile(value: unknown): value is DescFile {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'file'
 }
@@ -80,6 +83,7 @@ function isFile(value: unknown): value is DescFile {
 /** The files are in any order, so that each is linked with what it imports as this is asked for. */
 function link(files: readonly FileDescriptorProto[]): FileRegistry {
   const byName = new Map(files.map((file) => [file.name, file]))
+  qualifyNames(files, (typeName) => WELL_KNOWN_TYPES.get(typeName) !== undefined)
   try {
     const parts = files.map((file) => createFileRegistry(file, (name) => byName.get(name) ?? WELL_KNOWN.get(name)))
     return createFileRegistry(...parts)

@@ -35,6 +35,7 @@ export function findInstance(source: EndpointSource, instance: string, unit?: st
 /** What stands before each dash, the longest first: an instance is named after its unit, `api-v2-0-3fa9c1`. */
 function prefixes(instance: string): readonly string[] {
   const names: string[] = []
-  for (let at = instance.lastIndexOf('-'); at > 0; at = instance.lastIndexOf('-', at - 1)) names.push(instance.slice(0, at))
+  for (let at = instance.lastIndexOf('-'); at > 0; at = instance.lastIndexOf('-', at - 1))
+    names.push(instance.slice(0, at))
   return names
 }

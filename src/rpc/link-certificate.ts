@@ -57,7 +57,10 @@ export function fingerprintOf(der: Uint8Array): string {
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   const withdraw = offerReflectMetadata()
   try {
-    return await import('@peculiar/x509')
+    const library: object = await import('@peculiar/x509')
+    // In a bundle, what a CommonJS package exports is all under its default export.
+    const named = 'X509CertificateGenerator' in library ? library : (library as { default: unknown }).default
+    return named as typeof import('@peculiar/x509')
   } finally {
     withdraw()
   }

@@ -80,7 +80,10 @@ export function createLinkPool({ clock, linkOf }: LinkPoolSeams, certificate: Li
     known?.pool.retire()
   }
 
-  async function dialAny({ nodeId, addresses, fingerprint }: LinkTarget, signal: AbortSignal): Promise<ClientHttp2Session> {
+  async function dialAny(
+    { nodeId, addresses, fingerprint }: LinkTarget,
+    signal: AbortSignal,
+  ): Promise<ClientHttp2Session> {
     const failures: string[] = []
     for (const address of addresses) {
       signal.throwIfAborted()
@@ -96,13 +99,18 @@ export function createLinkPool({ clock, linkOf }: LinkPoolSeams, certificate: Li
   }
 
   /** Pings the other side, and ends the link when it is silent or when its node has left the mesh. */
-  async function watch({ nodeId, fingerprint }: LinkTarget, session: ClientHttp2Session, stopped: AbortSignal): Promise<void> {
+  async function watch(
+    { nodeId, fingerprint }: LinkTarget,
+    session: ClientHttp2Session,
+    stopped: AbortSignal,
+  ): Promise<void> {
     const over = new AbortController()
     const end = (): void => over.abort()
     session.once('close', end)
     stopped.addEventListener('abort', end)
     while (await slept(PING_INTERVAL_MS, over.signal)) {
-      if (linkOf(nodeId)?.fingerprint !== fingerprint && current.get(nodeId)?.fingerprint === fingerprint) retire(nodeId)
+      if (linkOf(nodeId)?.fingerprint !== fingerprint && current.get(nodeId)?.fingerprint === fingerprint)
+        retire(nodeId)
       if (!(await answersPing(session, over.signal))) session.destroy()
     }
     stopped.removeEventListener('abort', end)

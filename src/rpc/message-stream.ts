@@ -33,7 +33,7 @@ async function end(iterator: AsyncIterator<unknown>): Promise<void> {
 
 /** Reads messages from `stream`, one at a time, and leaves it open for writing when that ends. */
 export function readAll(stream: Readable): AsyncIterable<Uint8Array> {
-  return stream.iterator({ destroyOnReturn: true }) as AsyncIterable<Uint8Array>
+  return stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>
 }
 
 /** One message as a stream of messages. */

@@ -28,7 +28,7 @@ export class RequestBody {
 
   /** True when the request is nothing but its header block. */
   get empty(): boolean {
-    return this.#ended && this.#keptBytes === 0 && this.#kept !== undefined
+    return this.#ended && this.#keptBytes === 0
   }
 
   /** True when the whole request has been read. */

@@ -1,7 +1,7 @@
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
 import { connect as dial } from 'node:net'
 import { dirname } from 'node:path'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError, messageOf } from '../base/error.ts'
 import type { Service } from '../base/lifecycle.ts'
@@ -116,7 +116,7 @@ function register(server: Server, implementation: ServiceImplementation, { calls
   }
 }
 
-async function makeRoom(socketPath: string): Promise<void> {
+export async function makeRoom(socketPath: string): Promise<void> {
   if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
     throw new HsuError(
       'CONFIG_INVALID',
@@ -150,12 +150,19 @@ function answers(socketPath: string): Promise<boolean> {
 }
 
 function bind(server: Server, socketPath: string): Promise<void> {
+  // grpc-js writes a line of its own about a failure that is ours to report; who asked it to talk still hears it.
+  if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE)
   return new Promise((resolve, reject) => {
     server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (cause) => {
       if (cause === null) resolve()
-      else reject(cannotListen(socketPath, cause.message, cause))
+      else reject(cannotListen(socketPath, systemFault(cause.message), cause))
     })
   })
+}
+
+/** What the system said, which grpc-js wraps: `No address added out of total 1 resolved errors: [listen EACCES: ...]`. */
+function systemFault(message: string): string {
+  return /\[(.+)\]/.exec(message)?.[1] ?? message
 }
 
 function cannotListen(socketPath: string, why: string, cause?: unknown): HsuError {

@@ -4,7 +4,9 @@ import type { LinkTarget } from './link-pool.ts'
 
 /** Where one attempt of a call goes. */
 export interface Target {
-  readonly to: { readonly kind: 'local'; readonly address: string } | { readonly kind: 'link'; readonly link: LinkTarget }
+  readonly to:
+    | { readonly kind: 'local'; readonly address: string }
+    | { readonly kind: 'link'; readonly link: LinkTarget }
   /** Names it in messages: `instance 'echo-0-1a2b3c'`. */
   readonly label: string
   /** Whose calls in flight this one is counted among; undefined for what is not an instance. */

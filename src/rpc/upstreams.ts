@@ -25,7 +25,8 @@ export function createUpstreams(clock: Clock, links: LinkPool | undefined): Upst
     if (known !== undefined) return known
     const pool = new UpstreamPool({
       label: `${label} at ${address}`,
-      dial: (signal) => dialLocal(clock, address, signal).catch((cause: unknown) => Promise.reject(unreachable(address, label, cause))),
+      dial: (signal) =>
+        dialLocal(clock, address, signal).catch((cause: unknown) => Promise.reject(unreachable(address, label, cause))),
       maxSessions: MAX_SESSIONS,
       onEmpty: () => void locals.delete(address),
     })

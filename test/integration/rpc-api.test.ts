@@ -525,6 +525,7 @@ t.test('stop', async (t) => {
       async *repeat(_request, { signal }) {
         yield { number: 1 }
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+        for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
         ended = true
       },
     })

@@ -36,7 +36,8 @@ export class SimNetwork {
   readonly #discovery: boolean
   readonly #brokenAfterMs: number
   readonly #nodes = new Map<string, SimTransport>()
-  readonly #links = new Map<string, Link>()
+  /** Each link under both of its ends. */
+  readonly #links = new Map<SimTransport, Map<string, Link>>()
   readonly #dialling = new Set<string>()
   readonly #frozen = new Map<string, { thawed: Promise<void>; thaw: () => void }>()
   #groups = new Map<string, number>()
@@ -77,14 +78,16 @@ export class SimNetwork {
     const partition = this.#partitions
     void this.#clock.sleep(this.#brokenAfterMs).then(() => {
       if (partition !== this.#partitions) return
-      for (const link of this.#links.values()) if (!this.#reaches(...link.ends)) this.#close(link)
+      for (const node of this.#nodes.values()) {
+        for (const link of this.#linksOf(node)) if (!this.#reaches(...link.ends)) this.#close(link)
+      }
     })
   }
 
   heal(): void {
     this.#groups = new Map()
     this.#partitions += 1
-    this.dial()
+    for (const node of this.#nodes.values()) this.dial(node)
   }
 
   /** Ends a node at once; its peers see the reset, unless a partition hides it from them for a while. */
@@ -106,23 +109,19 @@ export class SimNetwork {
     this.#frozen.delete(nodeId)
   }
 
-  /** For transports: connects whoever can and wants to, after a while. */
-  dial(): void {
-    const nodes = [...this.#nodes.values()]
-    for (const [index, one] of nodes.entries()) {
-      for (const other of nodes.slice(index + 1)) void this.#dialPair(one, other)
-    }
+  /** For transports: connects a node, after a while, to all who want that too. */
+  dial(node: SimTransport): void {
+    for (const other of this.#nodes.values()) if (other !== node) void this.#dialPair(node, other)
   }
 
   /** For transports: those that `node` has a link to. */
   peersOf(node: SimTransport): SimTransport[] {
-    const links = [...this.#links.values()].filter(({ ends }) => ends.includes(node))
-    return links.map(({ ends }) => (ends[0] === node ? ends[1] : ends[0]))
+    return this.#linksOf(node).map(({ ends }) => (ends[0] === node ? ends[1] : ends[0]))
   }
 
   /** For transports: closes all links of a node that ended. */
   hangUp(node: SimTransport): void {
-    for (const link of [...this.#links.values()]) if (link.ends.includes(node)) this.#close(link)
+    for (const link of this.#linksOf(node)) this.#close(link)
   }
 
   /** For transports: passes a broadcast on from hop to hop; each node gets it once. */
@@ -144,9 +143,7 @@ export class SimNetwork {
 
   /** For transports: one request, one response. */
   request(from: SimTransport, peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const link = [...this.#links.values()].find(
-      ({ ends }) => ends.includes(from) && ends.some((end) => end !== from && end.nodeId === peer),
-    )
+    const link = this.#links.get(from)?.get(peer)
     if (signal.aborted) return Promise.reject(timedOut(peer))
     if (link === undefined) return Promise.reject(unreachable(peer))
     const to = link.ends[0] === from ? link.ends[1] : link.ends[0]
@@ -171,15 +168,21 @@ export class SimNetwork {
   }
 
   async #dialPair(one: SimTransport, other: SimTransport): Promise<void> {
-    const key = [one.nodeId, other.nodeId].sort().join(' ')
+    const key = one.nodeId < other.nodeId ? `${one.nodeId} ${other.nodeId}` : `${other.nodeId} ${one.nodeId}`
     const wanted = (): boolean =>
-      one.up && other.up && !this.#links.has(key) && this.#reaches(one, other) && this.#knows(one, other)
-    if (!wanted() || this.#dialling.has(key)) return
+      one.up &&
+      other.up &&
+      this.#links.get(one)?.has(other.nodeId) !== true &&
+      this.#reaches(one, other) &&
+      this.#knows(one, other)
+    if (this.#dialling.has(key) || !wanted()) return
     this.#dialling.add(key)
     await this.#clock.sleep(20 + 100 * this.#random.next())
     this.#dialling.delete(key)
     if (!wanted()) return
-    this.#links.set(key, { ends: [one, other], onClose: new Set() })
+    const link: Link = { ends: [one, other], onClose: new Set() }
+    this.#under(one).set(other.nodeId, link)
+    this.#under(other).set(one.nodeId, link)
     void this.#whenThawed(one, () => one.handlers.onConnected(other.nodeId))
     void this.#whenThawed(other, () => other.handlers.onConnected(one.nodeId))
   }
@@ -190,7 +193,8 @@ export class SimNetwork {
 
   #close(link: Link): void {
     const [one, other] = link.ends
-    this.#links.delete([one.nodeId, other.nodeId].sort().join(' '))
+    this.#links.get(one)?.delete(other.nodeId)
+    this.#links.get(other)?.delete(one.nodeId)
     for (const close of [...link.onClose]) close()
     void this.#notifyClosed(one, other)
     void this.#notifyClosed(other, one)
@@ -200,7 +204,17 @@ export class SimNetwork {
     // A reset does not cross a partition: then only silence tells, until the connection is given up.
     await this.#clock.sleep(peer.up || this.#reaches(node, peer) ? this.#latency() : this.#brokenAfterMs)
     await this.#whenThawed(node, () => node.handlers.onDisconnected(peer.nodeId))
-    this.dial()
+    this.dial(node)
+  }
+
+  #linksOf(node: SimTransport): Link[] {
+    return [...(this.#links.get(node)?.values() ?? [])]
+  }
+
+  #under(node: SimTransport): Map<string, Link> {
+    const links = this.#links.get(node) ?? new Map<string, Link>()
+    this.#links.set(node, links)
+    return links
   }
 
   async #deliver(from: SimTransport, to: SimTransport, arrive: () => void): Promise<void> {
@@ -260,7 +274,7 @@ export class SimTransport implements Transport {
 
   async start(): Promise<void> {
     this.up = true
-    this.#network.dial()
+    this.#network.dial(this)
   }
 
   async stop(): Promise<void> {
@@ -289,7 +303,7 @@ export class SimTransport implements Transport {
 
   learn(peer: string, addresses: readonly string[]): void {
     this.known.set(peer, addresses)
-    this.#network.dial()
+    this.#network.dial(this)
   }
 
   forget(peer: string): void {

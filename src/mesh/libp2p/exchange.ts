@@ -3,15 +3,15 @@ import type { Uint8ArrayList } from 'uint8arraylist'
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError, messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
+import { MAX_MESSAGE_BYTES } from '../limits.ts'
 
 /** The stream protocol of requests: one frame each way, then the stream ends. */
 export const EXCHANGE_PROTOCOL = '/hsu/mesh/1'
 
-/** The largest request or response in bytes: 1 MiB of content and some room for what surrounds it. */
-export const MAX_FRAME_BYTES = 1_048_576 + 65_536
+/** The largest request or response in bytes: a whole message and some room for what surrounds it. */
+const MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + 65_536
 
-/** How many requests of one peer, and of all peers, are served at once; more are reset. */
-export const MAX_STREAMS_PER_PEER = 32
+/** How many requests of all peers are served at once; more are reset. */
 const MAX_STREAMS = 256
 
 /** How long a peer may take to send its request and to take the answer. */

@@ -11,24 +11,28 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { HsuError, messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
+import { MAX_MESSAGE_BYTES } from '../limits.ts'
 import { formatHostPort, type HostPort, hostPortOf, listenAddresses } from './address.ts'
 import type { HandshakeWatch } from './handshake.ts'
 
 /** The one gossip topic. More topics would only grow the caches (findings/mesh.md 6). */
 export const TOPIC = 'hsu/mesh/1'
 
-/** The largest broadcast in bytes. */
-export const MAX_BROADCAST_BYTES = 1_048_576
-
 /** What libp2p's parts know and its face does not show. */
-interface Inside extends Record<string, unknown> {
+interface Inside {
   /** Every address that we listen on, wildcards resolved to those of the interfaces. */
   listening(): Multiaddr[]
   readonly logger: ComponentLogger
 }
 
-/** A started or startable libp2p node with what HSU uses of it. */
-export type Host = Libp2p<{ identify: Identify; pubsub: GossipSub; inside: Inside }>
+interface HostServices extends Record<string, unknown> {
+  readonly identify: Identify
+  readonly pubsub: GossipSub
+  readonly inside: Inside
+}
+
+/** A libp2p node with what HSU uses of it. */
+export type Host = Libp2p<HostServices>
 
 export interface HostConfig {
   /** The 32-byte mesh key. */
@@ -101,7 +105,7 @@ function createHost(
   watch: HandshakeWatch,
   listen: HostPort,
 ): Promise<Host> {
-  return createLibp2p({
+  return createLibp2p<HostServices>({
     start: false,
     privateKey: config.privateKey,
     nodeInfo: { name: 'hsu' },
@@ -126,7 +130,7 @@ function createHost(
     services: {
       identify: identify({ timeout: 5_000 }),
       pubsub: gossipsub(GOSSIP),
-      inside: ({ transportManager, logger }) => ({ listening: () => transportManager.getAddrs(), logger }),
+      inside: ({ transportManager, logger }): Inside => ({ listening: () => transportManager.getAddrs(), logger }),
     },
   })
 }
@@ -141,7 +145,7 @@ const GOSSIP = {
   tagMeshPeers: false,
   doPX: false,
   seenTTL: 30_000,
-  maxInboundDataLength: MAX_BROADCAST_BYTES + 65_536,
+  maxInboundDataLength: MAX_MESSAGE_BYTES + 65_536,
   maxOutboundBufferSize: 8 * 1_048_576,
   scoreParams: { IPColocationFactorWeight: 0, behaviourPenaltyWeight: 0 },
   scoreThresholds: { gossipThreshold: TOLERANT, publishThreshold: TOLERANT, graylistThreshold: TOLERANT },

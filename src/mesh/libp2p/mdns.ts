@@ -192,7 +192,7 @@ class Discovery {
   }
 
   #onQuery(open: OpenLeg, packet: QueryPacket): void {
-    if (packet.questions.some(({ name }) => name === SERVICE)) open.owesAnswer = true
+    if (packet.questions?.some(({ name }) => name === SERVICE) === true) open.owesAnswer = true
   }
 
   #onResponse(open: OpenLeg, packet: ResponsePacket): void {
@@ -254,8 +254,8 @@ class Discovery {
 
 /** The peer that says goodbye in a response (time to live 0); undefined for any other packet. */
 export function goodbyeOf({
-  answers,
-  additionals,
+  answers = [],
+  additionals = [],
 }: Pick<ResponsePacket, 'answers' | 'additionals'>): string | undefined {
   const pointer = answers.find((answer) => answer.type === 'PTR' && answer.name === SERVICE)
   if (pointer?.type !== 'PTR' || pointer.ttl !== 0) return undefined

@@ -1,13 +1,14 @@
 import './polyfill.ts'
-import type { Connection, ConnectionGater } from '@libp2p/interface'
+import type { Connection, ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
 import { HsuError, messageOf } from '../../base/error.ts'
 import { background, inOrder, type Service } from '../../base/lifecycle.ts'
 import type { Libp2pConfig, Libp2pSeams } from '../libp2p-options.ts'
+import { MAX_MESSAGE_BYTES, MAX_REQUESTS_PER_PEER } from '../limits.ts'
 import type { Transport, TransportHandlers } from '../transport.ts'
 import { announcedAddresses, formatHostPort, hostPortOf, type HostPort, isLoopback, parseHostPort } from './address.ts'
-import { createExchangeServer, EXCHANGE_PROTOCOL, exchange, MAX_STREAMS_PER_PEER } from './exchange.ts'
+import { createExchangeServer, EXCHANGE_PROTOCOL, exchange } from './exchange.ts'
 import { type FailedHandshake, HandshakeWatch } from './handshake.ts'
-import { type Host, type HostConfig, MAX_BROADCAST_BYTES, privateKeyFrom, startHost, TOPIC } from './host.ts'
+import { type Host, type HostConfig, privateKeyFrom, startHost, TOPIC } from './host.ts'
 import { isPeerId, Links } from './links.ts'
 import { createDiscovery } from './mdns.ts'
 import { Presence } from './presence.ts'
@@ -92,7 +93,7 @@ class Libp2pTransport implements Transport {
     const parts = this.#createParts(host, links)
     this.#running = { host, links, presence, parts }
     this.#listen(host, links, presence)
-    await host.handle(EXCHANGE_PROTOCOL, this.#exchangeServer(), { maxInboundStreams: MAX_STREAMS_PER_PEER })
+    await host.handle(EXCHANGE_PROTOCOL, this.#exchangeServer(), { maxInboundStreams: MAX_REQUESTS_PER_PEER })
     host.services.pubsub.subscribe(TOPIC)
     for (const { nodeId, addresses } of await this.#remembered.load()) links.found(nodeId, addresses, true)
     await parts.start()
@@ -103,16 +104,19 @@ class Libp2pTransport implements Transport {
     const running = this.#running
     if (running === undefined) return
     running.presence.close()
-    await running.parts.stop()
-    this.#running = undefined
-    await running.host.stop()
+    try {
+      await running.parts.stop()
+    } finally {
+      this.#running = undefined
+      await running.host.stop()
+    }
   }
 
   broadcast(bytes: Uint8Array): void {
     const { log } = this.#seams
     if (this.#running === undefined || this.#stopping) return
-    if (bytes.length > MAX_BROADCAST_BYTES) {
-      log.warn('broadcast is too large and was not sent', { bytes: bytes.length, maxBytes: MAX_BROADCAST_BYTES })
+    if (bytes.length > MAX_MESSAGE_BYTES) {
+      log.warn('broadcast is too large and was not sent', { bytes: bytes.length, maxBytes: MAX_MESSAGE_BYTES })
       return
     }
     this.#running.host.services.pubsub.publish(TOPIC, bytes).catch((error: unknown) => {
@@ -144,12 +148,13 @@ class Libp2pTransport implements Transport {
   #createParts(host: Host, links: Links): Service {
     const { mdns, interfaces } = this.#discovery
     const seeds = new Seeds(this.#seams, host, links, this.#seeds)
-    const { logger, listening } = host.services.inside
+    const { inside } = host.services
     const listener = {
       onFound: (peer: string, addresses: readonly string[]) => links.found(peer, addresses, false),
       onGone: (peer: string) => links.gone(peer),
     }
-    const told = { nodeId: this.nodeId, interfaces, logger, listening: () => listening().map(String) }
+    const listening = (): string[] => inside.listening().map(String)
+    const told = { nodeId: this.nodeId, interfaces, logger: inside.logger, listening }
     return inOrder('libp2p', [
       this.#remembered,
       background('links', (signal) => links.run(signal)),
@@ -179,8 +184,8 @@ class Libp2pTransport implements Transport {
   /** Every address is allowed, private ones first of all; what is refused are second connections to one peer. */
   #gater(): ConnectionGater {
     const deny =
-      (direction: 'inbound' | 'outbound'): ConnectionGater['denyInboundEncryptedConnection'] =>
-      (peer, { remoteAddr }) => {
+      (direction: 'inbound' | 'outbound') =>
+      (peer: PeerId, { remoteAddr }: MultiaddrConnection): boolean => {
         this.#refusals.succeeded(describe(remoteAddr, direction))
         return this.#running?.links.admits(peer.toString(), direction, remoteAddr) !== true
       }

@@ -5,43 +5,33 @@ import { find, type Tree } from './tree.ts'
 /** Adds the defaults to a valid value, in the words of the file: `10s`, not 10000. */
 export function withDefaults(schema: z.core.$ZodType, value: unknown): unknown {
   const { def } = (schema as z.core.$ZodTypes)._zod
-  switch (def.type) {
-    case 'optional':
-      return value === undefined ? undefined : withDefaults(def.innerType, value)
-    case 'default':
-    case 'prefault':
-      return withDefaults(def.innerType, value === undefined ? def.defaultValue : value)
-    case 'readonly':
-    case 'nullable':
-      return withDefaults(def.innerType, value)
-    case 'pipe':
-      return withDefaults(def.in, value)
-    case 'union':
-      return withDefaults(
-        def.options.find((option) => accepts(option, value)) ?? (def.options[0] as z.core.$ZodType),
-        value,
-      )
-    case 'array':
-      return (value as readonly unknown[]).map((item) => withDefaults(def.element, item))
-    case 'record':
-      return mapValues(value as Record<string, unknown>, (item) => withDefaults(def.valueType, item))
-    case 'object':
-      return withDefaultKeys(def.shape, value as Record<string, unknown>)
-    default:
-      return value
+  if ((def.type === 'default' || def.type === 'prefault') && value === undefined) {
+    return withDefaults(def.innerType, def.defaultValue)
   }
+  if (value === undefined) return undefined
+  if ('innerType' in def) return withDefaults(def.innerType, value)
+  if (def.type === 'pipe') return withDefaults(def.in, value)
+  if (def.type === 'union') {
+    const option = def.options.find((each) => accepts(each, value))
+    return option === undefined ? value : withDefaults(option, value)
+  }
+  if (def.type === 'array') return (value as readonly unknown[]).map((item) => withDefaults(def.element, item))
+  if (def.type === 'record') return mapValues(value as PlainMap, (item) => withDefaults(def.valueType, item))
+  return def.type === 'object' ? withDefaultKeys(def.shape, value as PlainMap) : value
 }
+
+type PlainMap = Readonly<Record<string, unknown>>
 
 function accepts(schema: z.core.$ZodType, value: unknown): boolean {
   return (schema as z.ZodType).safeParse(value).success
 }
 
-function withDefaultKeys(shape: z.core.$ZodShape, value: Record<string, unknown>): Record<string, unknown> {
+function withDefaultKeys(shape: z.core.$ZodShape, value: PlainMap): PlainMap {
   const whole = Object.entries(shape).map(([key, schema]) => [key, withDefaults(schema, value[key])] as const)
   return Object.fromEntries(whole.filter(([, item]) => item !== undefined))
 }
 
-function mapValues(value: Record<string, unknown>, change: (item: unknown) => unknown): Record<string, unknown> {
+function mapValues(value: PlainMap, change: (item: unknown) => unknown): PlainMap {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, change(item)]))
 }
 

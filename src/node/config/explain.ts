@@ -70,20 +70,13 @@ function missing(path: Path, subject: Subject): string {
 }
 
 function words(issue: z.core.$ZodIssue, value: Tree, path: Path, subject: Subject): string {
-  switch (issue.code) {
-    case 'too_small':
-      return tooSmall(issue)
-    case 'too_big':
-      return issue.origin === 'array' ? `must have at most ${issue.maximum} items` : `must be at most ${issue.maximum}`
-    case 'invalid_type':
-    case 'invalid_value':
-    case 'invalid_union':
-      return wrongValue(value, path, subject)
-    case 'invalid_format':
-      return `is not a valid ${issue.format}`
-    default:
-      return 'is not valid'
+  if (issue.code === 'too_small') return tooSmall(issue)
+  if (issue.code === 'too_big') {
+    return issue.origin === 'array' ? `must have at most ${issue.maximum} items` : `must be at most ${issue.maximum}`
   }
+  if (issue.code === 'invalid_format') return `is not a valid ${issue.format}`
+  const isValue = ['invalid_type', 'invalid_value', 'invalid_union'].includes(issue.code)
+  return isValue ? wrongValue(value, path, subject) : 'is not valid'
 }
 
 function tooSmall({ origin, minimum, inclusive }: z.core.$ZodIssueTooSmall): string {

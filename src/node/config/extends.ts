@@ -62,14 +62,18 @@ class Resolver {
     this.#trail = [...outer, label]
     const base = await this.#base(file, name, reference)
     this.#trail = outer
-    const merged = base === undefined ? own : mergeTrees(base, own)
+    // What could not be resolved keeps its key, so that nobody complains of what the other unit would have given.
+    const merged = base === undefined ? unit : mergeTrees(base, own)
     this.#done.set(label, merged)
     return merged
   }
 
   async #base(file: OtherFile, name: string, reference: Reference): Promise<Tree | undefined> {
     const from = { place: reference.place, path: ['units', name, 'extends'] }
-    const fault = (text: string): undefined => void this.#report({ ...from, text })
+    const fault = (text: string): undefined => {
+      this.#report({ ...from, text })
+      return undefined
+    }
     const other = reference.file === undefined ? file : await this.#load(reference.file, from)
     if (other === undefined) return undefined
     const units = find(other.tree, ['units'])

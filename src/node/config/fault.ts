@@ -20,7 +20,15 @@ const MAX_NAMED = 100
 
 /** One line a fault: `hsu.yaml:12:5: units.api.prots: unknown key; did you mean 'ports'?` */
 export function formatFault({ place, path, text }: Fault): string {
-  return [formatPlace(place), ...(path.length === 0 ? [] : [formatPath(path)]), text].join(': ')
+  const parts = [formatPlace(place), ...(path.length === 0 ? [] : [formatPath(path)]), text]
+  return parts.join(': ').replace(CONTROL, escapeChar)
+}
+
+/** Values are quoted in messages; one with a line break must not look like two faults, nor one steer a terminal. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g
+
+function escapeChar(char: string): string {
+  return char === '\n' ? '\\n' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 /**

@@ -1,5 +1,4 @@
-import { HsuError } from '../../base/error.ts'
-import { checkUnit, expandTemplates, findCycle } from '../../process/index.ts'
+import { checkUnit, findCycle } from '../../process/index.ts'
 import type { Report } from './fault.ts'
 import type { Path } from './place.ts'
 import { type NodeUnitConfig, unitSchema } from './schema.ts'
@@ -20,7 +19,8 @@ export function checkRules(tree: Tree, units: PlainUnits, report: Report): void 
     const below = (path: Path, text: string): void => {
       if (!wrong.has(String(path[0]))) fault(['units', name, ...path], text)
     }
-    if (config !== undefined && !wrong.has('kind')) {
+    const incomplete = find(tree, ['units', name, 'extends']) !== undefined
+    if (config !== undefined && !incomplete && !wrong.has('kind')) {
       checkUnit(config, below)
       checkKind(config, tree, name, below)
     }
@@ -95,11 +95,17 @@ function checkDependencies(tree: Tree, names: readonly string[], fault: (path: P
     edges.set(name, known)
   }
   // Each round reports one cycle and cuts it, so that the next is found too.
-  for (let cycle = findCycle(edges); cycle !== undefined; cycle = findCycle(edges)) {
+  for (let cycle = findCycle(dependents(edges)); cycle !== undefined; cycle = findCycle(dependents(edges))) {
     const [first = '', second = ''] = cycle
     fault(['units', first, 'depends_on'], `goes in a circle: ${cycle.join(' -> ')}`)
     edges.set(first, edges.get(first)?.filter((target) => target !== second) ?? [])
   }
+}
+
+function dependents(edges: ReadonlyMap<string, readonly string[]>): Parameters<typeof findCycle>[0] {
+  return [...edges].map(([name, targets]) => {
+    return { name, config: { depends_on: Object.fromEntries(targets.map((target) => [target, true])) } }
+  })
 }
 
 interface Dependency {
@@ -128,6 +134,9 @@ function dependenciesOf(tree: Tree, name: string): readonly Dependency[] {
 
 const TEMPLATED = ['run', 'env', 'probes'] as const
 
+/** The same form that the process floor fills in when it starts an instance (a test compares the two). */
+const TEMPLATE = /(?<!\{)\{([a-z_]+(?:\.[A-Za-z0-9_-]+)?)\}(?!\})/g
+
 function checkTemplates(tree: Tree, name: string, fault: (path: Path, text: string) => void): void {
   const ports = find(tree, ['units', name, 'ports'])
   const portNames = ports?.kind === 'map' ? [...ports.entries.keys()] : []
@@ -135,7 +144,10 @@ function checkTemplates(tree: Tree, name: string, fault: (path: Path, text: stri
   for (const port of portNames) values.add(`port.${port}`)
   for (const key of TEMPLATED) {
     for (const [path, text] of textsOf(tree, ['units', name, key])) {
-      for (const template of unknownTemplates(text, values)) fault(path, templateFault(template, portNames, values))
+      const templates = new Set([...text.matchAll(TEMPLATE)].map(([, template = '']) => template))
+      for (const template of templates) {
+        if (!values.has(template)) fault(path, templateFault(template, portNames, values))
+      }
     }
   }
 }
@@ -158,27 +170,4 @@ function textsOf(tree: Tree, path: Path): readonly (readonly [path: Path, text: 
   if (value.kind === 'scalar') return [[path, value.source]]
   const steps = value.kind === 'map' ? [...value.entries.keys()] : [...value.items.keys()]
   return steps.flatMap((step) => textsOf(tree, [...path, step]))
-}
-
-/** The process floor decides what a template is, by refusing those it does not know. */
-function unknownTemplates(text: string, known: ReadonlySet<string>): readonly string[] {
-  const values = Object.fromEntries([...known].map((name) => [name, '']))
-  const unknown: string[] = []
-  for (;;) {
-    const refused = refusedTemplate(text, values)
-    if (refused === undefined || Object.hasOwn(values, refused)) return unknown
-    unknown.push(refused)
-    values[refused] = ''
-  }
-}
-
-function refusedTemplate(text: string, values: Readonly<Record<string, string>>): string | undefined {
-  try {
-    expandTemplates(text, values)
-    return undefined
-  } catch (error) {
-    const template = error instanceof HsuError ? error.details['template'] : undefined
-    if (typeof template !== 'string') throw error
-    return template.slice(1, -1)
-  }
 }

@@ -9,7 +9,10 @@ export const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
 
 const address = z
   .string()
-  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:9470')
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, {
+    error: 'must be HOST:PORT, such as 127.0.0.1:9470',
+    abort: true,
+  })
   .refine((value) => Number(/\d+$/.exec(value)?.[0]) <= 65_535, 'the port must be at most 65535')
 
 const listen = z.strictObject({

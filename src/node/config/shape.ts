@@ -16,20 +16,10 @@ export function shapesOf(schema: z.core.$ZodType): readonly Shape[] {
   const { id, title } = z.globalRegistry.get(schema) ?? {}
   if (id !== undefined) return [{ schema: known, id, title }]
   const { def } = known._zod
-  switch (def.type) {
-    case 'optional':
-    case 'default':
-    case 'prefault':
-    case 'nullable':
-    case 'readonly':
-      return shapesOf(def.innerType)
-    case 'pipe':
-      return shapesOf(def.in)
-    case 'union':
-      return def.options.flatMap(shapesOf)
-    default:
-      return [{ schema: known, id, title }]
-  }
+  if ('innerType' in def) return shapesOf(def.innerType)
+  if (def.type === 'pipe') return shapesOf(def.in)
+  if (def.type === 'union') return def.options.flatMap(shapesOf)
+  return [{ schema: known, id, title }]
 }
 
 /** The options for the value at `path` below a value of `schema`; empty where the schema knows nothing. */
@@ -42,9 +32,10 @@ export function shapesAt(schema: z.core.$ZodType, path: Path): readonly Shape[] 
 /** The options for one key of a map, or for one item of a list. */
 export function childShapes({ schema }: Shape, step: string | number): readonly Shape[] {
   const { def } = schema._zod
+  if (def.type === 'array') return typeof step === 'number' ? shapesOf(def.element) : []
+  if (typeof step === 'number') return []
   if (def.type === 'record') return shapesOf(def.valueType)
-  if (def.type === 'array') return shapesOf(def.element)
-  const child = def.type === 'object' && Object.hasOwn(def.shape, step) ? def.shape[String(step)] : undefined
+  const child = def.type === 'object' && Object.hasOwn(def.shape, step) ? def.shape[step] : undefined
   return child === undefined ? [] : shapesOf(child)
 }
 
@@ -60,30 +51,19 @@ export function keysAt(schema: z.core.$ZodType, path: Path): readonly string[] {
 export function nounsOf(shape: Shape): readonly string[] {
   if (shape.title !== undefined) return [shape.title]
   const { def } = shape.schema._zod
-  switch (def.type) {
-    case 'object':
-    case 'record':
-      return ['a map']
-    case 'array':
-      return ['a list']
-    case 'string':
-      return ['text']
-    case 'number':
-      return [def.checks?.some(isWhole) === true || 'format' in def ? 'a whole number' : 'a number']
-    case 'boolean':
-      return ['true or false']
-    case 'literal':
-      return def.values.map((value) => String(value))
-    case 'enum':
-      return Object.values(def.entries).map((value) => String(value))
-    default:
-      return []
-  }
+  if (def.type === 'literal') return def.values.map((value) => String(value))
+  if (def.type === 'enum') return Object.values(def.entries).map((value) => String(value))
+  if (def.type === 'number') return ['format' in def ? 'a whole number' : 'a number']
+  const noun = NOUNS[def.type]
+  return noun === undefined ? [] : [noun]
 }
 
-function isWhole(check: z.core.$ZodCheck): boolean {
-  const { def } = check._zod
-  return def.check === 'number_format'
+const NOUNS: Readonly<Record<string, string>> = {
+  object: 'a map',
+  record: 'a map',
+  array: 'a list',
+  string: 'text',
+  boolean: 'true or false',
 }
 
 /** The values, as JSON would hold them, that the schema judges. Where text may stand, a number stays as it is written. */

@@ -42,16 +42,22 @@ export async function rotatedNumbers(directory: string, replica: number): Promis
 
 /**
  * The files of a replica, newest first. They are looked at in this order because rotation only makes files older:
- * one that is renamed meanwhile is seen twice, and left out the second time, but never missed.
+ * one that is renamed meanwhile is seen twice, and left out the second time, but not missed.
  */
 export async function logFiles(directory: string, replica: number): Promise<LogFile[]> {
   const current = currentPath(directory, replica)
-  const paths = [current, ...(await rotatedNumbers(directory, replica)).map((number) => `${current}.${number}`)]
   const files = new Map<number, LogFile>()
-  for (const path of paths) {
+  const look = async (path: string): Promise<boolean> => {
     const inode = await inodeOf(path)
     if (inode !== undefined && !files.has(inode)) files.set(inode, { path, inode })
+    return inode !== undefined
   }
+  await look(current)
+  let number = 0
+  for (number of await rotatedNumbers(directory, replica)) await look(`${current}.${number}`)
+  // The oldest may have got a new number since the numbers were listed.
+  do number += 1
+  while (await look(`${current}.${number}`))
   return [...files.values()]
 }
 

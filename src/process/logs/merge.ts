@@ -3,7 +3,7 @@ import type { LogReader } from './reader.ts'
 
 /** What the readers have now, merged by time; within one log the order of the log is kept. Ends when none has more. */
 export async function* mergeByTime(
-  readers: Iterable<LogReader>,
+  readers: readonly LogReader[],
   signal: AbortSignal,
 ): AsyncGenerator<LogLine, void, undefined> {
   const over = (): boolean => signal.aborted

@@ -7,6 +7,11 @@ import { type LogPlace, type LogPosition, neighbour } from './seek.ts'
 const CHUNK_BYTES = 256 * 1024
 const LF = 0x0a
 
+interface OpenFile {
+  readonly handle: FileHandle
+  readonly inode: number
+}
+
 /**
  * Reads the log of one replica forward, through rotation, while it may still be written. Holds one chunk of lines:
  * a slow reader costs no more than that, and finds what it has not read yet on the disk.
@@ -16,7 +21,7 @@ export class LogReader {
   readonly #filter: Filter
   #position: LogPosition | undefined
   #limit: LogPosition | undefined
-  #file: { readonly handle: FileHandle; readonly inode: number } | undefined
+  #file: OpenFile | undefined
   #chunkBytes = CHUNK_BYTES
   #lines: LogLine[] = []
   #next = 0
@@ -69,7 +74,7 @@ export class LogReader {
       this.#chunkBytes *= 2
       this.pending = true
     } else if (!atLimit) {
-      this.pending = (await this.#turnPage(inode, offset, chunk.length)) || this.pending
+      this.pending = (await this.#turnPage(file, offset + chunk.length)) || this.pending
     }
   }
 
@@ -89,23 +94,24 @@ export class LogReader {
     }
   }
 
-  /** Goes on to the newer file once this one is rotated away and read to its end. */
-  async #turnPage(inode: number, offset: number, seen: number): Promise<boolean> {
+  /** Goes on to the newer file once this one is rotated away and read to its end; true = there is more to read. */
+  async #turnPage({ handle, inode }: OpenFile, seenBytes: number): Promise<boolean> {
     const { directory, replica } = this.#place
     const current = await inodeOf(currentPath(directory, replica))
     if (current === undefined || current === inode) return false
+    const { size, nlink } = await handle.stat()
     // Written after our last look and before the rotation.
-    const file = this.#file
-    if (file !== undefined && (await file.handle.stat()).size > offset + seen) return true
-    // What was rotated away altogether before we came to it is lost to us; the oldest that is left comes next.
-    const next = (await neighbour(directory, replica, inode, 'newer')) ?? (await oldest(this.#place))
-    if (next === undefined || next.inode === inode) return false
+    if (size > seenBytes) return true
+    // What was deleted before we came to it is lost to us; the oldest that is left comes next.
+    const next = nlink === 0 ? await oldest(this.#place) : await neighbour(directory, replica, inode, 'newer')
+    // Files are being renamed just now: look again.
+    if (next === undefined) return true
     await this.close()
     this.#position = { inode: next.inode, offset: 0 }
     return true
   }
 
-  async #open(): Promise<{ handle: FileHandle; inode: number } | undefined> {
+  async #open(): Promise<OpenFile | undefined> {
     if (this.#file !== undefined) return this.#file
     const files = await logFiles(this.#place.directory, this.#place.replica)
     const file = files.find(({ inode }) => inode === this.#position?.inode) ?? files.at(-1)

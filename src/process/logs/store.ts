@@ -269,7 +269,7 @@ async function readProgress(file: FileHandle, size: number): Promise<Map<string,
 }
 
 function replay(progress: Map<string, Progress>, latestFirst: readonly LineRecord[]): Map<string, Progress> {
-  for (const record of latestFirst.reverse()) {
+  for (const record of [...latestFirst].reverse()) {
     const known = progress.get(record.instance) ?? NO_PROGRESS
     progress.delete(record.instance)
     progress.set(record.instance, advance(known, record))

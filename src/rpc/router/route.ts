@@ -31,7 +31,10 @@ export function wantedFrom(fields: RawFields): Wanted {
   const path = firstField(fields, ':path') ?? ''
   const [, service] = /^\/([^/]+)\/[^/]+$/.exec(path) ?? []
   if (service === undefined) {
-    throw new HsuError('SERVICE_NOT_FOUND', `'${shown(path)}' is not the path of a gRPC call, such as /shop.v1.Orders/Get`)
+    throw new HsuError(
+      'SERVICE_NOT_FOUND',
+      `'${shown(path)}' is not the path of a gRPC call, such as /shop.v1.Orders/Get`,
+    )
   }
   return {
     service,

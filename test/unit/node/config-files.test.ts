@@ -91,7 +91,7 @@ N=9
   }
   t.same(
     await faultsOf({ files: { 'hsu.yaml': UNIT.replace('run: x', 'run: x, replicas: "${N}"') }, env: { N: '2' } }),
-    ["hsu.yaml:2:34: units.api.replicas: must be a whole number, not '${N}'; remove the quotes"],
+    ["hsu.yaml:2:35: units.api.replicas: must be a whole number, not '${N}'; remove the quotes"],
     'a message shows the name of a variable, never its value',
   )
 })
@@ -191,6 +191,6 @@ units:
     'b.yaml': 'units:\n  b: { extends: { file: hsu.yaml, unit: a } }\n',
   }
   t.same(await faultsOf({ files: apart }), [
-    'b.yaml:2:17: units.b.extends: extends itself: b.yaml:b -> hsu.yaml:a -> b.yaml:b',
+    'hsu.yaml:3:25: units.a.extends: extends itself: b.yaml:b -> hsu.yaml:a -> b.yaml:b',
   ])
 })

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import { expandTemplates } from '../../../src/process/templates.ts'
 import { repoRoot } from '../../support/paths.ts'
 import { type ConfigCase, failureOf, faultsOf, load } from '../../support/config.ts'
 
@@ -25,11 +26,11 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
     [
       'an unknown key like no other',
       unit('stop: { zebra: 1 }'),
-      'hsu.yaml:5:9: units.api.stop.zebra: unknown key; known here: signal, grace, drain',
+      'hsu.yaml:5:13: units.api.stop.zebra: unknown key; known here: signal, grace, drain',
     ],
     [
       'an unknown key in a list form',
-      unit('depends_on: { api2: { conditon: healthy } }\n').concat('  api2: { run: x }'),
+      unit('depends_on: { api2: { conditon: healthy } }').concat('\n  api2: { run: x }'),
       "hsu.yaml:5:27: units.api.depends_on.api2.conditon: unknown key; did you mean 'condition'?",
     ],
     ['an unknown key of the file', file('unit: {}'), "hsu.yaml:2:1: unit: unknown key; did you mean 'units'?"],
@@ -128,7 +129,7 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
     [
       'two ways to probe',
       unit('probes: { live: { tcp: 80, process: true } }'),
-      'hsu.yaml:5:11: units.api.probes.live: must have exactly one of process, tcp, http, exec, grpc',
+      'hsu.yaml:5:15: units.api.probes.live: must have exactly one of process, tcp, http, exec, grpc',
     ],
     ['no command', file('units: { api: {} }'), 'hsu.yaml:2:10: units.api.run: is required for a managed unit'],
     [
@@ -231,8 +232,11 @@ t.test('syntax is reported with its place, and nothing else then', async (t) => 
       { length: 9 },
       (_, level) => `l${level + 1}: &l${level + 1} [${`*l${level}, `.repeat(9)}]`,
     )
-    const [fault] = await faultsOf(`version: 1\nl0: &l0 [a]\n${levels.join('\n')}\n`)
-    t.match(fault, /holds more than 100000 values; is an alias repeated\?/)
+    const faults = await faultsOf(`version: 1\nl0: &l0 [a]\n${levels.join('\n')}\n`)
+    t.ok(
+      faults.some((fault) => fault.endsWith('holds more than 100000 values; is an alias repeated?')),
+      faults.join('\n'),
+    )
   })
 
   t.test('an alias of nothing, and one inside its own anchor', async (t) => {
@@ -266,7 +270,7 @@ units:
     services: ["orders service"]
 `)
   t.equal(failure?.reason, 'CONFIG_INVALID')
-  t.equal(failure?.details['faults'], 16)
+  t.equal(failure?.details['faults'], 15)
   t.same(failure?.message.split('\n'), [
     'hsu.yaml:1:10: version: must be 1, not the number 2',
     "hsu.yaml:2:20: node.log_level: must be one of debug, info, warn, error, not 'loud'",
@@ -381,6 +385,33 @@ t.test('numbers may stand in a command', async (t) => {
   const { config } = await load(file('units: { a: { run: [sleep, 60, 1.50, true] }, b: { run: "sleep  \'6 0\'" } }'))
   t.same(config.units['a']?.run, ['sleep', '60', '1.50', 'true'])
   t.same(config.units['b']?.run, ['sleep', '6 0'])
+})
+
+t.test('what loading takes for a template is what a start fills in', async (t) => {
+  const words = [
+    '{data_dir}',
+    '{unit.nam}',
+    '{print}',
+    '{{x}}',
+    '{"a":1}',
+    '{}',
+    '{port.x}',
+    '{A}',
+    '${replica}',
+    '{node.name}}',
+    '{a.b.c}',
+  ]
+  for (const word of words) {
+    const faults = await faultsOf(file(`units: { a: { run: x, env: { V: '${word.replaceAll('$', '$$$$')}' } } }`))
+    const known = { 'unit.name': '', 'unit.instance': '', replica: '', 'node.name': '', data_dir: '' }
+    const refused = await Promise.resolve(word)
+      .then((text) => expandTemplates(text, known))
+      .then(
+        () => false,
+        () => true,
+      )
+    t.equal(faults.length > 0, refused, word)
+  }
 })
 
 t.test('the example of the design is right but for what this version lacks', async (t) => {

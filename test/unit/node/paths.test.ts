@@ -86,7 +86,7 @@ const mode = async (path: string): Promise<number> => (await stat(path)).mode & 
 
 t.test('directories are made with their modes, and only once', async (t) => {
   const home = t.testdir()
-  const paths = nodePaths({ ...user, dataDir: join(home, 'a/b') })
+  const paths = nodePaths({ ...user, env: {}, tmpDir: home, dataDir: join(home, 'a/b') })
   const uid = process.getuid?.()
   await prepareDirectories(paths, uid)
   t.equal(await mode(paths.dataDir), 0o700)
@@ -100,7 +100,7 @@ t.test('directories are made with their modes, and only once', async (t) => {
 
 t.test('a runtime directory of someone else is refused', async (t) => {
   const home = t.testdir({ file: 'x' })
-  const paths = nodePaths({ ...user, dataDir: join(home, 'd') })
+  const paths = nodePaths({ ...user, env: {}, tmpDir: home, dataDir: join(home, 'd') })
   const uid = process.getuid?.() ?? 0
   await prepareDirectories(paths, uid)
   const foreign = await throwsReason(t, 'NOT_PERMITTED', () => prepareDirectories(paths, uid + 1))
@@ -112,7 +112,7 @@ t.test('a runtime directory of someone else is refused', async (t) => {
   const link = await throwsReason(t, 'NOT_PERMITTED', () => prepareDirectories(paths, uid))
   t.match(link?.message, /is not a directory/)
 
-  const below = nodePaths({ ...user, dataDir: join(home, 'file/d') })
+  const below = nodePaths({ ...user, env: {}, tmpDir: home, dataDir: join(home, 'file/d') })
   const blocked = await throwsReason(t, 'NOT_PERMITTED', () => prepareDirectories(below, uid))
   t.match(blocked?.message, /^cannot create .*: ENOTDIR; choose another place with --data-dir$/)
 })

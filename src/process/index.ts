@@ -1,0 +1,23 @@
+// The face of the floor: supervise units on this machine.
+export {
+  checkUnit,
+  type FindConfig,
+  type ProbeConfig,
+  type RestartConfig,
+  type StopSignal,
+  UNIT_NAME,
+  type UnitConfig,
+  unitShape,
+} from './config.ts'
+export { dependantsOf, findCycle, startOrder } from './dependencies.ts'
+export { describeExit, type Exit } from './exit.ts'
+export type { ProcessHost } from './host.ts'
+export type { ProcessIdentity } from './identity.ts'
+export type { EnvironmentOf, InstanceDescription, UnitSpec } from './launch.ts'
+export type { LogLine, LogQuery } from './output.ts'
+export type { GrpcProber } from './probes/grpc.ts'
+export { identify, isSame, type ProcessTable } from './process-table.ts'
+export type { InstanceStatus, ProcessEvent, ProcessEventType, UnitStateName } from './status.ts'
+export { createSupervisor, type Supervisor, type SupervisorConfig, type SupervisorSeams } from './supervisor.ts'
+export { systemHost } from './system-host.ts'
+export type { UnitPhase } from './unit-state.ts'

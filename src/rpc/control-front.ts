@@ -1,0 +1,94 @@
+import type { Clock } from '../base/clock.ts'
+import { HsuError } from '../base/error.ts'
+import type { Service } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import { createCallListener } from './call-listener.ts'
+import { forward } from './forward.ts'
+import { firstField } from './header-fields.ts'
+import type { LinkCertificate } from './link-certificate.ts'
+import { createLinkPool, type LinkTarget } from './link-pool.ts'
+import { createInFlight } from './router/in-flight.ts'
+import { onlyTarget, type Target } from './target.ts'
+import { createUpstreams } from './upstreams.ts'
+
+/** What a control front needs of its surroundings. */
+export interface ControlFrontSeams {
+  readonly clock: Clock
+  readonly log: Log
+  readonly linkOf: (nodeId: string) => LinkTarget | undefined
+  /** The members that have this name or id. */
+  readonly named: (nameOrId: string) => readonly { readonly nodeId: string }[]
+}
+
+/** Where a control front listens, and what is behind it. */
+export interface ControlFrontConfig {
+  /** Made with mode 0600. */
+  readonly socketPath: string
+  /** Unix socket of this node's own API. */
+  readonly apiSocketPath: string
+  readonly nodeId: string
+  readonly nodeName: string
+  /** Undefined: this host alone, there are no links. */
+  readonly certificate: LinkCertificate | undefined
+  /** How long calls may go on at `stop()`; 1 s unless told. */
+  readonly graceMs?: number
+}
+
+/** Streams such as logs and events end only when somebody ends them. */
+const GRACE_MS = 1_000
+
+/**
+ * The control socket of a node. A call with the metadata `hsu-node: NAME` or an id goes over the link to that node's
+ * control API, every other one to the API of this node. Nothing of the calls is looked into.
+ */
+export function createControlFront(seams: ControlFrontSeams, config: ControlFrontConfig): Service {
+  const { clock, log, linkOf } = seams
+  const { socketPath, certificate, graceMs = GRACE_MS } = config
+  const links = certificate === undefined ? undefined : createLinkPool({ clock, linkOf }, certificate)
+  const upstreams = createUpstreams(clock, links)
+  const shared = { clock, upstreams, inFlight: createInFlight(), whenUnreached: 'answer' } as const
+  const listener = createCallListener(
+    {
+      clock,
+      log,
+      onCall: (call) =>
+        forward(call, () => onlyTarget(target(firstField(call.head.fields, 'hsu-node'), seams, config)), shared),
+    },
+    { name: 'control', listen: `unix:${socketPath}` },
+  )
+
+  return {
+    name: 'control front',
+    start: () => listener.start(),
+    async stop() {
+      await listener.stop(graceMs)
+      await upstreams.stop()
+    },
+  }
+}
+
+/** @throws HsuError `NODE_NOT_FOUND`, `NODE_UNREACHABLE`, or `USAGE` when a name stands for several nodes */
+function target(node: string | undefined, { named, linkOf }: ControlFrontSeams, config: ControlFrontConfig): Target {
+  const shared = { instance: undefined, timeoutMs: undefined }
+  if (node === undefined || node === '' || node === config.nodeId || node === config.nodeName) {
+    return {
+      ...shared,
+      to: { kind: 'local', address: `unix:${config.apiSocketPath}` },
+      label: "this node's API",
+      add: {},
+    }
+  }
+  const [found, ...others] = named(node)
+  const details = { node }
+  if (found === undefined)
+    throw new HsuError('NODE_NOT_FOUND', `no node '${node}' in the mesh; see 'hsu nodes'`, { details })
+  if (others.length > 0) {
+    throw new HsuError('USAGE', `${others.length + 1} nodes are named '${node}'; use an id, see 'hsu nodes'`, {
+      details,
+    })
+  }
+  const link = linkOf(found.nodeId)
+  if (link === undefined)
+    throw new HsuError('NODE_UNREACHABLE', `the way to node '${node}' is not known (yet)`, { details })
+  return { ...shared, to: { kind: 'link', link }, label: `node '${node}'`, add: { 'hsu-control': '1' } }
+}

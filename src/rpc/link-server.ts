@@ -1,0 +1,108 @@
+import type { Clock } from '../base/clock.ts'
+import { HsuError } from '../base/error.ts'
+import type { Service } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import { createCallListener } from './call-listener.ts'
+import { type EndpointSource, findInstance } from './endpoint-source.ts'
+import { forward } from './forward.ts'
+import { firstField } from './header-fields.ts'
+import type { LinkCertificate } from './link-certificate.ts'
+import { createInFlight, type InFlight } from './router/in-flight.ts'
+import { onlyTarget, type Route, type Target } from './target.ts'
+import { createUpstreams } from './upstreams.ts'
+
+/** What a link server needs of its surroundings. */
+export interface LinkServerSeams {
+  readonly clock: Clock
+  readonly log: Log
+  readonly endpoints: EndpointSource
+  /** The id of the member with this certificate; undefined for strangers, and for members that have left. */
+  readonly isMember: (fingerprint: string) => string | undefined
+  /** Shared with the ingress, so that an instance is drained of the calls of both. */
+  readonly inFlight?: InFlight
+}
+
+/** Where a link server listens, and who it is. */
+export interface LinkServerConfig {
+  /** `host:port`; port 0 = a free one. */
+  readonly listen: string
+  readonly nodeId: string
+  readonly certificate: LinkCertificate
+  /** Unix socket of this node's own API, which other nodes may call. */
+  readonly controlSocket: string
+  /** How long calls may go on at `stop()`; 5 s unless told. */
+  readonly graceMs?: number
+}
+
+/** Takes calls of other nodes, for instances of this node and for its control API. */
+export interface LinkServer extends Service {
+  /** The real `host:port`; a busy configured port is replaced by a free one at `start`. */
+  address(): string
+  /** Calls under way to an instance, sent from here. */
+  inFlight(instance: string): number
+  /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
+  drained(instance: string, signal: AbortSignal): Promise<void>
+}
+
+const GRACE_MS = 5_000
+
+/**
+ * HTTP/2 over mutual TLS 1.3. Only certificates that members have in their signed node records are admitted.
+ * An instance that is not ready (any more) refuses with REFUSED_STREAM: the ingress that sent the call tries elsewhere.
+ */
+export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfig): LinkServer {
+  const { clock, log, isMember } = seams
+  const { listen, certificate, graceMs = GRACE_MS } = config
+  const inFlight = seams.inFlight ?? createInFlight()
+  const upstreams = createUpstreams(clock, undefined)
+  const route = createLinkRoute(seams, config)
+  const listener = createCallListener(
+    {
+      clock,
+      log,
+      onCall: (call, caller) =>
+        forward(call, () => route(call.head, caller), { clock, upstreams, inFlight, whenUnreached: 'refuse' }),
+    },
+    { name: 'link', listen, tls: { certificate, admit: isMember } },
+  )
+
+  return {
+    name: 'link server',
+    start: () => listener.start(),
+    async stop() {
+      await listener.stop(graceMs)
+      await upstreams.stop()
+    },
+    address: () => listener.address(),
+    inFlight: (instance) => inFlight.of(instance),
+    drained: (instance, signal) => inFlight.drained(instance, signal),
+  }
+}
+
+/** Exactly the instance that a call names, or the control API: nothing is forwarded to a third node. */
+function createLinkRoute({ endpoints, isMember }: LinkServerSeams, { nodeId, controlSocket }: LinkServerConfig): Route {
+  return ({ fields }, { fingerprint = '' }) => {
+    if (isMember(fingerprint) === undefined) {
+      throw new HsuError('NOT_AUTHENTICATED', 'the calling node is not a member of this mesh any more')
+    }
+    const instance = firstField(fields, 'hsu-instance')
+    const path = firstField(fields, ':path') ?? ''
+    if (instance !== undefined) {
+      const endpoint = findInstance(endpoints, instance, firstField(fields, 'hsu-unit'))
+      if (endpoint?.ready !== true || endpoint.nodeId !== nodeId) {
+        throw new HsuError('NO_ENDPOINT', `instance '${instance}' is not ready on node ${nodeId}`, {
+          details: { instance },
+        })
+      }
+      return onlyTarget(localTarget(endpoint.address, `instance '${instance}'`, instance))
+    }
+    if (path.startsWith('/hsu.control.v1.') || firstField(fields, 'hsu-control') === '1') {
+      return onlyTarget(localTarget(`unix:${controlSocket}`, 'the control API', undefined))
+    }
+    throw new HsuError('SERVICE_NOT_FOUND', 'a link takes calls for a named instance and for the control API only')
+  }
+}
+
+function localTarget(address: string, label: string, instance: string | undefined): Target {
+  return { to: { kind: 'local', address }, label, instance, add: {}, timeoutMs: undefined }
+}

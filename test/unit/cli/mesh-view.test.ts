@@ -1,0 +1,167 @@
+import t from 'tap'
+import { HsuError } from '../../../src/base/error.ts'
+import { ago } from '../../../src/cli/moment.ts'
+import { PLAIN, styleFor } from '../../../src/cli/style.ts'
+import { table } from '../../../src/cli/table.ts'
+import { type FakeClient, hsu, streamOf } from './fake-world.ts'
+
+t.test('tables', async (t) => {
+  t.test('are aligned by what is seen, without trailing blanks', async (t) => {
+    const columns = [
+      { title: 'NAME', cell: (row: string) => row },
+      { title: 'N', align: 'right' as const, cell: (row: string) => String(row.length) },
+      { title: 'LAST', cell: () => '' },
+    ]
+    t.equal(table(['äöü', 'abcdefghij'], columns, PLAIN), 'NAME         N  LAST\näöü          3\nabcdefghij  10')
+    const painted = [{ title: 'S', cell: (row: string) => `\u001B[32m${row}\u001B[39m` }, ...columns.slice(1)]
+    t.match(table(['up', 'backoff'], painted, PLAIN), /up\u001B\[39m {8}2\n/)
+  })
+
+  t.test('colour needs a terminal that is not dumb, and no NO_COLOR', async (t) => {
+    t.not(styleFor(true, {}), PLAIN)
+    t.not(styleFor(true, { NO_COLOR: '' }), PLAIN)
+    t.equal(styleFor(true, { NO_COLOR: '1' }), PLAIN)
+    t.equal(styleFor(true, { TERM: 'dumb' }), PLAIN)
+    t.equal(styleFor(false, {}), PLAIN)
+  })
+
+  t.test('times are relative', async (t) => {
+    const now = 1_700_000_000_000
+    const cases: [ageMs: number, text: string][] = [
+      [0, 'now'],
+      [-5_000, 'now'],
+      [999, 'now'],
+      [12_000, '12s ago'],
+      [185_000, '3m ago'],
+      [2 * 3_600_000 + 59 * 60_000, '2h ago'],
+      [3 * 86_400_000, '3d ago'],
+    ]
+    for (const [ageMs, text] of cases) t.equal(ago(now - ageMs, now), text)
+  })
+})
+
+t.test('hsu nodes', async (t) => {
+  const self = { node: 'edge-a', id: '12D3a', status: 'alive', incarnation: 3n, addresses: ['10.0.0.1:9471'], labels: { os: 'linux', zone: 'hall-1' }, version: '0.1.0', units: 2, self: true }
+  const dead = { node: 'edge-b', id: '12D3b', status: 'dead', incarnation: 1n, addresses: [], labels: {}, version: '', units: 0, self: false }
+  const client = { listNodes: async () => ({ nodes: [self, dead] }) }
+
+  t.strictSame(JSON.parse((await hsu('nodes -o json', { client })).stdout), [
+    { ...self, incarnation: 3 },
+    { ...dead, incarnation: 1 },
+  ])
+  t.equal(
+    (await hsu('nodes', { client })).stdout,
+    [
+      'NODE     STATUS  UNITS  VERSION  ID     ADDRESSES      LABELS',
+      'edge-a*  alive       2  0.1.0    12D3a  10.0.0.1:9471  os=linux zone=hall-1',
+      'edge-b   dead        0  -        12D3b  -              -',
+      '',
+    ].join('\n'),
+  )
+})
+
+t.test('hsu services', async (t) => {
+  const endpoint = { unit: 'echo', instance: 'echo-0-3fa2b1', node: 'edge-a', address: '127.0.0.1:41000', ready: true, inFlight: 7 }
+  const services = [
+    { service: 'echo.v1.EchoService', endpoints: [endpoint] },
+    { service: 'shop.v1.Orders', endpoints: [] },
+  ]
+  const client = { listServices: async () => ({ services }) }
+  t.strictSame(JSON.parse((await hsu('services -o json', { client })).stdout), services)
+  t.equal(
+    (await hsu('services', { client })).stdout,
+    [
+      'SERVICE              UNIT  INSTANCE       NODE    READY  ADDRESS          IN FLIGHT',
+      'echo.v1.EchoService  echo  echo-0-3fa2b1  edge-a  yes    127.0.0.1:41000          7',
+      'shop.v1.Orders       -     -              -       no     -                        -',
+      '',
+    ].join('\n'),
+  )
+  t.equal((await hsu('services', { client: { listServices: async () => ({ services: [] }) } })).stdout, 'no services\n')
+})
+
+const time = { seconds: 1_700_000_000n, nanos: 1_000_000 }
+
+t.test('hsu events', async (t) => {
+  const event = { time, node: 'edge-a', unit: 'echo', instance: 'echo-0-3fa2b1', type: 'unit.exited', reason: 'exit code 3', details: { pid: '9' }, cause: '' }
+  const member = { ...event, unit: '', instance: '', type: 'member.dead', reason: '', details: {}, cause: 'no ping' }
+  const client: FakeClient = { streamEvents: () => streamOf({ event }, {}, { event: member }) }
+
+  t.test('prints one JSON object a line', async (t) => {
+    const { stdout } = await hsu('events -o json', { client })
+    const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown)
+    const rfc3339 = '2023-11-14T22:13:20.001Z'
+    t.strictSame(lines, [{ ...event, time: rfc3339 }, { ...member, time: rfc3339 }])
+  })
+
+  t.test('prints one line each for people', async (t) => {
+    const [first, second] = (await hsu('events', { client })).stdout.split('\n')
+    t.match(first, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}edge-a {2}unit.exited echo-0-3fa2b1 {2}exit code 3 {2}pid=9$/)
+    t.match(second, /edge-a {2}member.dead {2}\(no ping\)$/)
+  })
+
+  t.test('asks for what was typed', async (t) => {
+    const requestOf = async (line: string) => (await hsu(line, { client })).asked[0]
+    t.strictSame((await requestOf('events'))?.request, { units: [], follow: false, scope: 2 })
+    t.strictSame((await requestOf('events -f'))?.request, { units: [], follow: true, scope: 2, tail: 10 })
+    t.strictSame((await requestOf('events -f -n 0 echo'))?.request, { units: ['echo'], follow: true, scope: 2, tail: 0 })
+    t.strictSame((await requestOf('events -f --since 10s'))?.request, {
+      units: [],
+      follow: true,
+      scope: 2,
+      since: { seconds: 1_699_999_990n, nanos: 0 },
+    })
+    t.match(await requestOf('events echo@edge-b'), {
+      request: { units: ['echo'], scope: 1 },
+      options: { metadata: { 'hsu-node': 'edge-b' }, timeoutMs: undefined },
+    })
+    t.match(await requestOf('events --since 2023-11-14T22:13:20Z'), { request: { since: { seconds: 1_700_000_000n } } })
+    for (const wrong of ['events --since yesterday', 'events -n many', 'events -n -1', 'events a@x b@y', 'events a b@y']) {
+      t.match(await hsu(wrong, { client }), { code: 2, asked: [] }, wrong)
+    }
+  })
+})
+
+t.test('hsu logs', async (t) => {
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+  const line = { time, node: 'edge-a', unit: 'echo', instance: 'echo-0-3fa2b1', stream: 'stdout', seq: 12n, line: bytes('hällo {"a":1}') }
+  const worker = { ...line, instance: '', unit: 'w', stream: 'stderr', seq: 13n, line: Uint8Array.of(0xff, 0x41) }
+  const client: FakeClient = { streamLogs: () => streamOf({ line }, { line: worker }) }
+
+  t.test('prints one JSON object a line', async (t) => {
+    const lines = (await hsu('logs -o json', { client })).stdout.trimEnd().split('\n')
+    t.strictSame(JSON.parse(lines[0] ?? ''), {
+      time: '2023-11-14T22:13:20.001Z',
+      node: 'edge-a',
+      unit: 'echo',
+      instance: 'echo-0-3fa2b1',
+      stream: 'stdout',
+      seq: 12,
+      line: 'hällo {"a":1}',
+    })
+    t.match(JSON.parse(lines[1] ?? ''), { unit: 'w', stream: 'stderr', line: '\uFFFDA' })
+  })
+
+  t.test('prints lines byte for byte behind their instance and stream', async (t) => {
+    const written: Uint8Array[] = []
+    const stdout = async (chunk: string | Uint8Array): Promise<void> => void written.push(Buffer.from(chunk))
+    await hsu('logs', { client, world: { stdout } })
+    t.same(Buffer.from(written[0] ?? []).toString(), 'echo-0-3fa2b1@edge-a | hällo {"a":1}\n')
+    t.same(Buffer.from(written[1] ?? []), Buffer.concat([Buffer.from(`${'w@edge-a'.padEnd(20)} ! `), Buffer.of(0xff, 0x41, 10)]))
+  })
+
+  t.test('asks for what was typed', async (t) => {
+    const { asked } = await hsu(['logs', '-n', '5', '--stream', 'stderr', '-g', 'a b', 'echo'], { client })
+    t.strictSame(asked[0]?.request, { units: ['echo'], follow: false, scope: 2, stream: 'stderr', grep: 'a b', tail: 5 })
+    const { asked: there } = await hsu('logs -f --node edge-b', { client })
+    t.match(there[0], { request: { scope: 1, follow: true, tail: 10 }, options: { metadata: { 'hsu-node': 'edge-b' } } })
+  })
+
+  t.test('a stream that breaks exits with its reason, after what had come', async (t) => {
+    const streamLogs = async function* () {
+      yield { line }
+      throw new HsuError('NODE_UNREACHABLE', 'node edge-b went away')
+    }
+    t.match(await hsu('logs -f', { client: { streamLogs } }), { code: 5, stdout: /hällo/, stderr: /^hsu: node edge-b went away; / })
+  })
+})
