@@ -79,7 +79,7 @@ function throwFirst(
 
 function about(target: Target, thrown: unknown): HsuError {
   const error = HsuError.from(thrown)
-  if (error.message.includes(target.unit)) return error
+  if (error.message.split(/[^A-Za-z0-9-]+/).includes(target.unit)) return error
   const message = `${nameOf(target)}: ${error.message}`
   return new HsuError(error.reason, message, { details: error.details, cause: thrown })
 }

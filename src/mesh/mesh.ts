@@ -200,6 +200,7 @@ class MeshNode implements Mesh {
     this.#seams.transport.handle({
       onRequest: async (from, bytes) => {
         if (!this.#isUp) throw new HsuError('NOT_STARTED', 'this node is not in the mesh')
+        this.#detector.heardFrom(from)
         return answer(from, bytes, this.#tasks.signal)
       },
       onBroadcast: (from, bytes) => this.#onBroadcast(from, bytes),

@@ -98,7 +98,9 @@ const NO_USAGE: Usage = { cpuMs: 0, rssBytes: 0 }
 async function readUsage(pids: readonly number[]): Promise<ReadonlyMap<number, Usage>> {
   if (pids.length === 0) return new Map()
   // maxage 0: no memory of earlier calls and no timer; rates are computed by the meter.
-  const stats: Readonly<Record<string, pidusage.Status | null>> = await pidusage([...pids], { maxage: 0 }).catch(() => ({}))
+  const stats: Readonly<Record<string, pidusage.Status | null>> = await pidusage([...pids], { maxage: 0 }).catch(
+    () => ({}),
+  )
   const usages = new Map<number, Usage>()
   for (const stat of Object.values(stats)) {
     // On Linux a process that is gone is null.

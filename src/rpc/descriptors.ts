@@ -2,8 +2,8 @@ import { createFileRegistry, createRegistry, type DescFile, type FileRegistry, f
 import * as wellKnown from '@bufbuild/protobuf/wkt'
 import { type FileDescriptorProto, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
 import { HsuError, messageOf } from '../base/error.ts'
-import { qualifyNames } from './qualify.ts'
 import type { ReflectionClient } from './reflection-client.ts'
+import { repairFiles } from './repair-files.ts'
 
 /** Where descriptors of services come from. */
 export interface DescriptorSource {
@@ -76,6 +76,11 @@ const WELL_KNOWN: ReadonlyMap<string, DescFile> = new Map(
 
 const WELL_KNOWN_TYPES = createRegistry(...WELL_KNOWN.values())
 
+function wellKnownFileOf(typeName: string): string | undefined {
+  const type = WELL_KNOWN_TYPES.get(typeName)
+  return type?.kind === 'message' || type?.kind === 'enum' ? type.file.proto.name : undefined
+}
+
 function isFile(value: unknown): value is DescFile {
   return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'file'
 }
@@ -83,7 +88,7 @@ function isFile(value: unknown): value is DescFile {
 /** The files are in any order, so that each is linked with what it imports as this is asked for. */
 function link(files: readonly FileDescriptorProto[]): FileRegistry {
   const byName = new Map(files.map((file) => [file.name, file]))
-  qualifyNames(files, (typeName) => WELL_KNOWN_TYPES.get(typeName) !== undefined)
+  repairFiles(files, wellKnownFileOf)
   try {
     const parts = files.map((file) => createFileRegistry(file, (name) => byName.get(name) ?? WELL_KNOWN.get(name)))
     return createFileRegistry(...parts)

@@ -1,6 +1,10 @@
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { create, type DescService, type JsonValue, toBinary } from '@bufbuild/protobuf'
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
-import { createServer } from 'node:net'
+import { type sendUnaryData, Server, type ServerWritableStream, type ServiceDefinition } from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { ReflectionService } from '@grpc/reflection'
 import t, { type Test } from 'tap'
 import { HsuError } from '../../src/base/error.ts'
 import { file_hsu_control_v1_control } from '../../src/rpc/gen/hsu/control/v1/control_pb.ts'
@@ -9,7 +13,8 @@ import { EchoService, file_echo_v1_echo } from '../../src/rpc/gen/echo/v1/echo_p
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/rpc/gen/grpc/health/v1/health_pb.ts'
 import { UnitService } from '../../src/rpc/gen/hsu/unit/v1/unit_pb.ts'
 import { connect, ControlService, createDynamicCaller, createGrpcProber, implement } from '../../src/rpc/index.ts'
-import { reflectionOf, startGrpcServer } from '../support/grpc-server.ts'
+import { listen, reflectionOf, startGrpcServer } from '../support/grpc-server.ts'
+import { repoRoot } from '../support/paths.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 
 const { signal } = new AbortController()
@@ -201,6 +206,31 @@ t.test('a dynamic call', async (t) => {
       t.ok((await caller.services()).includes('echo.v1.EchoService'))
     })
   }
+
+  t.test('copes with what Node servers say of themselves with @grpc/reflection', async (t) => {
+    const definition = loadSync('hsu/control/v1/control.proto', { includeDirs: [join(repoRoot, 'proto')] })
+    const server = new Server()
+    const service = definition['hsu.control.v1.ControlService'] as ServiceDefinition
+    server.addService(service, {
+      getNode: (_call: unknown, callback: sendUnaryData<unknown>) =>
+        callback(null, { dataDir: '/x', startedAt: { seconds: 1 }, node: { node: 'a', labels: { os: 'linux' } } }),
+      streamLogs(call: ServerWritableStream<{ tail: number }, unknown>) {
+        call.write({ line: { line: Buffer.from('a'), stream: `${call.request.tail}` } })
+        call.end()
+      },
+    })
+    new ReflectionService(definition).addToServer(server)
+    const connection = connect(await listen(t, server))
+    t.teardown(() => connection.close())
+    const call = (method: string, json: string) =>
+      collect(createDynamicCaller(connection).call(`hsu.control.v1.ControlService/${method}`, json))
+
+    t.same(await call('GetNode', '{}'), [
+      { dataDir: '/x', startedAt: '1970-01-01T00:00:01Z', node: { node: 'a', labels: { os: 'linux' } } },
+    ])
+    const request = '{"tail": 7, "since": "2020-01-01T00:00:00Z", "scope": "SCOPE_MESH"}'
+    t.same(await call('StreamLogs', request), [{ line: { line: 'YQ==', stream: '7' } }])
+  })
 
   t.test('says what is wrong with it', async (t) => {
     const caller = await dynamic(t, 'v1')

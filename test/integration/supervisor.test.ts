@@ -186,13 +186,13 @@ t.test('the next supervisor adopts what runs and learns how the others ended', a
   t.same(types.slice(0, 3), [['unit.exited', '9'], ['unit.backoff', undefined], ['unit.started', undefined]])
   t.notOk(isAlive(before[3]?.pid as number), 'what is no longer configured is stopped')
 
-  t.test('and learns the end of an adopted one at once, by its code', async (t) => {
+  await t.test('and learns the end of an adopted one at once, by its code', async (t) => {
     writeFileSync(stays, '4')
     await second.until('ended', ({ state }) => state === 'backoff', 'stays')
     t.match(second.events.find(({ unit, type }) => unit === 'stays' && type === 'unit.exited'), { details: { code: '4' } })
   })
 
-  t.test('and no line of output is lost or doubled', async (t) => {
+  await t.test('and no line of output is lost or doubled', async (t) => {
     const said = await lines(second.supervisor, 'done')
     t.same(said, [`up ${before[1]?.pid}`, `down ${before[1]?.pid}`])
     const all = await lines(second.supervisor, 'fails')

@@ -23,6 +23,11 @@ export async function startGrpcServer(t: Test, services: readonly ServiceImpleme
       )
     }
   }
+  return listen(t, server)
+}
+
+/** Lets a gRPC server listen on loopback until the test ends; gives its `host:port`. */
+export function listen(t: Test, server: Server): Promise<string> {
   t.teardown(() => server.forceShutdown())
   return new Promise((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {

@@ -21,6 +21,9 @@ const VERIFIERS = 8
 /** Rest between two tries to reach a suspect, as a part of the ping timeout. */
 const RETRY_SHARE = 0.5
 
+/** Part of the ping period that is added or removed at random, so that nodes do not fall into step. */
+const PERIOD_JITTER = 0.1
+
 /** A suspicion that is being followed: by one task that waits for its end and one that tries to reach the suspect. */
 interface Watch {
   readonly wakers: Set<() => void>
@@ -54,6 +57,11 @@ export class Detector {
     this.#accuse(nodeId, true)
   }
 
+  /** A member asked us something: it lives, and need not be pinged soon. */
+  heardFrom(nodeId: string): void {
+    this.#order.heard(nodeId, this.#seams.clock.nowMs())
+  }
+
   /** There is a connection to a member again: whatever waits to reach it tries now. */
   connected(nodeId: string): void {
     this.#wake(nodeId)
@@ -81,12 +89,14 @@ export class Detector {
   }
 
   async #rounds(signal: AbortSignal): Promise<void> {
-    const { clock, membership, awareness } = this.#seams
+    const { clock, random, membership, awareness } = this.#seams
     while (!signal.aborted) {
       const startedAtMs = clock.nowMs()
-      const target = this.#order.next(membership.live().map(({ member }) => member.nodeId))
+      const candidates = membership.live().map(({ member }) => member.nodeId)
+      const target = this.#order.next(candidates, startedAtMs)
       if (target !== undefined) await this.#round(target, signal)
-      const periodMs = this.#timing.pingPeriodMs * awareness.multiplier()
+      const jitter = 1 + PERIOD_JITTER * (2 * random.next() - 1)
+      const periodMs = this.#timing.pingPeriodMs * awareness.multiplier() * jitter
       const restMs = Math.max(periodMs / 2, periodMs - (clock.nowMs() - startedAtMs))
       await clock.sleep(restMs, signal).catch(() => undefined)
     }

@@ -1,25 +1,40 @@
-import { below, type Random } from '../../base/random.ts'
+import type { Random } from '../../base/random.ts'
+
+/** How much chance changes the order: an age counts between 1 - this and 1 + this times. */
+const SPREAD = 0.25
 
 /**
- * Chooses whom to ping: everybody once, in random order, then all over again (SWIM §4.3), so that the time until a
- * given member is pinged is bounded by the number of members.
+ * Chooses whom to ping: whoever was silent longest, give or take chance, so that nodes do not fall into step.
+ *
+ * SWIM (§4.3) goes through the members in random order instead. But a ping proves to the asked that the asker lives as
+ * well as the other way round; counting both, each pair of n members is checked every (n - 1) / 2 periods, not
+ * n - 1, by the same number of messages.
  */
 export interface PingOrder {
-  /** The next of `candidates`; undefined when there is none. */
-  next(candidates: readonly string[]): string | undefined
+  /** A member gave a sign of life of its own: it asked us something, or answered. */
+  heard(nodeId: string, nowMs: number): void
+  /** The next of `candidates`; undefined when there is none. It counts as heard until it has been chosen again. */
+  next(candidates: readonly string[], nowMs: number): string | undefined
 }
 
 export function createPingOrder(random: Random): PingOrder {
-  let done = new Set<string>()
+  let heardAtMs = new Map<string, number>()
   return {
-    next(candidates) {
-      let left = candidates.filter((nodeId) => !done.has(nodeId))
-      if (left.length === 0) {
-        done = new Set()
-        left = [...candidates]
+    heard(nodeId, nowMs) {
+      if (heardAtMs.has(nodeId)) heardAtMs.set(nodeId, nowMs)
+    },
+    next(candidates, nowMs) {
+      // Only candidates are kept; one that is new was silent for ever.
+      heardAtMs = new Map(candidates.map((nodeId) => [nodeId, heardAtMs.get(nodeId) ?? -Infinity]))
+      let chosen: string | undefined
+      let greatest = -1
+      for (const [nodeId, atMs] of heardAtMs) {
+        const age = (nowMs - atMs) * (1 + SPREAD * (2 * random.next() - 1))
+        if (age <= greatest) continue
+        chosen = nodeId
+        greatest = age
       }
-      const chosen = left[below(Math.max(1, left.length), random)]
-      if (chosen !== undefined) done.add(chosen)
+      if (chosen !== undefined) heardAtMs.set(chosen, nowMs)
       return chosen
     },
   }

@@ -1,5 +1,4 @@
 import type { Connection, Stream } from '@libp2p/interface'
-import type { Uint8ArrayList } from 'uint8arraylist'
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError, messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
@@ -19,6 +18,12 @@ const SERVE_MS = 15_000
 
 const HEADER_BYTES = 4
 
+/** Bytes, or the list of them that libp2p hands over. */
+interface Chunk {
+  readonly byteLength: number
+  subarray(): Uint8Array
+}
+
 /** A frame: the length of `bytes` (4 bytes, big-endian), then `bytes`. */
 export function encodeFrame(bytes: Uint8Array): Uint8Array {
   const frame = new Uint8Array(HEADER_BYTES + bytes.length)
@@ -33,7 +38,7 @@ export function encodeFrame(bytes: Uint8Array): Uint8Array {
  * @throws HsuError LIMIT_EXCEEDED when the frame is larger than `maxBytes`, NODE_UNREACHABLE when the source ends early.
  */
 export async function readFrame(
-  source: AsyncIterable<Uint8Array | Uint8ArrayList>,
+  source: AsyncIterable<Chunk>,
   maxBytes: number = MAX_FRAME_BYTES,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []

@@ -70,7 +70,7 @@ class Resolver {
 
   async #base(file: OtherFile, name: string, reference: Reference): Promise<Tree | undefined> {
     const from = { place: reference.place, path: ['units', name, 'extends'] }
-    const fault = (text: string): undefined => {
+    const fault = (text: string): Tree | undefined => {
       this.#report({ ...from, text })
       return undefined
     }

@@ -14,7 +14,7 @@ t.test('tables', async (t) => {
     ]
     t.equal(table(['äöü', 'abcdefghij'], columns, PLAIN), 'NAME         N  LAST\näöü          3\nabcdefghij  10')
     const painted = [{ title: 'S', cell: (row: string) => `\u001B[32m${row}\u001B[39m` }, ...columns.slice(1)]
-    t.match(table(['up', 'backoff'], painted, PLAIN), /up\u001B\[39m {8}2\n/)
+    t.match(table(['up', 'backoff'], painted, PLAIN), /up\u001B\[39m {7}2\n/)
   })
 
   t.test('colour needs a terminal that is not dumb, and no NO_COLOR', async (t) => {

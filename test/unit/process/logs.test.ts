@@ -26,7 +26,9 @@ t.test('the splitter', async (t) => {
   const split = (text: Buffer, cuts: readonly number[], maxBytes: number): { lines: Buffer[]; ends: number[] } => {
     const splitter = new LineSplitter(maxBytes, 0)
     const bounds = [0, ...cuts.map((cut) => cut % (text.length + 1)), text.length].sort((a, b) => a - b)
-    const raw = bounds.slice(1).flatMap((bound, index) => splitter.push(Buffer.from(text.subarray(bounds[index], bound))))
+    const raw = bounds
+      .slice(1)
+      .flatMap((bound, index) => splitter.push(Buffer.from(text.subarray(bounds[index], bound))))
     const last = splitter.flush()
     const all = last === undefined ? raw : [...raw, last]
     return { lines: all.map(({ bytes }) => bytes), ends: all.map(({ endOffset }) => endOffset) }
@@ -138,7 +140,8 @@ t.test('the store', async (t) => {
     const log = memoryLog()
     return { log, store: new LogStore({ log, onAppend: () => undefined }, { directory, replica: 0, maxBytes, keep }) }
   }
-  const sizes = (directory: string): number[] => readdirSync(directory).map((name) => statSync(join(directory, name)).size)
+  const sizes = (directory: string): number[] =>
+    readdirSync(directory).map((name) => statSync(join(directory, name)).size)
 
   t.test('keeps the newest within its bound, whatever comes', async (t) => {
     for (const keep of [1, 3]) {
@@ -166,7 +169,10 @@ t.test('the store', async (t) => {
     const binary = Buffer.alloc(store.maxLineBytes, 0xff)
     for (let n = 0; n < 5; n += 1) await store.append([{ ...line('', n), line: binary }])
     await store.close()
-    t.ok(sizes(directory).every((size) => size <= 8_192), String(sizes(directory)))
+    t.ok(
+      sizes(directory).every((size) => size <= 8_192),
+      String(sizes(directory)),
+    )
   })
 
   t.test('knows after a restart how far each instance is stored', async (t) => {
@@ -302,7 +308,10 @@ t.test('output', async (t) => {
     await capture.finish()
     const lines = await all(output)
     t.same(texts(lines), ['one', 'two', 'oops', 'unfinished'])
-    t.same(lines.map(({ seq, stream }) => `${seq} ${stream}`), ['0 stdout', '1 stdout', '2 stderr', '3 stdout'])
+    t.same(
+      lines.map(({ seq, stream }) => `${seq} ${stream}`),
+      ['0 stdout', '1 stdout', '2 stderr', '3 stdout'],
+    )
     t.ok(lines.every(({ wallMs }) => wallMs >= 1_700_000_000_000 && Number.isInteger(wallMs)))
     t.match(lines[0], { unit: 'api', replica: 0, instance: 'api-0-aa' })
     t.equal(clock.sleeping, 0)
@@ -354,8 +363,22 @@ t.test('output', async (t) => {
     const { dir, clock, output } = setUp(t)
     const write = async (unit: string, replica: number, ...lines: string[]): Promise<void> => {
       const source = sourceOf(dir, unit, replica, `${unit}-${replica}-aa`)
-      writeFileSync(source.stdoutPath, lines.filter((text) => !text.startsWith('!')).map((text) => `${text}\n`).join(''), { flag: 'a' })
-      writeFileSync(source.stderrPath, lines.filter((text) => text.startsWith('!')).map((text) => `${text}\n`).join(''), { flag: 'a' })
+      writeFileSync(
+        source.stdoutPath,
+        lines
+          .filter((text) => !text.startsWith('!'))
+          .map((text) => `${text}\n`)
+          .join(''),
+        { flag: 'a' },
+      )
+      writeFileSync(
+        source.stderrPath,
+        lines
+          .filter((text) => text.startsWith('!'))
+          .map((text) => `${text}\n`)
+          .join(''),
+        { flag: 'a' },
+      )
       await output.capture(source).finish()
       await clock.advance(1_000)
     }

@@ -65,7 +65,10 @@ t.test('the meter', async (t) => {
     table.processes = [processInfo({ pid: 1, rssBytes: 1, cpuMs: 500 }), processInfo({ pid: 2, startTime: 'other' })]
     await clock.advance(1_000)
     t.equal(reads, 2)
-    t.same(seen[1]?.map(({ cpu }) => cpu), [0, 0.5])
+    t.same(
+      seen[1]?.map(({ cpu }) => cpu),
+      [0, 0.5],
+    )
     t.same(seen[2], [
       { cpu: 0, rssBytes: 2, processes: 1 },
       { cpu: 0, rssBytes: 0, processes: 0 },

@@ -134,7 +134,13 @@ t.test('a probe made from the configuration', async (t) => {
   const never = new AbortController().signal
 
   t.test('has the policy of the file', async (t) => {
-    t.same(make({ process: true }).policy, { delayMs: 10, intervalMs: 5_000, timeoutMs: 1_000, passAfter: 1, failAfter: 3 })
+    t.same(make({ process: true }).policy, {
+      delayMs: 10,
+      intervalMs: 5_000,
+      timeoutMs: 1_000,
+      passAfter: 1,
+      failAfter: 3,
+    })
   })
   t.test('process: the very process must live', async (t) => {
     const { probe } = make({ process: true })

@@ -109,10 +109,7 @@ t.test('the tree of a process', async (t) => {
   })
 
   t.test('leaves out zombies, but not their children', async (t) => {
-    const list = [
-      processInfo({ pid: 10, state: 'Z' }),
-      processInfo({ pid: 11, ppid: 10 }),
-    ]
+    const list = [processInfo({ pid: 10, state: 'Z' }), processInfo({ pid: 11, ppid: 10 })]
     t.same(pidsOf(treeOf(10, list)), [11])
   })
 })
@@ -166,7 +163,8 @@ t.test('ownership of a port', async (t) => {
 t.test('the portable table', async (t) => {
   t.test('reads what ps prints on macOS', async (t) => {
     const answers: Record<string, string> = {
-      'ps who': '    1     0     1 Ss   Fri Nov 21 09:02:11 2025     /sbin/launchd\n  502   1   502 S+   Sun Nov 23 21:00:00 2025     /Applications/My App.app/My App\n',
+      'ps who':
+        '    1     0     1 Ss   Fri Nov 21 09:02:11 2025     /sbin/launchd\n  502   1   502 S+   Sun Nov 23 21:00:00 2025     /Applications/My App.app/My App\n',
       'ps args': '    1 /sbin/launchd\n  502 /Applications/My App.app/My App --port 80\n',
       sysctl: '0A1B-2C3D\n',
     }

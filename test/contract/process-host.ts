@@ -1,0 +1,126 @@
+import type { Test } from 'tap'
+import type { Child, ProcessHost, SpawnRequest } from '../../src/process/host.ts'
+import { isSame } from '../../src/process/process-table.ts'
+import { throwsReason } from '../support/throws-reason.ts'
+import { until } from '../support/until.ts'
+
+/** One implementation under test, with programs that behave in a known way. */
+export interface HostUnderTest {
+  readonly host: ProcessHost
+  /** Starts as a request for a program that: */
+  readonly requests: {
+    /** runs until it is signalled */
+    runs: () => SpawnRequest
+    /** exits with code 3 */
+    fails: () => SpawnRequest
+    /** does not exist */
+    missing: () => SpawnRequest
+    /** has a helper process in its group */
+    forks: () => SpawnRequest
+  }
+}
+
+/** What every `ProcessHost` must do. */
+export async function processHostContract(t: Test, make: (t: Test) => HostUnderTest): Promise<void> {
+  const spawn = async (t: Test, host: ProcessHost, request: SpawnRequest): Promise<Child> => {
+    const child = await host.spawn(request)
+    t.teardown(async () => {
+      await host.signalGroup(child, 'SIGKILL')
+      child.release()
+    })
+    return child
+  }
+
+  await t.test('a started program is in the table, under a leader of its own group', async (t) => {
+    const { host, requests } = make(t)
+    const { main, leader } = await spawn(t, host, requests.runs())
+    t.ok(await isSame(host.table, main))
+    t.match(await host.table.get(main.pid), { ppid: leader.pid, pgid: leader.pid, sessionId: leader.pid })
+    t.ok((await host.table.list()).some(({ pid }) => pid === main.pid))
+  })
+
+  await t.test('the exit of a program is told, by code or by signal', async (t) => {
+    const { host, requests } = make(t)
+    const failed = await spawn(t, host, requests.fails())
+    t.same(await failed.exited, { code: 3 })
+    const ended = await spawn(t, host, requests.runs())
+    t.ok(await host.signal(ended.main, 'SIGTERM'))
+    t.same(await ended.exited, { signal: 'SIGTERM' })
+    t.notOk(await isSame(host.table, ended.main))
+  })
+
+  await t.test('a signal for the group reaches helpers too', async (t) => {
+    const { host, requests } = make(t)
+    const child = await spawn(t, host, requests.forks())
+    const members = async (): Promise<number> =>
+      (await host.table.list()).filter(({ pgid, state }) => pgid === child.leader.pid && state !== 'Z').length
+    await until('the helper runs', async () => (await members()) >= 3)
+    t.ok(await host.signalGroup(child, 'SIGTERM'))
+    await child.exited
+    await until('nothing is left', async () => (await members()) === 0)
+  })
+
+  await t.test('nothing is signalled once the process is gone, nor when the pid belongs to another', async (t) => {
+    const { host, requests } = make(t)
+    const child = await spawn(t, host, requests.runs())
+    const impostor = { ...child.main, startTime: 'another' }
+    t.notOk(await host.signal(impostor, 'SIGTERM'))
+    t.notOk(await host.signalGroup({ ...child, main: impostor, leader: { ...child.leader, startTime: 'another' } }, 'SIGTERM'))
+    t.notOk(await host.signal({ ...child.main, bootId: 'of another boot' }, 'SIGTERM'))
+    t.ok(await isSame(host.table, child.main))
+    await host.signal(child.main, 'SIGKILL')
+    await child.exited
+    t.notOk(await host.signal(child.main, 'SIGTERM'))
+    await until('the leader is gone', async () => !(await isSame(host.table, child.leader)))
+    t.notOk(await host.signalGroup(child, 'SIGTERM'))
+  })
+
+  await t.test('a program let go of is adopted by its identity, and its end is told', async (t) => {
+    const { host, requests } = make(t)
+    const request = requests.runs()
+    const { leader, main, release } = await spawn(t, host, request)
+    release()
+    const adopted = await host.adopt({ directory: request.directory, leader, main })
+    if ('gone' in adopted) return t.fail('it runs')
+    t.same([adopted.leader, adopted.main], [leader, main])
+    await host.signal(adopted.main, 'SIGTERM')
+    t.same(await adopted.exited, { signal: 'SIGTERM' })
+    return undefined
+  })
+
+  await t.test('the end of a program that ended while nobody looked is learnt', async (t) => {
+    const { host, requests } = make(t)
+    const request = requests.fails()
+    const { leader, main, exited, release } = await spawn(t, host, request)
+    await exited
+    release()
+    t.same(await host.adopt({ directory: request.directory, leader, main }), { gone: true, exit: { code: 3 } })
+    await host.discard(request.directory)
+    t.same(await host.adopt({ directory: request.directory, leader, main }), { gone: true, exit: undefined })
+  })
+
+  await t.test('an instance is found by its directory alone, when the node died before it wrote more', async (t) => {
+    const { host, requests } = make(t)
+    const request = requests.runs()
+    const child = await spawn(t, host, request)
+    const adopted = await host.adopt({ directory: request.directory, leader: undefined, main: undefined })
+    if ('gone' in adopted) return t.fail('it runs')
+    t.same([adopted.leader, adopted.main], [child.leader, child.main])
+    adopted.release()
+    return undefined
+  })
+
+  await t.test('a program that cannot be run is refused with the name of its unit', async (t) => {
+    const { host, requests } = make(t)
+    const request = requests.missing()
+    const error = await throwsReason(t, 'SPAWN_FAILED', () => host.spawn(request))
+    t.match(error?.message, new RegExp(`of unit '${request.unit}'`))
+  })
+
+  await t.test('a free port is free and no two are the same', async (t) => {
+    const { host } = make(t)
+    const [one, other] = [await host.freePort(), await host.freePort()]
+    t.not(one, other)
+    t.ok(await host.isPortFree(one))
+  })
+}

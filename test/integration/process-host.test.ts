@@ -1,0 +1,105 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { systemHost } from '../../src/process/index.ts'
+import { processHostContract } from '../contract/process-host.ts'
+import { workspace } from '../support/supervised.ts'
+import { throwsReason } from '../support/throws-reason.ts'
+import { until } from '../support/until.ts'
+
+const PATH = process.env['PATH'] ?? '/usr/bin:/bin'
+
+t.test('the host of this system keeps the contract', async (t) => {
+  await processHostContract(t, (t) => {
+    const directory = workspace(t)
+    let count = 0
+    const request = (...argv: string[]) => () => ({
+      unit: 'sample',
+      directory: join(directory, `instance ${(count += 1)}`),
+      argv,
+      cwd: directory,
+      env: { PATH },
+      user: undefined,
+    })
+    const requests = {
+      runs: request('sleep', '60'),
+      fails: request('sh', '-c', 'exit 3'),
+      missing: request('./absent'),
+      forks: request('sh', '-c', 'sleep 60 & sleep 60; :'),
+    }
+    return { host: systemHost(), requests }
+  })
+})
+
+t.test('stdout and stderr go to files of their own, binary safe, stdin is empty', async (t) => {
+  const directory = workspace(t)
+  const host = systemHost()
+  const instance = join(directory, 'one')
+  const script = 'cat; printf "a\\000b"; printf oops >&2; kill -9 $$'
+  const child = await host.spawn({ unit: 'out', directory: instance, argv: ['sh', '-c', script], cwd: '/', env: { PATH }, user: undefined })
+  t.same(await child.exited, { signal: 'SIGKILL' })
+  t.equal(readFileSync(join(instance, 'stdout'), 'latin1'), 'a\0b')
+  t.equal(readFileSync(join(instance, 'stderr'), 'utf8'), 'oops', 'the shim adds no word of its own')
+})
+
+t.test('signals that the shim catches are not ignored in the program', async (t) => {
+  const directory = workspace(t)
+  const host = systemHost()
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) {
+    const request = { unit: 'sample', argv: ['sleep', '60'], cwd: '/', env: { PATH }, user: undefined }
+    const child = await host.spawn({ ...request, directory: join(directory, signal) })
+    await host.signal(child.main, signal)
+    t.same(await child.exited, { signal })
+  }
+})
+
+t.test('the end of a program whose shim was killed is still noticed', async (t) => {
+  const directory = workspace(t)
+  const host = systemHost()
+  const request = { unit: 'sample', argv: ['sleep', '60'], cwd: '/', env: { PATH }, user: undefined }
+  const child = await host.spawn({ ...request, directory: join(directory, 'one') })
+  await host.signal(child.leader, 'SIGKILL')
+  await until('the shim is gone', async () => (await host.table.get(child.leader.pid)) === undefined)
+  t.ok(await host.signalGroup(child, 'SIGTERM'), 'the group is still known as ours by the program')
+  t.equal(await child.exited, undefined, 'but nobody saw how it ended')
+})
+
+t.test('a program runs as another user when the node is root', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async (t) => {
+  const directory = workspace(t)
+  const host = systemHost()
+  const instance = join(directory, 'one')
+  const request = { unit: 'sample', directory: instance, cwd: '/', env: { PATH }, argv: ['sh', '-c', 'id -u; id -G; echo $HOME $USER'] }
+  const child = await host.spawn({ ...request, user: 'nobody' })
+  t.same(await child.exited, { code: 0 })
+  const [uid = '', groups, home] = readFileSync(join(instance, 'stdout'), 'utf8').split('\n')
+  t.ok(Number(uid) > 0)
+  t.notMatch(groups, /\b0\b/, 'no group of root is left')
+  t.match(home, /nobody$/)
+  const error = await throwsReason(t, 'SPAWN_FAILED', () => host.spawn({ ...request, user: 'no-such-user' }))
+  t.match(error?.message, /no such user/)
+})
+
+t.test('a port that somebody listens on, on whatever address, is not free', async (t) => {
+  const host = systemHost()
+  for (const address of ['127.0.0.1', '0.0.0.0']) {
+    const server = createServer().listen(0, address)
+    await once(server, 'listening')
+    t.notOk(await host.isPortFree((server.address() as AddressInfo).port), address)
+    server.close()
+  }
+})
+
+t.test('a helper program gives its output, is ended by abort and by its timeout with all it started', async (t) => {
+  const host = systemHost()
+  const never = new AbortController().signal
+  t.same(await host.run(['echo', 'two words'], {}, never), { exit: { code: 0 }, stdout: 'two words\n' })
+  t.match(await host.run(['sh', '-c', 'sleep 60 & sleep 60'], { timeoutMs: 50 }, never), { exit: { signal: 'SIGKILL' } })
+  await throwsReason(t, 'SPAWN_FAILED', () => host.run(['/no/such/program'], {}, never))
+  const abort = new AbortController()
+  const running = host.run(['sleep', '60'], {}, abort.signal)
+  abort.abort(new Error('enough'))
+  await t.rejects(running, { message: 'enough' })
+})
+

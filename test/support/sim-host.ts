@@ -1,0 +1,220 @@
+import { HsuError } from '../../src/base/error.ts'
+import type { Exit } from '../../src/process/exit.ts'
+import type { Child, Gone, InstancePlace, Left, ProcessHost, SpawnRequest } from '../../src/process/host.ts'
+import type { ProcessIdentity } from '../../src/process/identity.ts'
+import { isSame, type Listener, type ProcessInfo, type ProcessTable } from '../../src/process/process-table.ts'
+import type { RunCommand } from '../../src/process/run-command.ts'
+
+/** How a program of the simulated host behaves. */
+export interface SimScript {
+  /** The program cannot be started, for this reason. */
+  readonly fault?: string
+  /** Signals that neither the program nor its helpers heed. SIGKILL is heeded always. */
+  readonly ignores?: readonly string[]
+  /** How it ends when it is asked politely; default: by the signal. */
+  readonly onStop?: Exit
+  /** Processes it starts besides itself, in its group. */
+  readonly helpers?: number
+  /** It ends by itself as soon as it was started. */
+  readonly exitsAtOnce?: Exit
+}
+
+interface SimProcess {
+  readonly info: ProcessInfo
+  readonly instance: SimInstance
+}
+
+interface SimInstance {
+  readonly request: SpawnRequest
+  readonly script: SimScript
+  readonly leader: ProcessIdentity
+  readonly main: ProcessIdentity
+  exit: Exit | undefined
+  ended: boolean
+  readonly waiting: Set<(exit: Exit | undefined) => void>
+}
+
+/** A machine with scripted programs. Like a real one, it outlives the supervisors that use it. */
+export class SimHost implements ProcessHost {
+  readonly table: ProcessTable
+  readonly run: RunCommand = async () => ({ exit: { code: 0 }, stdout: '' })
+  /** Every start there was, in order. */
+  readonly spawned: SpawnRequest[] = []
+  /** Every signal that reached a process, in order: `SIGTERM main`, `SIGKILL helper`. */
+  readonly signals: string[] = []
+  readonly busyPorts = new Set<number>()
+  readonly #processes = new Map<number, SimProcess>()
+  readonly #instances = new Map<string, SimInstance>()
+  #script: (request: SpawnRequest) => SimScript = () => ({})
+  #bootId = 'boot-1'
+  #nextPid = 100
+  #nextPort = 40_000
+  #ticks = 0
+
+  constructor() {
+    this.table = {
+      bootId: async () => this.#bootId,
+      list: async () => [...this.#processes.values()].map(({ info }) => info),
+      get: async (pid) => this.#processes.get(pid)?.info,
+      listeners: async (): Promise<readonly Listener[]> => {
+        throw new HsuError('UNSUPPORTED', 'the simulated host has no sockets')
+      },
+    }
+  }
+
+  /** What programs do from now on. */
+  play(script: (request: SpawnRequest) => SimScript): void {
+    this.#script = script
+  }
+
+  /** The pids of the programs of a unit that run now. */
+  pidsOf(unit: string): number[] {
+    return [...this.#instances.values()]
+      .filter(({ request, ended }) => request.unit === unit && !ended)
+      .map(({ main }) => main.pid)
+  }
+
+  /** All processes there are, of whatever kind. */
+  get population(): number {
+    return this.#processes.size
+  }
+
+  /** The program with this pid ends by itself. */
+  exit(pid: number, exit: Exit): void {
+    const process = this.#processes.get(pid)
+    if (process === undefined) throw new Error(`no process ${pid}`)
+    this.#end(process.instance, exit)
+  }
+
+  /** The pid is given to a stranger, as systems do after a while. */
+  recycle(pid: number): void {
+    const stranger = this.#info(pid, 1, pid, 'stranger')
+    this.#processes.set(pid, { info: stranger, instance: undefined as never })
+  }
+
+  /** The power goes off and on: no process is left, and nobody saw them end. */
+  reboot(): void {
+    this.#processes.clear()
+    for (const instance of this.#instances.values()) instance.ended = true
+    this.#bootId = `${this.#bootId}'`
+  }
+
+  environment(): Readonly<Record<string, string>> {
+    return { PATH: '/usr/bin:/bin', SECRET: 'not for units' }
+  }
+
+  async spawn(request: SpawnRequest): Promise<Child> {
+    const script = this.#script(request)
+    if (script.fault !== undefined) {
+      throw new HsuError('SPAWN_FAILED', `cannot run ${request.argv[0] ?? ''} of unit '${request.unit}': ${script.fault}`)
+    }
+    this.spawned.push(request)
+    const leader = this.#info(this.#nextPid++, 1, undefined, 'sh')
+    const main = this.#info(this.#nextPid++, leader.pid, leader.pid, 'main')
+    const identify = ({ pid, startTime }: ProcessInfo): ProcessIdentity => ({ pid, startTime, bootId: this.#bootId })
+    const instance: SimInstance = {
+      request,
+      script,
+      leader: identify(leader),
+      main: identify(main),
+      exit: undefined,
+      ended: false,
+      waiting: new Set(),
+    }
+    const helpers = Array.from({ length: script.helpers ?? 0 }, () => this.#info(this.#nextPid++, main.pid, leader.pid, 'helper'))
+    for (const info of [leader, main, ...helpers]) this.#processes.set(info.pid, { info, instance })
+    this.#instances.set(request.directory, instance)
+    const child = this.#child(instance)
+    if (script.exitsAtOnce !== undefined) this.#end(instance, script.exitsAtOnce)
+    return child
+  }
+
+  async adopt({ directory, leader, main }: Left): Promise<Child | Gone> {
+    const instance = this.#instances.get(directory)
+    if (instance === undefined) return { gone: true, exit: undefined }
+    const known = { leader: leader ?? instance.leader, main: main ?? instance.main }
+    if (instance.ended || !(await isSame(this.table, known.main))) return { gone: true, exit: instance.exit }
+    return this.#child(instance)
+  }
+
+  async signal(target: ProcessIdentity, signal: NodeJS.Signals): Promise<boolean> {
+    if (!(await isSame(this.table, target))) return false
+    const process = this.#processes.get(target.pid)
+    if (process !== undefined) this.#deliver(process, signal)
+    return process !== undefined
+  }
+
+  async signalGroup({ leader, main }: Child, signal: NodeJS.Signals): Promise<boolean> {
+    if (!(await isSame(this.table, leader)) && !(await isSame(this.table, main))) return false
+    const group = [...this.#processes.values()].filter(({ info }) => info.pgid === leader.pid)
+    for (const process of group) this.#deliver(process, signal)
+    return group.length > 0
+  }
+
+  async instances(runDir: string): Promise<readonly InstancePlace[]> {
+    return [...this.#instances.keys()].flatMap((directory) => {
+      const [unit, replica, instance] = directory.slice(runDir.length + 1).split('/')
+      if (unit === undefined || replica === undefined || instance === undefined) return []
+      return [{ unit, replica: Number(replica), instance, directory }]
+    })
+  }
+
+  async discard(directory: string): Promise<void> {
+    this.#instances.delete(directory)
+  }
+
+  async freePort(): Promise<number> {
+    return this.#nextPort++
+  }
+
+  async isPortFree(port: number): Promise<boolean> {
+    return !this.busyPorts.has(port)
+  }
+
+  #child(instance: SimInstance): Child {
+    let tell: (exit: Exit | undefined) => void = () => undefined
+    const exited = new Promise<Exit | undefined>((resolve) => {
+      tell = resolve
+    })
+    instance.waiting.add(tell)
+    if (instance.ended) tell(instance.exit)
+    const { leader, main } = instance
+    return { leader, main, exited, release: () => void instance.waiting.delete(tell) }
+  }
+
+  #deliver(process: SimProcess, signal: NodeJS.Signals): void {
+    const { info, instance } = process
+    if (info.name === 'sh' && signal !== 'SIGKILL') return
+    this.signals.push(`${signal} ${info.name}`)
+    if (signal !== 'SIGKILL' && instance.script.ignores?.includes(signal) === true) return
+    if (info.name === 'main') this.#end(instance, signal === 'SIGKILL' ? { signal } : (instance.script.onStop ?? { signal }))
+    else this.#processes.delete(info.pid)
+  }
+
+  /** The program ends; its leader records that and ends too. Helpers stay. */
+  #end(instance: SimInstance, exit: Exit): void {
+    if (instance.ended) return
+    instance.ended = true
+    instance.exit = exit
+    this.#processes.delete(instance.main.pid)
+    this.#processes.delete(instance.leader.pid)
+    for (const tell of instance.waiting) tell(exit)
+  }
+
+  #info(pid: number, ppid: number, group: number | undefined, name: string): ProcessInfo {
+    this.#ticks += 1
+    const pgid = group ?? pid
+    return {
+      pid,
+      ppid,
+      pgid,
+      sessionId: pgid,
+      startTime: String(this.#ticks),
+      name,
+      argv: [name],
+      state: 'S',
+      cpuMs: 0,
+      rssBytes: 1_000,
+    }
+  }
+}
