@@ -31,7 +31,7 @@ export function kindName(kind: UnitKind): string {
 }
 
 /** How long a question may take: all of them are answered from memory. */
-export const READ_TIMEOUT_MS = 10_000
+const READ_TIMEOUT_MS = 10_000
 /** How long an action on a unit may take; a stop with drain and grace of minutes must fit in. */
 export const ACTION_TIMEOUT_MS = 600_000
 
@@ -75,7 +75,7 @@ interface Timestamp {
 }
 
 /** Milliseconds since the epoch; undefined when the field is not set. */
-export function fromTimestamp(timestamp: Timestamp | undefined): number | undefined {
+function fromTimestamp(timestamp: Timestamp | undefined): number | undefined {
   return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1_000 + Math.floor(timestamp.nanos / 1e6)
 }
 

@@ -49,7 +49,8 @@ function isZombie(pid: number): boolean {
 const world: World = {
   stdout: sinkOf(process.stdout),
   stderr: (text) => void process.stderr.write(text),
-  stdin: process.stdin,
+  // Opened when it is read: many commands run without one.
+  stdin: { [Symbol.asyncIterator]: () => process.stdin[Symbol.asyncIterator]() },
   env: process.env,
   cwd: process.cwd(),
   isTty: process.stdout.isTTY,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { Log } from '../base/log.ts'
+import type { Fields, Log } from '../base/log.ts'
 import { pinoLog } from '../base/pino-log.ts'
 import {
   createMeshKey,
@@ -64,23 +64,33 @@ function given(name: string, value: string | undefined): Environment {
   return value === undefined ? {} : { [name]: value }
 }
 
-/** A log whose warnings and errors the person at the terminal sees too: the file is where the rest is. */
-export function alsoShown(log: Log, show: (line: string) => void): Log {
-  const line = (level: string, message: string, fields: Readonly<Record<string, unknown>> = {}): string =>
-    [`${level}: ${message}`, ...Object.entries(fields).map(([name, value]) => `${name}=${shown(value)}`)].join('  ')
+/**
+ * A log whose warnings and errors the person at the terminal sees too; the file is where the rest is. What is about a
+ * unit is left out: the events of units are shown already.
+ */
+export function alsoShown(log: Log, show: (line: string) => void, base: Fields = {}): Log {
+  const tell = (level: string, message: string, fields: Fields = {}): void => {
+    const all = { ...base, ...fields }
+    if (!('unit' in all || 'instance' in all)) show(lineOf(level, message, all))
+  }
   return {
     debug: (message, fields) => log.debug(message, fields),
     info: (message, fields) => log.info(message, fields),
     warn(message, fields) {
       log.warn(message, fields)
-      show(line('warning', message, fields))
+      tell('warning', message, fields)
     },
     error(message, fields) {
       log.error(message, fields)
-      show(line('error', message, fields))
+      tell('error', message, fields)
     },
-    with: (fields) => alsoShown(log.with(fields), show),
+    with: (fields) => alsoShown(log.with(fields), show, { ...base, ...fields }),
   }
+}
+
+function lineOf(level: string, message: string, fields: Fields): string {
+  const facts = Object.entries(fields).map(([name, value]) => `${name}=${shown(value)}`)
+  return [`${level}: ${message}`, ...facts].join('  ')
 }
 
 function shown(value: unknown): string {

@@ -85,7 +85,7 @@ function about(target: Target, thrown: unknown): HsuError {
 }
 
 /** `echo-0-3fa2b1@edge-a is up, pid 4711`: one line for each instance. */
-export function instanceLines(units: readonly UnitShape[], style: Style): string {
+function instanceLines(units: readonly UnitShape[], style: Style): string {
   const line = ({ unit, instance, node, state, pid, ready, reason }: UnitShape): string =>
     [
       `${instance || unit}@${node} is ${paintState(state, style)}`,

@@ -21,7 +21,9 @@ export interface AnswerSeams {
  *
  * @throws HsuError USAGE for garbage, LIMIT_EXCEEDED when the peer has too many requests open; both are counted.
  */
-export function createAnswers(seams: AnswerSeams): (from: string, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array> {
+export function createAnswers(
+  seams: AnswerSeams,
+): (from: string, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array> {
   const open = new Map<string, number>()
 
   return async (from, bytes, signal) => {

@@ -14,7 +14,13 @@ export function encodeBase58(bytes: Uint8Array): string {
   }
   const zeros = bytes.findIndex((byte) => byte !== 0)
   const lead = '1'.repeat(zeros === -1 ? bytes.length : zeros)
-  return lead + digits.reverse().map((digit) => ALPHABET[digit]).join('')
+  return (
+    lead +
+    digits
+      .reverse()
+      .map((digit) => ALPHABET[digit])
+      .join('')
+  )
 }
 
 /**

@@ -100,6 +100,7 @@ function parseStored(raw: unknown): Identity {
   const { nodeId, privateKey } = (raw ?? {}) as { nodeId?: unknown; privateKey?: unknown }
   if (typeof privateKey !== 'string') throw new HsuError('STORE_CORRUPT', 'identity.json has no private key')
   const identity = identityFrom(Buffer.from(privateKey, 'base64'))
-  if (identity.nodeId !== nodeId) throw new HsuError('STORE_CORRUPT', 'identity.json: key and node id do not belong together')
+  if (identity.nodeId !== nodeId)
+    throw new HsuError('STORE_CORRUPT', 'identity.json: key and node id do not belong together')
   return identity
 }

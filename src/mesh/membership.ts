@@ -54,6 +54,7 @@ export class Membership {
   readonly #self: string
   readonly #listener: MembershipListener
   readonly #entries = new Map<string, Entry>()
+  #revision = 0
 
   constructor(
     seams: { readonly clock: Clock; readonly listener: MembershipListener },
@@ -63,6 +64,11 @@ export class Membership {
     this.#listener = seams.listener
     this.#timing = config.timing
     this.#self = config.self
+  }
+
+  /** Grows with each change. */
+  get revision(): number {
+    return this.#revision
   }
 
   /** What is known of a member, gone or not; undefined for this node itself. */
@@ -143,6 +149,7 @@ export class Membership {
       const keptMs = member.status === 'left' ? leftTombstoneMs : deadTombstoneMs
       if (index < MAX_TOMBSTONES && this.#clock.nowMs() - sinceMs < keptMs) continue
       this.#entries.delete(member.nodeId)
+      this.#revision += 1
       this.#listener.onForgotten(member.nodeId)
     }
   }
@@ -173,6 +180,7 @@ export class Membership {
     const sinceMs = changed ? this.#clock.nowMs() : before.sinceMs
     const entry: Entry = { member, signed, suspicion: member.status === 'suspect' ? suspicion : undefined, sinceMs }
     this.#entries.set(member.nodeId, entry)
+    this.#revision += 1
     if (changed) this.#listener.onStatus(entry, before?.member.status, why)
     return entry
   }

@@ -168,7 +168,9 @@ class MeshNode implements Mesh {
 
   members(): readonly MemberView[] {
     if (this.#self.startedIncarnation === 0) return []
-    const others = this.#membership.entries().map(({ member, signed }) => ({ ...member, record: signed.record, self: false }))
+    const others = this.#membership
+      .entries()
+      .map(({ member, signed }) => ({ ...member, record: signed.record, self: false }))
     others.sort((one, other) => (one.record.name + one.nodeId < other.record.name + other.nodeId ? -1 : 1))
     const { record } = this.#self.signed
     const { incarnation } = this.#self
@@ -297,7 +299,9 @@ class MeshNode implements Mesh {
     const rumour: Rumour = { nodeId, status: 'left', incarnation, from: nodeId, linkLost: false }
     const batch: Batch = { records: [], rumours: [rumour], sections: [] }
     this.#broadcast(batch)
-    const told = transport.connected().map((peer) => this.#sync.push(peer, batch, this.#tasks.signal).catch(() => undefined))
+    const told = transport
+      .connected()
+      .map((peer) => this.#sync.push(peer, batch, this.#tasks.signal).catch(() => undefined))
     const heard = await within(clock, this.#config.leaveTimeoutMs, Promise.all(told))
     if (heard === TIMED_OUT) log.debug('left without hearing from all', { peers: told.length })
   }
@@ -314,7 +318,9 @@ function checkSendable(owner: string, registrations: readonly Registration[]): v
   const bytes = sectionBytes(section)
   if (bytes > MAX_SECTION_BYTES) {
     const details = { bytes, maxBytes: MAX_SECTION_BYTES }
-    throw new HsuError('LIMIT_EXCEEDED', `registrations take ${bytes} bytes, more than ${MAX_SECTION_BYTES}`, { details })
+    throw new HsuError('LIMIT_EXCEEDED', `registrations take ${bytes} bytes, more than ${MAX_SECTION_BYTES}`, {
+      details,
+    })
   }
   try {
     sectionFromProto(sectionToProto(section))

@@ -72,11 +72,18 @@ function fromProto(bytes: Uint8Array): NodeRecord {
     incarnation,
     startedIncarnation,
     recordVersion: checkCount('version_number', message.versionNumber),
-    meshAddresses: checkList('mesh_addresses', message.meshAddresses, MAX_ENTRIES, (text) => checkText('mesh_addresses', text)),
-    linkAddresses: checkList('link_addresses', message.linkAddresses, MAX_ENTRIES, (text) => checkText('link_addresses', text)),
+    meshAddresses: checkList('mesh_addresses', message.meshAddresses, MAX_ENTRIES, (text) =>
+      checkText('mesh_addresses', text),
+    ),
+    linkAddresses: checkList('link_addresses', message.linkAddresses, MAX_ENTRIES, (text) =>
+      checkText('link_addresses', text),
+    ),
     linkFingerprint: Buffer.from(fingerprint).toString('hex'),
     labels: Object.fromEntries(
-      checkList('labels', labels, MAX_ENTRIES, ([key, value]) => [checkText('labels', key), checkText('labels', value)]),
+      checkList('labels', labels, MAX_ENTRIES, ([key, value]) => [
+        checkText('labels', key),
+        checkText('labels', value),
+      ]),
     ),
     version: checkText('version', message.version),
   }

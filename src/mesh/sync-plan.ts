@@ -76,7 +76,9 @@ function badNews(my: Digest, their: Digest): Rumour | undefined {
 
 /** Equal numbers, other content: two nodes write records of one identity. Each must see what the other wrote. */
 function isTwin(my: Digest, their: Digest): boolean {
-  return recordOrder(my, their) === 0 && my.recordCheck * their.recordCheck !== 0 && my.recordCheck !== their.recordCheck
+  return (
+    recordOrder(my, their) === 0 && my.recordCheck * their.recordCheck !== 0 && my.recordCheck !== their.recordCheck
+  )
 }
 
 function memberOf({ owner, status, incarnation }: Digest) {

@@ -2,7 +2,14 @@ import { TIMED_OUT, type Clock, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import { withSignal } from '../base/abort.ts'
 import type { MeshTiming } from './config.ts'
-import { type Comparison, decodeResponse, encodeRequest, type PeerRequest, type PeerResponse, type Receipt } from './gossip/codec.ts'
+import {
+  type Comparison,
+  decodeResponse,
+  encodeRequest,
+  type PeerRequest,
+  type PeerResponse,
+  type Receipt,
+} from './gossip/codec.ts'
 import { MAX_DIGESTS, MAX_ITEMS, MAX_MEMBERS } from './limits.ts'
 import type { Batch, Digest } from './member.ts'
 import type { Self } from './self.ts'
@@ -44,7 +51,12 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
     return decodeResponse(kind, bytes)
   }
 
-  async function exchange(peer: string, batch: Batch, wanted: readonly string[], signal: AbortSignal): Promise<Receipt> {
+  async function exchange(
+    peer: string,
+    batch: Batch,
+    wanted: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Receipt> {
     const receipt = await ask('exchange', peer, { kind: 'exchange', batch, wanted }, signal)
     view.receive(receipt.batch, peer, 'request')
     return receipt
@@ -90,7 +102,8 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
       return (await exchange(peer, batch, [], signal)).held
     },
     compare({ view: theirs, after }) {
-      if (after === '' && Buffer.from(theirs).equals(view.hash())) return { kind: 'compare', same: true, digests: [], next: '' }
+      if (after === '' && Buffer.from(theirs).equals(view.hash()))
+        return { kind: 'compare', same: true, digests: [], next: '' }
       return { kind: 'compare', same: false, ...pageAfter(view, after) }
     },
     async exchange({ batch, wanted }, peer) {

@@ -27,11 +27,20 @@ export interface ViewParts {
   readonly listener: ViewListener
 }
 
+interface Summary {
+  /** What it was made from. */
+  readonly state: string
+  readonly own: SignedRecord
+  readonly digests: ReadonlyMap<string, Digest>
+  readonly hash: Uint8Array
+}
+
 /** All that one node knows, members and registrations together: what it takes in, compares and hands on. */
 export class View {
   readonly #parts: ViewParts
   /** What this node says of itself; `left` while it leaves. */
   selfStatus: MemberStatus = 'alive'
+  #kept: Summary | undefined
 
   constructor(parts: ViewParts) {
     this.#parts = parts
@@ -53,13 +62,8 @@ export class View {
   }
 
   /** Digests of everybody, this node included, by owner. */
-  digests(): Map<string, Digest> {
-    const { membership, self } = this.#parts
-    const own = this.#digestOf(self.signed, this.selfStatus, self.incarnation)
-    const digests = membership
-      .entries()
-      .map(({ signed, member }) => this.#digestOf(signed, member.status, member.incarnation))
-    return new Map([own, ...digests].map((digest) => [digest.owner, digest]))
+  digests(): ReadonlyMap<string, Digest> {
+    return this.#summary().digests
   }
 
   /** The digests of `owners` that are known here. */
@@ -70,9 +74,7 @@ export class View {
 
   /** A hash of all that counts as present; equal on two nodes exactly when a sync would bring neither anything. */
   hash(): Uint8Array {
-    const live = [...this.digests().values()].filter(({ status }) => isLive(status))
-    const lines = live.map((digest) => Object.values(digest).join(' ')).sort()
-    return createHash('sha256').update(lines.join('\n')).digest().subarray(0, 16)
+    return this.#summary().hash
   }
 
   /** What to send of each owner, in messages of at most `CHUNK_BYTES` (or one oversized item). */
@@ -104,6 +106,27 @@ export class View {
   badNewsOf(nodeId: string): Rumour | undefined {
     const entry = this.#parts.membership.get(nodeId)
     return entry && rumoursOf(entry)[0]
+  }
+
+  /** Digests and hash, made anew only after a change: they are asked for with each sync. */
+  #summary(): Summary {
+    const { membership, registry, self } = this.#parts
+    const state = `${membership.revision} ${registry.revision} ${this.selfStatus}`
+    const known = this.#kept
+    if (known?.state === state && known.own === self.signed) return known
+    const own = this.#digestOf(self.signed, this.selfStatus, self.incarnation)
+    const others = membership
+      .entries()
+      .map(({ signed, member }) => this.#digestOf(signed, member.status, member.incarnation))
+    const digests = [own, ...others]
+    const summary = {
+      state,
+      own: self.signed,
+      digests: new Map(digests.map((digest) => [digest.owner, digest])),
+      hash: hashOf(digests.filter(({ status }) => isLive(status))),
+    }
+    this.#kept = summary
+    return summary
   }
 
   #digestOf({ record, signature }: SignedRecord, status: MemberStatus, incarnation: number): Digest {
@@ -154,7 +177,9 @@ export class View {
   /** A record of this node that is not the one it wrote, and not older either. */
   #isForeign(signed: SignedRecord): boolean {
     const { self } = this.#parts
-    return compareRecords(signed.record, self.signed.record) >= 0 && !Buffer.from(signed.bytes).equals(self.signed.bytes)
+    return (
+      compareRecords(signed.record, self.signed.record) >= 0 && !Buffer.from(signed.bytes).equals(self.signed.bytes)
+    )
   }
 
   #hear(rumour: Rumour, peer: string): void {
@@ -170,6 +195,11 @@ export class View {
     if (entry === undefined || !isLive(entry.member.status)) return false
     return section.incarnation === entry.signed.record.startedIncarnation && registry.take(section)
   }
+}
+
+function hashOf(digests: readonly Digest[]): Uint8Array {
+  const lines = digests.map((digest) => Object.values(digest).join(' ')).sort()
+  return createHash('sha256').update(lines.join('\n')).digest().subarray(0, 16)
 }
 
 function rumoursOf({ member, suspicion }: Entry): Rumour[] {

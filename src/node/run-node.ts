@@ -32,7 +32,7 @@ export async function openNode(
   makeLog: (loaded: LoadedConfig, paths: NodePaths) => Log,
 ): Promise<RunningNode> {
   const loaded = await loadNodeConfig(sources)
-  const paths = systemPaths({ dataDir: loaded.config.node.data_dir, cwd: loaded.baseDir, env: sources.env })
+  const paths = pathsOf(loaded, sources)
   await prepareDirectories(paths, process.getuid?.())
   const log = makeLog(loaded, paths)
   for (const warning of loaded.warnings) log.warn('configuration', { warning })
@@ -40,6 +40,12 @@ export async function openNode(
     readFile(isAbsolute(path) ? path : resolve(loaded.baseDir, path), 'utf8')
   const setup = await prepareSetup({ loaded, paths, version: VERSION, readFile: read })
   return startNode(systemSeams(log), setup)
+}
+
+/** A directory named in a file is relative to that file, one from the environment to where the node was started. */
+function pathsOf({ config, origins, baseDir }: LoadedConfig, { cwd, env }: NodeSources): NodePaths {
+  const fromEnvironment = origins.get('node.data_dir')?.startsWith('env ') === true
+  return systemPaths({ dataDir: config.node.data_dir, cwd: fromEnvironment ? cwd : baseDir, env })
 }
 
 /** Where a node of this user on this system keeps its files. */

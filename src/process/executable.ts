@@ -60,7 +60,8 @@ async function usable(path: string): Promise<string | Fault> {
   } catch (error) {
     const code = systemCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR') return { fault: `no such file: ${path}` }
-    if (code === 'EACCES') return { fault: `${path} may not be executed; chmod +x it, or check who may read its directory` }
+    if (code === 'EACCES')
+      return { fault: `${path} may not be executed; chmod +x it, or check who may read its directory` }
     return { fault: `${path}: ${code ?? String(error)}` }
   }
 }

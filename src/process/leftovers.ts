@@ -32,7 +32,11 @@ export async function clearStray(
   const { host, clock, log } = seams
   const found = await host.adopt({ directory: place.directory, leader: undefined, main: undefined })
   if (isChild(found)) {
-    log.warn('instance that no record knows is ended', { unit: place.unit, instance: place.instance, pid: found.main.pid })
+    log.warn('instance that no record knows is ended', {
+      unit: place.unit,
+      instance: place.instance,
+      pid: found.main.pid,
+    })
     await killTree(host, found, [], clock, signal)
     found.release()
   }
@@ -62,7 +66,11 @@ export async function clearRecord(
   await deleteSlotRecord(store, unit, replica)
 }
 
-async function keepOutput(place: InstancePlace, logs: UnitConfig['logs'], { host, output }: LeftoverSeams): Promise<void> {
+async function keepOutput(
+  place: InstancePlace,
+  logs: UnitConfig['logs'],
+  { host, output }: LeftoverSeams,
+): Promise<void> {
   const { directory, ...whose } = place
   const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
   await output.capture({ ...whose, stdoutPath, stderrPath, maxBytes: logs.max_size, keep: logs.keep }).finish()

@@ -44,7 +44,10 @@ export function createOutput(
   const followers = new Set<(unit: string, replica: number) => void>()
 
   /** One store a replica, whoever writes to it. */
-  function acquire({ unit, replica, maxBytes, keep }: CaptureSource): { store: LogStore; release(): Promise<void> } {
+  function acquire({ unit, replica, maxBytes, keep }: CaptureSource): {
+    store: LogStore
+    readonly release: () => Promise<void>
+  } {
     const key = `${unit}/${replica}`
     const known = stores.get(key) ?? { store: newStore(unit, replica, { maxBytes, keep }), users: 0 }
     stores.set(key, known)
@@ -114,7 +117,7 @@ async function* runQuery(
   signal.addEventListener('abort', wake.notify)
   if (query.follow) followers.add(notify)
   try {
-    yield* firstPart(logDir, query, readers, signal)
+    for await (const lines of firstPart(logDir, query, readers, signal)) yield* lines
     if (!query.follow) return
     for (const reader of readers.values()) reader.unlimit()
     while (!isOver(signal)) {
@@ -124,7 +127,7 @@ async function* runQuery(
         reader.pending = true
       }
       fresh.clear()
-      yield* mergeByTime([...readers.values()], signal)
+      for await (const lines of mergeByTime([...readers.values()], signal)) yield* lines
       await wake.wait()
     }
   } finally {
@@ -140,7 +143,7 @@ async function* firstPart(
   query: LogQuery,
   readers: Map<string, LogReader>,
   signal: AbortSignal,
-): AsyncGenerator<LogLine, void, undefined> {
+): AsyncGenerator<readonly LogLine[], void, undefined> {
   const filter = filterOf(query)
   let surplus = 0
   for (const place of await placesIn(logDir, query.units)) {
@@ -150,10 +153,11 @@ async function* firstPart(
     surplus += count
   }
   surplus -= query.tail ?? surplus
-  for await (const line of mergeByTime([...readers.values()], signal)) {
+  for await (const lines of mergeByTime([...readers.values()], signal)) {
     // Each log gave its last `tail` lines; the first of them all together are too many.
-    if (surplus > 0) surplus -= 1
-    else yield line
+    const skipped = Math.min(surplus, lines.length)
+    surplus -= skipped
+    yield lines.slice(skipped)
   }
 }
 

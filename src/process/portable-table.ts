@@ -97,13 +97,15 @@ const NO_USAGE: Usage = { cpuMs: 0, rssBytes: 0 }
 /** What pidusage cannot tell, because all of the processes ended meanwhile, is not used. */
 async function readUsage(pids: readonly number[]): Promise<ReadonlyMap<number, Usage>> {
   if (pids.length === 0) return new Map()
-  // maxage 0: no memory of earlier calls and no timer; rates are computed by the meter.
-  const stats: Readonly<Record<string, pidusage.Status | null>> = await pidusage([...pids], { maxage: 0 }).catch(
-    () => ({}),
-  )
+  // maxage 0: no memory of earlier calls and no timer; rates are computed by the meter. usePs: what these systems use
+  // anyway; reading /proc, which pidusage 4.1.0 does on Linux, never ends with maxage 0 and leaks a descriptor each round.
+  const stats: Readonly<Record<string, pidusage.Status | null>> = await pidusage([...pids], {
+    maxage: 0,
+    usePs: true,
+  }).catch(() => ({}))
   const usages = new Map<number, Usage>()
   for (const stat of Object.values(stats)) {
-    // On Linux a process that is gone is null.
+    // Some ways of asking give null for a process that is gone.
     if (stat !== null) usages.set(stat.pid, { cpuMs: stat.ctime, rssBytes: stat.memory })
   }
   return usages

@@ -27,7 +27,10 @@ export function runCommand(clock: Clock): RunCommand {
       const limit = timeoutMs === undefined ? aborted(signal) : clock.sleep(timeoutMs, signal)
       void limit.then(kill, kill)
       const [code, name] = (await closed.catch((cause: unknown) => {
-        throw new HsuError('SPAWN_FAILED', `cannot run ${program}: ${messageOf(cause)}`, { cause, details: { program } })
+        throw new HsuError('SPAWN_FAILED', `cannot run ${program}: ${messageOf(cause)}`, {
+          cause,
+          details: { program },
+        })
       })) as [number | null, string | null]
       outer.throwIfAborted()
       const exit: Exit = code === null ? { signal: name ?? 'SIGKILL' } : { code }

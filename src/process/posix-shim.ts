@@ -12,21 +12,29 @@ export const SHIM_FD = { pid: 3, exit: 4, ready: 5 } as const
  * SIGPIPE is held off while telling, for the node may have died; PWD is a variable that the shell added.
  */
 const become = (unset: string): string =>
-  ['echo $$ >&3', 'trap "" PIPE', 'echo $$ >&5 2>/dev/null', 'trap - PIPE', unset, 'exec "$@" 3>&- 4>&- 5>&-'].join('; ')
+  [
+    'exec 2>&6 6>&-',
+    'echo $$ >&3',
+    'trap "" PIPE',
+    'echo $$ >&5 2>/dev/null',
+    'trap - PIPE',
+    unset,
+    'exec "$@" 3>&- 4>&- 5>&-',
+  ].join('; ')
 
 /**
  * Leads the session and the group, outlives the node, and records how the program ended.
  *
  * Signals for the group are caught, not ignored: an ignored one would be ignored in the program too. The program runs
  * in the foreground: POSIX lets background commands ignore SIGINT and read nothing (Shell Command Language 2.11).
- * The shell's own remarks (`Killed`) do not belong in the unit's stderr. `$1`, the directory of the instance, is there
- * so that the process table shows whose shim it is.
+ * The shell's own remarks (`Killed`) do not belong in the unit's stderr, which waits in descriptor 6. `$1`, the
+ * directory of the instance, is there so that the process table shows whose shim it is.
  */
 const LEAD = [
   'shift',
   'exec 6>&2 2>/dev/null',
   'trap : HUP INT QUIT TERM USR1 USR2',
-  `${SHELL} -c "$0" hsu-unit "$@" 2>&6 6>&-`,
+  `${SHELL} -c "$0" hsu-unit "$@"`,
   'set -- $?',
   'echo $1 >&4',
   'exit $1',

@@ -16,7 +16,14 @@ import { createMeter, type Meter } from './meter.ts'
 import { createOutput, type LogLine, type LogQuery, type Output } from './output.ts'
 import { createPortBook, type PortBook } from './ports.ts'
 import type { GrpcProber } from './probes/grpc.ts'
-import { deleteScale, deleteSlotRecord, readScale, readSlotRecords, type SlotRecord, writeScale } from './slot-record.ts'
+import {
+  deleteScale,
+  deleteSlotRecord,
+  readScale,
+  readSlotRecords,
+  type SlotRecord,
+  writeScale,
+} from './slot-record.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
 import { UnitSlot } from './unit.ts'
 import { UnmanagedUnit } from './unmanaged.ts'
@@ -217,9 +224,13 @@ class UnitSupervisor implements Supervisor {
       const owned = this.#owned(unit)
       const { config } = owned.spec
       const fixed = Object.entries(config.ports).find(([, port]) => port !== 'auto')
-      if (!Number.isInteger(replicas) || replicas < 0) throw new HsuError('USAGE', 'replicas must be a whole number, 0 or more')
+      if (!Number.isInteger(replicas) || replicas < 0)
+        throw new HsuError('USAGE', 'replicas must be a whole number, 0 or more')
       if (replicas > 1 && fixed !== undefined) {
-        throw new HsuError('USAGE', `unit '${unit}' has the fixed port '${fixed[0]}'; make it 'auto' to run several replicas`)
+        throw new HsuError(
+          'USAGE',
+          `unit '${unit}' has the fixed port '${fixed[0]}'; make it 'auto' to run several replicas`,
+        )
       }
       await writeScale(this.#seams.store, unit, config.replicas, replicas)
       await this.#resize(owned, replicas, signal)
@@ -327,7 +338,10 @@ class UnitSupervisor implements Supervisor {
       const close = async (): Promise<void> => {
         await Promise.all(slots.map((slot) => slot.close()))
       }
-      done.set(name, Promise.all(before).then(() => task({ slots, close })))
+      done.set(
+        name,
+        Promise.all(before).then(() => task({ slots, close })),
+      )
     }
     await Promise.all(done.values())
   }
@@ -357,7 +371,8 @@ class UnitSupervisor implements Supervisor {
       if (unit.waitingSinceMs === undefined) return
       for (const slot of unit.slots) slot.reconsider()
       const [late] = unit.slots.filter(({ status }) => status.state === 'down')
-      if (late !== undefined) this.#log.warn('unit waits too long for a dependency', { unit: late.unit, reason: late.status.reason })
+      if (late !== undefined)
+        this.#log.warn('unit waits too long for a dependency', { unit: late.unit, reason: late.status.reason })
     })
   }
 
@@ -379,7 +394,10 @@ class UnitSupervisor implements Supervisor {
       .catch(() => undefined)
       .then(() => {
         if (this.#begun === 'yes') return task()
-        throw new HsuError('NOT_STARTED', `the supervisor ${this.#begun === 'no' ? 'is not started yet' : 'is stopped'}`)
+        throw new HsuError(
+          'NOT_STARTED',
+          `the supervisor ${this.#begun === 'no' ? 'is not started yet' : 'is stopped'}`,
+        )
       })
     this.#changing = changed.catch(() => undefined)
     return changed
@@ -430,7 +448,16 @@ class UnitSupervisor implements Supervisor {
   #slotSeams() {
     const { random, store, environmentOf, drain } = this.#seams
     const admission = (unit: string): string | undefined => this.#admission(unit)
-    return { ...this.#unitSeams(), random, store, environmentOf, drain, admission, ports: this.#ports, output: this.#output }
+    return {
+      ...this.#unitSeams(),
+      random,
+      store,
+      environmentOf,
+      drain,
+      admission,
+      ports: this.#ports,
+      output: this.#output,
+    }
   }
 }
 

@@ -42,7 +42,8 @@ export async function terminate(
     within(clock, policy.graceMs, Promise.race([child.exited, aborted(signal)])),
   )
   outer.throwIfAborted()
-  if (ended !== TIMED_OUT) await untilGone(host, child, known, Math.min(STRAGGLER_MS, endMs - clock.nowMs()), clock, outer)
+  if (ended !== TIMED_OUT)
+    await untilGone(host, child, known, Math.min(STRAGGLER_MS, endMs - clock.nowMs()), clock, outer)
   return killTree(host, child, known, clock, outer)
 }
 

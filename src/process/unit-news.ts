@@ -38,7 +38,8 @@ function entered({ phase, reason, waitMs, streak, crashesAtMs }: UnitState, { ty
       return [{ type: 'unit.backoff', reason: `restart in ${formatDurationMs(wait)}`, details, cause: reason }]
     }
     case 'failed': {
-      const next = waitMs === undefined ? 'stays down until it is started' : `is tried again in ${formatDurationMs(waitMs)}`
+      const next =
+        waitMs === undefined ? 'stays down until it is started' : `is tried again in ${formatDurationMs(waitMs)}`
       const details = { crashes, ...(waitMs === undefined ? {} : { waitMs: String(waitMs) }) }
       return [{ type: 'unit.failed', reason: `${reason}; ${next}`, details, cause: reason }]
     }

@@ -9,7 +9,14 @@ import { createTaskGroup } from '../base/task-group.ts'
 import type { Exit } from './exit.ts'
 import { describeProbeFault, type HealthSubject, watchInstanceHealth } from './health.ts'
 import type { Child, ProcessHost } from './host.ts'
-import { type EnvironmentOf, type InstanceDescription, launchHash, launchOf, mainPort, type UnitSpec } from './launch.ts'
+import {
+  type EnvironmentOf,
+  type InstanceDescription,
+  launchHash,
+  launchOf,
+  mainPort,
+  type UnitSpec,
+} from './launch.ts'
 import type { Meter, Usage } from './meter.ts'
 import { NO_USAGE } from './meter.ts'
 import type { Capture, Output } from './output.ts'
@@ -366,7 +373,12 @@ export class UnitSlot {
       try {
         await watchInstanceHealth(
           this.#healthSubject(run),
-          { clock: this.#seams.clock, table: this.#seams.host.table, run: this.#seams.host.run, grpc: this.#seams.grpc },
+          {
+            clock: this.#seams.clock,
+            table: this.#seams.host.table,
+            run: this.#seams.host.run,
+            grpc: this.#seams.grpc,
+          },
           (type, reason) => {
             if (!isCurrent()) return
             if (type === 'ready') run.wasReady = true
@@ -506,7 +518,9 @@ export class UnitSlot {
     if (this.#state.phase !== 'failed') return
     const fault = this.#startFault
     if (fault !== undefined) throw fault
-    throw new HsuError('UNIT_FAILED', `unit '${this.unit}' failed: ${this.#state.reason}`, { details: { unit: this.unit } })
+    throw new HsuError('UNIT_FAILED', `unit '${this.unit}' failed: ${this.#state.reason}`, {
+      details: { unit: this.unit },
+    })
   }
 
   #describe(instance: string): InstanceDescription {

@@ -99,11 +99,15 @@ export class UnmanagedUnit {
     const { name: unit, config } = this.#spec
     if (!config.allow.signal) {
       const how = `set 'allow: { signal: true }' to let people do so`
-      throw new HsuError('NOT_PERMITTED', `unit '${unit}' is unmanaged and may not be signalled; ${how}`, { details: { unit } })
+      throw new HsuError('NOT_PERMITTED', `unit '${unit}' is unmanaged and may not be signalled; ${how}`, {
+        details: { unit },
+      })
     }
     const found = this.#found
     if (found !== undefined && (await this.#seams.host.signal(found.identity, name))) return
-    throw new HsuError('NOT_STARTED', `unit '${unit}' has no process to signal: it is ${this.#state}`, { details: { unit } })
+    throw new HsuError('NOT_STARTED', `unit '${unit}' has no process to signal: it is ${this.#state}`, {
+      details: { unit },
+    })
   }
 
   #newTasks(): TaskGroup {
@@ -172,7 +176,12 @@ export class UnmanagedUnit {
     }
     try {
       const seams = { clock, table: host.table, run: host.run, grpc }
-      await watchInstanceHealth(subject, seams, (type, reason) => this.#judge(found, type === 'ready', reason), found.life.signal)
+      await watchInstanceHealth(
+        subject,
+        seams,
+        (type, reason) => this.#judge(found, type === 'ready', reason),
+        found.life.signal,
+      )
     } catch (thrown) {
       this.#judge(found, false, describeProbeFault(thrown))
     }

@@ -1,7 +1,7 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import type { Clock } from '../base/clock.ts'
 import type { HsuError } from '../base/error.ts'
-import { answerFields, trailerFields } from './grpc-answer.ts'
+import { answerFields, notGrpcFields, trailerFields } from './grpc-answer.ts'
 import { type HeaderBlock, toOutgoing } from './header-fields.ts'
 import type { RequestBody } from './request-body.ts'
 
@@ -17,10 +17,13 @@ export class Answer {
   readonly #stream: ServerHttp2Stream
   readonly #body: RequestBody
   readonly #clock: Clock
+  readonly #asGrpc: boolean
   #trailers: OutgoingHttpHeaders = {}
   #over = false
 
-  constructor(stream: ServerHttp2Stream, body: RequestBody, clock: Clock) {
+  /** `asGrpc`: the caller speaks gRPC; others get our failures with an HTTP status. */
+  constructor(stream: ServerHttp2Stream, body: RequestBody, clock: Clock, asGrpc: boolean) {
+    this.#asGrpc = asGrpc
     this.#stream = stream
     this.#body = body
     this.#clock = clock
@@ -68,7 +71,7 @@ export class Answer {
       this.#trailers = trailerFields(error)
       this.#stream.end()
     } else {
-      this.#act(() => this.#stream.respond(answerFields(error), ALONE))
+      this.#act(() => this.#stream.respond(this.#asGrpc ? answerFields(error) : notGrpcFields(error), ALONE))
     }
     this.#end()
   }

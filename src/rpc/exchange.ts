@@ -31,9 +31,7 @@ export function exchange(
   let complete = false
   let trailers: HeaderBlock | undefined
 
-  const cancel = (): void => {
-    if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL)
-  }
+  const cancel = (): void => upstream.cancel()
   /** The response is all there; a request that still goes on is of no interest to anybody. */
   const completed = (): void => {
     complete = true

@@ -42,11 +42,13 @@ export async function forward(call: IncomingCall, route: () => Targets, seams: F
     ...seams,
     head,
     body,
-    answer: new Answer(stream, body, seams.clock),
+    answer: new Answer(stream, body, seams.clock, isGrpc(head)),
     gone: gone.signal,
     deadlineAtMs: deadlineOf(head, seams.clock),
   }
-  stream.on('close', () => gone.abort(new HsuError('CANCELLED', 'the caller hung up')))
+  const hungUp = (): void => gone.abort(new HsuError('CANCELLED', 'the caller hung up'))
+  stream.on('aborted', hungUp)
+  stream.on('close', hungUp)
   if (stream.closed || stream.destroyed) return
   try {
     const missed = await deliver(attempt, route())
@@ -74,10 +76,15 @@ async function deliver(context: AttemptContext, targets: Targets): Promise<Miss 
   let missed: Miss | undefined
   for (;;) {
     const target = await beforeDeadline(context, targets.next(missed, context.gone))
-    if (target === undefined || context.gone.aborted) return missed
+    if (target === undefined || isGone(context)) return missed
     missed = await attempt(context, target)
-    if (missed === undefined || context.gone.aborted || !context.body.replayable) return missed
+    if (missed === undefined || isGone(context) || !context.body.replayable) return missed
   }
+}
+
+/** A function, because it changes between two looks. */
+function isGone({ gone }: AttemptContext): boolean {
+  return gone.aborted
 }
 
 async function attempt(context: AttemptContext, target: Target): Promise<Miss | undefined> {
@@ -152,6 +159,10 @@ function deadlineOf({ fields }: HeaderBlock, clock: Clock): number | undefined {
 function unreached({ whenUnreached, answer }: AttemptContext, error: HsuError): void {
   if (whenUnreached === 'refuse') answer.reset(constants.NGHTTP2_REFUSED_STREAM)
   else answer.fail(error)
+}
+
+function isGrpc({ fields }: HeaderBlock): boolean {
+  return firstField(fields, 'content-type')?.startsWith('application/grpc') === true
 }
 
 function refusal({ label, instance }: Target): HsuError {

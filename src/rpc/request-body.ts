@@ -72,6 +72,8 @@ export class RequestBody {
     this.#reading = true
     this.#source.on('data', (chunk: Buffer) => this.#pass(chunk))
     this.#source.on('end', () => {
+      // node:http2 lets a request that was reset end like a whole one.
+      if (this.#source.aborted || this.#source.destroyed) return
       this.#ended = true
       this.#sink?.end()
     })

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { anyPack, anyUnpack } from '@bufbuild/protobuf/wkt'
 import { Metadata, type StatusObject, status as codes } from '@grpc/grpc-js'
-import { type Details, HsuError, isReason, messageOf, type Reason } from '../base/error.ts'
+import { type Details, HsuError, isReason, type Reason } from '../base/error.ts'
 import { type ErrorInfo, ErrorInfoSchema } from './gen/google/rpc/error_details_pb.ts'
 import { StatusSchema } from './gen/google/rpc/status_pb.ts'
 
@@ -93,9 +93,8 @@ function findInfo(metadata: Metadata | undefined): ErrorInfo | undefined {
       const info = anyUnpack(any, ErrorInfoSchema)
       if (info?.domain === DOMAIN) return info
     }
-  } catch (error) {
+  } catch {
     // Whatever another server puts there, the status itself still counts.
-    if (messageOf(error) === '') return undefined
   }
   return undefined
 }

@@ -42,6 +42,8 @@ export interface Slot {
 /** A stream and what is known of the connection it is on. */
 export interface UpstreamStream {
   readonly stream: ClientHttp2Stream
+  /** Ends the stream with RST_STREAM(CANCEL) and nothing before it. Idempotent. */
+  cancel(): void
   /** True when the other side said, or the lack of a connection proves, that it has processed nothing of the stream. */
   unprocessed(): boolean
   /** True when the connection is gone. */
@@ -68,7 +70,7 @@ export class UpstreamSession {
       this.#limit = streamLimit(session)
       onChange()
     })
-    session.on('goaway', (_code, lastStreamId) => {
+    session.on('goaway', (_code, lastStreamId: number) => {
       this.#draining = true
       this.#lastStreamId = lastStreamId
       onChange()
@@ -117,7 +119,9 @@ export class UpstreamSession {
 
   #openStream(headers: OutgoingHttpHeaders, endStream: boolean, release: () => void): UpstreamStream {
     const session = this.#session
-    const stream = session.request(headers, { endStream })
+    // Not stream.close(): that ends the request properly before it resets it, and a unit might act on half a request.
+    const given = new AbortController()
+    const stream = session.request(headers, { endStream, signal: given.signal })
     let unsent = false
     stream.on('error', ignore)
     stream.on('frameError', (type) => {
@@ -126,6 +130,7 @@ export class UpstreamSession {
     stream.on('close', release)
     return {
       stream,
+      cancel: () => given.abort(),
       unprocessed: () =>
         unsent ||
         stream.id === undefined ||
@@ -172,16 +177,19 @@ export async function beginHttp2(
   session.once('connect', () => {
     if (!session.destroyed) session.setLocalWindowSize(windows.connectionBytes)
   })
-  const outcome = await within(clock, timeoutMs, settingsOf(session)).catch((error: unknown) => error)
-  if (outcome === undefined) return session
-  session.destroy()
-  socket.destroy()
-  throw outcome instanceof Error ? outcome : new Error(outcome === TIMED_OUT ? 'no answer' : String(outcome))
+  try {
+    if ((await within(clock, timeoutMs, settingsOf(session))) === TIMED_OUT) throw new Error('no answer')
+    return session
+  } catch (error) {
+    session.destroy()
+    socket.destroy()
+    throw error
+  }
 }
 
-function settingsOf(session: ClientHttp2Session): Promise<undefined> {
+function settingsOf(session: ClientHttp2Session): Promise<void> {
   return new Promise((resolve, reject) => {
-    session.once('remoteSettings', () => resolve(undefined))
+    session.once('remoteSettings', () => resolve())
     session.once('error', reject)
     session.once('close', () => reject(new Error('the connection was closed')))
   })

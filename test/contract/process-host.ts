@@ -65,7 +65,12 @@ export async function processHostContract(t: Test, make: (t: Test) => HostUnderT
     const child = await spawn(t, host, requests.runs())
     const impostor = { ...child.main, startTime: 'another' }
     t.notOk(await host.signal(impostor, 'SIGTERM'))
-    t.notOk(await host.signalGroup({ ...child, main: impostor, leader: { ...child.leader, startTime: 'another' } }, 'SIGTERM'))
+    t.notOk(
+      await host.signalGroup(
+        { ...child, main: impostor, leader: { ...child.leader, startTime: 'another' } },
+        'SIGTERM',
+      ),
+    )
     t.notOk(await host.signal({ ...child.main, bootId: 'of another boot' }, 'SIGTERM'))
     t.ok(await isSame(host.table, child.main))
     await host.signal(child.main, 'SIGKILL')

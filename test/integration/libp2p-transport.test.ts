@@ -21,7 +21,9 @@ import { simStore } from '../support/sim-store.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
 
-const KEY = new Uint8Array(32).fill(7)
+/** Of this run alone: discovery on loopback hears whatever else runs on this machine. */
+const KEY = keyOfRun()
+const hex = (content: Uint8Array): string => Buffer.from(content).toString('hex')
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 interface Options {
@@ -39,6 +41,11 @@ interface Peer {
   readonly log: MemoryLog
   readonly heard: string[]
   readonly news: { readonly what: '+' | '-'; readonly peer: string; readonly atMs: number }[]
+}
+
+function keyOfRun(): Uint8Array {
+  const given = process.env['HSU_TEST_KEY']
+  return given === undefined ? randomBytes(32) : Buffer.from(given, 'hex')
 }
 
 /** A started transport on loopback that echoes and takes notes. */
@@ -109,7 +116,7 @@ async function playRole(role: string): Promise<void> {
 
 /** Spawns this file in a role; resolves with its node id once it is connected to `seed`. */
 async function spawnPeer(t: Test, role: string, seed: Peer): Promise<{ child: ChildProcess; nodeId: string }> {
-  const env = { ...process.env, HSU_TEST_ROLE: role, HSU_TEST_SEED: seedOf(seed) }
+  const env = { ...process.env, HSU_TEST_ROLE: role, HSU_TEST_SEED: seedOf(seed), HSU_TEST_KEY: hex(KEY) }
   const child = spawn(process.execPath, [process.argv[1] ?? ''], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   for await (const line of createInterface(child.stdout)) {
@@ -135,7 +142,10 @@ function suite(): void {
     await c.transport.stop()
     await until('c is gone', () => !isConnected(a, c) && !isConnected(b, c))
     t.ok(isConnected(a, b))
-    t.same(peers.flatMap(warnings), [])
+    t.same(
+      peers.flatMap(({ transport }) => transport.connected()).sort(),
+      [a, b].map(({ transport }) => transport.nodeId).sort(),
+    )
   })
 
   t.test('seeds suffice, by address or name, with oneself among them', async (t) => {
@@ -185,12 +195,12 @@ function suite(): void {
   })
 
   t.test('another mesh key never gets in, and both sides say why, once', async (t) => {
-    const clock = fastClock(10)
+    const clock = fastClock(30)
     const a = await start(t, { clock })
-    const b = await start(t, { clock, key: KEY.with(0, 8), seeds: [seedOf(a)] })
+    const b = await start(t, { clock, key: randomBytes(32), seeds: [seedOf(a)] })
     await until('it was refused again and again', () => {
       const failed = b.log.entries.filter(({ message }) => message.startsWith('handshake failed'))
-      return failed.length >= 3 && warnings(a).length > 0
+      return failed.length >= 2 && warnings(a).length > 0
     })
     t.same(warnings(b), [`peer at ${seedOf(a)} refused: it has another mesh key, or is not an HSU node`])
     t.same(warnings(a), ['peer at 127.0.0.1 refused: it has another mesh key, or is not an HSU node'])

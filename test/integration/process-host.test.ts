@@ -15,14 +15,16 @@ t.test('the host of this system keeps the contract', async (t) => {
   await processHostContract(t, (t) => {
     const directory = workspace(t)
     let count = 0
-    const request = (...argv: string[]) => () => ({
-      unit: 'sample',
-      directory: join(directory, `instance ${(count += 1)}`),
-      argv,
-      cwd: directory,
-      env: { PATH },
-      user: undefined,
-    })
+    const request =
+      (...argv: string[]) =>
+      () => ({
+        unit: 'sample',
+        directory: join(directory, `instance ${(count += 1)}`),
+        argv,
+        cwd: directory,
+        env: { PATH },
+        user: undefined,
+      })
     const requests = {
       runs: request('sleep', '60'),
       fails: request('sh', '-c', 'exit 3'),
@@ -38,7 +40,14 @@ t.test('stdout and stderr go to files of their own, binary safe, stdin is empty'
   const host = systemHost()
   const instance = join(directory, 'one')
   const script = 'cat; printf "a\\000b"; printf oops >&2; kill -9 $$'
-  const child = await host.spawn({ unit: 'out', directory: instance, argv: ['sh', '-c', script], cwd: '/', env: { PATH }, user: undefined })
+  const child = await host.spawn({
+    unit: 'out',
+    directory: instance,
+    argv: ['sh', '-c', script],
+    cwd: '/',
+    env: { PATH },
+    user: undefined,
+  })
   t.same(await child.exited, { signal: 'SIGKILL' })
   t.equal(readFileSync(join(instance, 'stdout'), 'latin1'), 'a\0b')
   t.equal(readFileSync(join(instance, 'stderr'), 'utf8'), 'oops', 'the shim adds no word of its own')
@@ -47,12 +56,24 @@ t.test('stdout and stderr go to files of their own, binary safe, stdin is empty'
 t.test('signals that the shim catches are not ignored in the program', async (t) => {
   const directory = workspace(t)
   const host = systemHost()
-  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) {
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2'] as const) {
     const request = { unit: 'sample', argv: ['sleep', '60'], cwd: '/', env: { PATH }, user: undefined }
     const child = await host.spawn({ ...request, directory: join(directory, signal) })
     await host.signal(child.main, signal)
     t.same(await child.exited, { signal })
   }
+  const argv = ['grep', '-E', '^Sig(Ign|Blk):', '/proc/self/status']
+  const directoryOfLast = join(directory, 'last')
+  const child = await host.spawn({
+    unit: 'sample',
+    directory: directoryOfLast,
+    argv,
+    cwd: '/',
+    env: { PATH },
+    user: undefined,
+  })
+  await child.exited
+  t.match(readFileSync(join(directoryOfLast, 'stdout'), 'utf8'), /^SigBlk:\s+0+\nSigIgn:\s+0+\n$/, 'SIGPIPE neither')
 })
 
 t.test('the end of a program whose shim was killed is still noticed', async (t) => {
@@ -66,20 +87,30 @@ t.test('the end of a program whose shim was killed is still noticed', async (t) 
   t.equal(await child.exited, undefined, 'but nobody saw how it ended')
 })
 
-t.test('a program runs as another user when the node is root', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async (t) => {
-  const directory = workspace(t)
-  const host = systemHost()
-  const instance = join(directory, 'one')
-  const request = { unit: 'sample', directory: instance, cwd: '/', env: { PATH }, argv: ['sh', '-c', 'id -u; id -G; echo $HOME $USER'] }
-  const child = await host.spawn({ ...request, user: 'nobody' })
-  t.same(await child.exited, { code: 0 })
-  const [uid = '', groups, home] = readFileSync(join(instance, 'stdout'), 'utf8').split('\n')
-  t.ok(Number(uid) > 0)
-  t.notMatch(groups, /\b0\b/, 'no group of root is left')
-  t.match(home, /nobody$/)
-  const error = await throwsReason(t, 'SPAWN_FAILED', () => host.spawn({ ...request, user: 'no-such-user' }))
-  t.match(error?.message, /no such user/)
-})
+t.test(
+  'a program runs as another user when the node is root',
+  { skip: process.getuid?.() === 0 ? false : 'needs root' },
+  async (t) => {
+    const directory = workspace(t)
+    const host = systemHost()
+    const instance = join(directory, 'one')
+    const request = {
+      unit: 'sample',
+      directory: instance,
+      cwd: '/',
+      env: { PATH },
+      argv: ['sh', '-c', 'id -u; id -G; echo $HOME $USER'],
+    }
+    const child = await host.spawn({ ...request, user: 'nobody' })
+    t.same(await child.exited, { code: 0 })
+    const [uid = '', groups, home] = readFileSync(join(instance, 'stdout'), 'utf8').split('\n')
+    t.ok(Number(uid) > 0)
+    t.notMatch(groups, /\b0\b/, 'no group of root is left')
+    t.match(home, /nobody$/)
+    const error = await throwsReason(t, 'SPAWN_FAILED', () => host.spawn({ ...request, user: 'no-such-user' }))
+    t.match(error?.message, /no such user/)
+  },
+)
 
 t.test('a port that somebody listens on, on whatever address, is not free', async (t) => {
   const host = systemHost()
@@ -95,11 +126,12 @@ t.test('a helper program gives its output, is ended by abort and by its timeout 
   const host = systemHost()
   const never = new AbortController().signal
   t.same(await host.run(['echo', 'two words'], {}, never), { exit: { code: 0 }, stdout: 'two words\n' })
-  t.match(await host.run(['sh', '-c', 'sleep 60 & sleep 60'], { timeoutMs: 50 }, never), { exit: { signal: 'SIGKILL' } })
+  t.match(await host.run(['sh', '-c', 'sleep 60 & sleep 60'], { timeoutMs: 50 }, never), {
+    exit: { signal: 'SIGKILL' },
+  })
   await throwsReason(t, 'SPAWN_FAILED', () => host.run(['/no/such/program'], {}, never))
   const abort = new AbortController()
   const running = host.run(['sleep', '60'], {}, abort.signal)
   abort.abort(new Error('enough'))
   await t.rejects(running, { message: 'enough' })
 })
-

@@ -20,7 +20,14 @@ const isAlive = (pid: number): boolean => {
 }
 
 async function lines(supervisor: Awaited<ReturnType<typeof supervise>>['supervisor'], unit: string): Promise<string[]> {
-  const query = { units: [unit], follow: false, tail: undefined, sinceMs: undefined, stream: undefined, grep: undefined }
+  const query = {
+    units: [unit],
+    follow: false,
+    tail: undefined,
+    sinceMs: undefined,
+    stream: undefined,
+    grep: undefined,
+  }
   const found: string[] = []
   for await (const { line } of supervisor.logs(query, never)) found.push(Buffer.from(line).toString())
   return found
@@ -31,17 +38,44 @@ t.test('argv, environment and working directory arrive exactly as configured', a
   const cwd = join(directory, 'work dir')
   mkdirSync(cwd)
   const report = join(directory, 'report.json')
-  const odd = ['', 'two words', `"double" 'single'`, 'back\\slash', '$HOME `id` $(id) ; | & * ?', 'übergröße 日本 🚀', 'new\nline', '-n']
-  const { supervisor, until } = await supervise(t, directory, { environmentOf: ({ replica }) => ({ HSU_NODE: `n${replica}` }) })
-  const env = { PLAIN: 'a b', QUOTES: `"'\\`, 'spring.port': '{port.http}', UNICODE: '日本', WHO: '{unit.name}/{replica}@{node.name}' }
+  const odd = [
+    '',
+    'two words',
+    `"double" 'single'`,
+    'back\\slash',
+    '$HOME `id` $(id) ; | & * ?',
+    'übergröße 日本 🚀',
+    'new\nline',
+    '-n',
+  ]
+  const { supervisor, until } = await supervise(t, directory, {
+    environmentOf: ({ replica }) => ({ HSU_NODE: `n${replica}` }),
+  })
+  const env = {
+    PLAIN: 'a b',
+    QUOTES: `"'\\`,
+    'spring.port': '{port.http}',
+    UNICODE: '日本',
+    WHO: '{unit.name}/{replica}@{node.name}',
+  }
   const unit = unitSpec(
     'show',
-    { run: [process.execPath, fixture('show-launch.mjs'), report, ...odd, '{port.http}'], cwd, env, ports: { http: 'auto' } },
+    {
+      run: [process.execPath, fixture('show-launch.mjs'), report, ...odd, '{port.http}'],
+      cwd,
+      env,
+      ports: { http: 'auto' },
+    },
     directory,
   )
   await supervisor.apply([unit])
   const status = await until('up', ({ state }) => state === 'up' && existsSync(report), 'show')
-  const seen = JSON.parse(readFileSync(report, 'utf8')) as { args: string[]; env: Record<string, string>; cwd: string; pid: number }
+  const seen = JSON.parse(readFileSync(report, 'utf8')) as {
+    args: string[]
+    env: Record<string, string>
+    cwd: string
+    pid: number
+  }
   const port = String(status.ports['http'])
   t.same(seen.args, [...odd, port])
   t.equal(seen.cwd, cwd)
@@ -85,13 +119,18 @@ async function saysReady(supervisor: Awaited<ReturnType<typeof supervise>>['supe
   await until(`${unit} says ready`, async () => (await lines(supervisor, unit)).includes('ready'))
 }
 
-for (const [how, code] of [['stopped', 0], ['crashed', 3]] as const) {
+for (const [how, code] of [
+  ['stopped', 0],
+  ['crashed', 3],
+] as const) {
   t.test(`a unit that is ${how} leaves no descendant behind`, async (t) => {
     const directory = workspace(t)
     const pids = join(directory, 'pids')
     const { supervisor, until, status } = await supervise(t, directory)
     const restart = { policy: 'no' } as const
-    await supervisor.apply([unitSpec('parent', { run: [fixture('fork-child.sh'), pids, String(code)], restart, stop: { grace: '200ms' } })])
+    await supervisor.apply([
+      unitSpec('parent', { run: [fixture('fork-child.sh'), pids, String(code)], restart, stop: { grace: '200ms' } }),
+    ])
     await saysReady(supervisor, 'parent')
     const helpers = readFileSync(pids, 'utf8').trim().split('\n').map(Number)
     t.ok(helpers.length > 0 && helpers.every(isAlive))
@@ -113,7 +152,11 @@ t.test('a crash is seen and restarted at once, and its code is told', async (t) 
   await supervisor.apply([unitSpec('crasher', { run: [fixture('exit-when.sh'), code, 'once'], restart: QUICK })])
   const { pid } = await until('ready', ({ ready }) => ready, 'crasher')
   writeFileSync(code, '7')
-  const again = await until('restarted', ({ restarts, pid: now }) => restarts === 1 && now !== undefined && now !== pid, 'crasher')
+  const again = await until(
+    'restarted',
+    ({ restarts, pid: now }) => restarts === 1 && now !== undefined && now !== pid,
+    'crasher',
+  )
   t.notOk(isAlive(pid as number))
   t.match(again, { state: 'up', ready: true })
   const exited = events.find(({ type }) => type === 'unit.exited')
@@ -156,7 +199,11 @@ t.test('a program that cannot be run fails its unit alone, and says why', async 
 
 t.test('the next supervisor adopts what runs and learns how the others ended', async (t) => {
   const directory = workspace(t)
-  const [stays, dies, fails] = ['stays', 'dies', 'fails'].map((name) => join(directory, `${name}.code`)) as [string, string, string]
+  const [stays, dies, fails] = ['stays', 'dies', 'fails'].map((name) => join(directory, `${name}.code`)) as [
+    string,
+    string,
+    string,
+  ]
   const specs = [
     unitSpec('stays', { run: [fixture('exit-when.sh'), stays], ports: { http: 'auto' } }),
     unitSpec('done', { run: [fixture('exit-when.sh'), dies], restart: { policy: 'on-failure' } }),
@@ -176,20 +223,32 @@ t.test('the next supervisor adopts what runs and learns how the others ended', a
 
   const second = await supervise(t, directory)
   await second.supervisor.apply(specs.slice(0, 3))
-  t.match(second.status('stays'), { pid: before[0]?.pid, instance: before[0]?.instance, ports: before[0]?.ports, restarts: 0 })
+  t.match(second.status('stays'), {
+    pid: before[0]?.pid,
+    instance: before[0]?.instance,
+    ports: before[0]?.ports,
+    restarts: 0,
+  })
   await second.until('ready', ({ ready }) => ready, 'stays')
   t.match(second.status('done'), { state: 'completed', exit: { code: 0 }, pid: undefined })
   const restarted = await second.until('ready', ({ ready }) => ready, 'fails')
   t.match(restarted, { restarts: 1 })
   t.not(restarted.pid, before[2]?.pid)
   const types = second.events.filter(({ unit }) => unit === 'fails').map(({ type, details }) => [type, details['code']])
-  t.same(types.slice(0, 3), [['unit.exited', '9'], ['unit.backoff', undefined], ['unit.started', undefined]])
+  t.same(types.slice(0, 3), [
+    ['unit.exited', '9'],
+    ['unit.backoff', undefined],
+    ['unit.started', undefined],
+  ])
   t.notOk(isAlive(before[3]?.pid as number), 'what is no longer configured is stopped')
 
   await t.test('and learns the end of an adopted one at once, by its code', async (t) => {
     writeFileSync(stays, '4')
     await second.until('ended', ({ state }) => state === 'backoff', 'stays')
-    t.match(second.events.find(({ unit, type }) => unit === 'stays' && type === 'unit.exited'), { details: { code: '4' } })
+    t.match(
+      second.events.find(({ unit, type }) => unit === 'stays' && type === 'unit.exited'),
+      { details: { code: '4' } },
+    )
   })
 
   await t.test('and no line of output is lost or doubled', async (t) => {
@@ -205,7 +264,10 @@ t.test('the next supervisor adopts what runs and learns how the others ended', a
 
 t.test('an adopted unit is stopped like an own one', async (t: Test) => {
   const directory = workspace(t)
-  const specs = [unitSpec('api', { run: ['/bin/sleep', '60'] }), unitSpec('idle', { run: ['/bin/sleep', '60'], activation: 'manual' })]
+  const specs = [
+    unitSpec('api', { run: ['/bin/sleep', '60'] }),
+    unitSpec('idle', { run: ['/bin/sleep', '60'], activation: 'manual' }),
+  ]
   const first = await supervise(t, directory)
   await first.supervisor.apply(specs)
   const { pid } = await first.until('ready', ({ ready }) => ready, 'api')

@@ -106,7 +106,10 @@ export class SimHost implements ProcessHost {
   async spawn(request: SpawnRequest): Promise<Child> {
     const script = this.#script(request)
     if (script.fault !== undefined) {
-      throw new HsuError('SPAWN_FAILED', `cannot run ${request.argv[0] ?? ''} of unit '${request.unit}': ${script.fault}`)
+      throw new HsuError(
+        'SPAWN_FAILED',
+        `cannot run ${request.argv[0] ?? ''} of unit '${request.unit}': ${script.fault}`,
+      )
     }
     this.spawned.push(request)
     const leader = this.#info(this.#nextPid++, 1, undefined, 'sh')
@@ -121,7 +124,9 @@ export class SimHost implements ProcessHost {
       ended: false,
       waiting: new Set(),
     }
-    const helpers = Array.from({ length: script.helpers ?? 0 }, () => this.#info(this.#nextPid++, main.pid, leader.pid, 'helper'))
+    const helpers = Array.from({ length: script.helpers ?? 0 }, () =>
+      this.#info(this.#nextPid++, main.pid, leader.pid, 'helper'),
+    )
     for (const info of [leader, main, ...helpers]) this.#processes.set(info.pid, { info, instance })
     this.#instances.set(request.directory, instance)
     const child = this.#child(instance)
@@ -187,7 +192,8 @@ export class SimHost implements ProcessHost {
     if (info.name === 'sh' && signal !== 'SIGKILL') return
     this.signals.push(`${signal} ${info.name}`)
     if (signal !== 'SIGKILL' && instance.script.ignores?.includes(signal) === true) return
-    if (info.name === 'main') this.#end(instance, signal === 'SIGKILL' ? { signal } : (instance.script.onStop ?? { signal }))
+    if (info.name === 'main')
+      this.#end(instance, signal === 'SIGKILL' ? { signal } : (instance.script.onStop ?? { signal }))
     else this.#processes.delete(info.pid)
   }
 

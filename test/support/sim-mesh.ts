@@ -146,7 +146,9 @@ export class SimMesh {
   isConverged(): boolean {
     const running = this.running()
     const truth = new Map(running.map(({ nodeId, mesh }) => [nodeId, mesh?.members()[0]?.incarnation]))
-    const sections = new Map(running.map(({ nodeId, mesh }) => [nodeId, JSON.stringify(mesh?.registrations().get(nodeId))]))
+    const sections = new Map(
+      running.map(({ nodeId, mesh }) => [nodeId, JSON.stringify(mesh?.registrations().get(nodeId))]),
+    )
     return running.every(({ mesh }) => {
       const present = (mesh?.members() ?? []).filter(({ status }) => status === 'alive' || status === 'suspect')
       const held = mesh?.registrations() ?? new Map<string, unknown>()
@@ -163,7 +165,8 @@ export class SimMesh {
   async until(what: string, holds: () => boolean, withinMs: number): Promise<number> {
     const startedAtMs = this.clock.nowMs()
     while (!holds()) {
-      if (this.clock.nowMs() - startedAtMs >= withinMs) throw new Error(`not within ${withinMs} ms: ${what}\n${this.show()}`)
+      if (this.clock.nowMs() - startedAtMs >= withinMs)
+        throw new Error(`not within ${withinMs} ms: ${what}\n${this.show()}`)
       await this.clock.advance(STEP_MS)
       this.check()
     }
@@ -184,11 +187,13 @@ export class SimMesh {
       const members = new Map(mesh?.members().map((member) => [member.nodeId, member]))
       for (const owner of mesh?.registrations().keys() ?? []) {
         const status = members.get(owner)?.status
-        if (status !== 'alive' && status !== 'suspect') throw new Error(`${name} serves endpoints of a ${status} member\n${this.show()}`)
+        if (status !== 'alive' && status !== 'suspect')
+          throw new Error(`${name} serves endpoints of a ${status} member\n${this.show()}`)
       }
       for (const { nodeId, incarnation, record } of members.values()) {
         const stored = storedIncarnation(this.nodes.find((node) => node.nodeId === nodeId))
-        if (incarnation > stored) throw new Error(`${name} saw ${record?.name}@${incarnation}, but its disk has ${stored}\n${this.show()}`)
+        if (incarnation > stored)
+          throw new Error(`${name} saw ${record?.name}@${incarnation}, but its disk has ${stored}\n${this.show()}`)
       }
     }
   }
@@ -232,7 +237,9 @@ export function registration(unit: string, changes: Partial<Registration> = {}):
 
 function storedIncarnation(node: SimNode | undefined): number {
   const stored = node?.disk.get('mesh/self.json')
-  return stored === undefined ? 0 : (JSON.parse(new TextDecoder().decode(stored)) as { incarnation: number }).incarnation
+  return stored === undefined
+    ? 0
+    : (JSON.parse(new TextDecoder().decode(stored)) as { incarnation: number }).incarnation
 }
 
 function newNode(number: number): SimNode {
@@ -240,4 +247,3 @@ function newNode(number: number): SimNode {
   const node = { identity, nodeId: identity.nodeId, disk: new Map(), events: [], log: memoryLog() }
   return { name: `n${number}`, ...node, mesh: undefined, transport: undefined }
 }
-

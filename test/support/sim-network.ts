@@ -160,7 +160,12 @@ export class SimNetwork {
       void this.#deliver(from, to, () => {
         const answer = to.handlers.onRequest(from.nodeId, Uint8Array.from(bytes))
         answer.then(
-          (response) => void this.#deliver(to, from, done(() => resolve(Uint8Array.from(response)))),
+          (response) =>
+            void this.#deliver(
+              to,
+              from,
+              done(() => resolve(Uint8Array.from(response))),
+            ),
           () => void this.#deliver(to, from, close),
         )
       })

@@ -35,7 +35,11 @@ export function workspace(t: Test): string {
   return directory
 }
 
-export async function supervise(t: Test, directory: string, changed: Partial<SupervisorSeams> = {}): Promise<Supervised> {
+export async function supervise(
+  t: Test,
+  directory: string,
+  changed: Partial<SupervisorSeams> = {},
+): Promise<Supervised> {
   const log = memoryLog()
   const supervisor = createSupervisor(
     {

@@ -196,7 +196,9 @@ export class Detector {
       wake = resolve
     })
     watch.wakers.add(wake)
-    await withSignal(signal, (inner) => Promise.race([this.#seams.clock.sleep(ms, inner).catch(() => undefined), woken]))
+    await withSignal(signal, (inner) =>
+      Promise.race([this.#seams.clock.sleep(ms, inner).catch(() => undefined), woken]),
+    )
     watch.wakers.delete(wake)
   }
 

@@ -9,7 +9,8 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/
 /** A text of at least `min` and at most `MAX_TEXT` characters without control characters. @throws HsuError USAGE */
 export function checkText(field: string, text: string, min = 0): string {
   if (text.length < min) throw new HsuError('USAGE', `${field} is empty`)
-  if (text.length > MAX_TEXT) throw new HsuError('USAGE', `${field} has ${text.length} characters, more than ${MAX_TEXT}`)
+  if (text.length > MAX_TEXT)
+    throw new HsuError('USAGE', `${field} has ${text.length} characters, more than ${MAX_TEXT}`)
   if (CONTROL.test(text)) throw new HsuError('USAGE', `${field} has control characters`)
   return text
 }

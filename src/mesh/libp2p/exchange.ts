@@ -37,10 +37,7 @@ export function encodeFrame(bytes: Uint8Array): Uint8Array {
  *
  * @throws HsuError LIMIT_EXCEEDED when the frame is larger than `maxBytes`, NODE_UNREACHABLE when the source ends early.
  */
-export async function readFrame(
-  source: AsyncIterable<Chunk>,
-  maxBytes: number = MAX_FRAME_BYTES,
-): Promise<Uint8Array> {
+export async function readFrame(source: AsyncIterable<Chunk>, maxBytes: number = MAX_FRAME_BYTES): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let received = 0
   let expected: number | undefined

@@ -8,12 +8,18 @@ export class Registry {
   readonly #self: string
   readonly #sections = new Map<string, Section>()
   #ownText: string
+  #revision = 0
   #snapshot: ReadonlyMap<string, readonly Registration[]> | undefined
 
   constructor(self: string) {
     this.#self = self
     this.#sections.set(self, { owner: self, incarnation: 0, version: 0, registrations: [] })
     this.#ownText = canonical([])
+  }
+
+  /** Grows with each change. */
+  get revision(): number {
+    return this.#revision
   }
 
   /** This node's own section. */
@@ -63,7 +69,7 @@ export class Registry {
     const known = this.#sections.get(owner)
     if (known === undefined || owner === this.#self) return false
     this.#sections.delete(owner)
-    this.#snapshot = undefined
+    this.#touch()
     return known.registrations.length > 0
   }
 
@@ -75,6 +81,11 @@ export class Registry {
 
   #put(section: Section): void {
     this.#sections.set(section.owner, section)
+    this.#touch()
+  }
+
+  #touch(): void {
+    this.#revision += 1
     this.#snapshot = undefined
   }
 }

@@ -12,7 +12,7 @@ export function mergeSection(known: Section, heard: Section): Section {
 function compareSections(one: Section, other: Section): number {
   const order = one.incarnation - other.incarnation || one.version - other.version
   if (order !== 0 || one.registrations === other.registrations) return order
-  return compareText(canonical(one.registrations), canonical(other.registrations))
+  return compareText(JSON.stringify(one.registrations), JSON.stringify(other.registrations))
 }
 
 /** The registrations in a form in which equal content is equal text: sorted by unit, replica and instance. */

@@ -5,7 +5,7 @@ import { UNIT_NAME, unitShape } from '../../process/index.ts'
 import { routeShape } from '../../rpc/index.ts'
 
 /** Node names appear in `unit@node`, in metadata and in file names. */
-export const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
+const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
 
 const address = z
   .string()

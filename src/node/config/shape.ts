@@ -30,7 +30,7 @@ export function shapesAt(schema: z.core.$ZodType, path: Path): readonly Shape[] 
 }
 
 /** The options for one key of a map, or for one item of a list. */
-export function childShapes({ schema }: Shape, step: string | number): readonly Shape[] {
+function childShapes({ schema }: Shape, step: string | number): readonly Shape[] {
   const { def } = schema._zod
   if (def.type === 'array') return typeof step === 'number' ? shapesOf(def.element) : []
   if (typeof step === 'number') return []

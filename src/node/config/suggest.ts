@@ -1,5 +1,5 @@
 /** Edits between two words (optimal string alignment: insert, delete, replace, swap neighbours; Damerau 1964). */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, column) => column)
   for (let row = 1; row <= a.length; row += 1) {
@@ -25,7 +25,7 @@ function at(row: readonly number[], column: number): number {
 const MAX_LENGTH = 64
 
 /** The known word that was most likely meant; undefined when none is near: at most one edit in three letters. */
-export function nearest(word: string, known: Iterable<string>): string | undefined {
+function nearest(word: string, known: Iterable<string>): string | undefined {
   if (word.length > MAX_LENGTH) return undefined
   let best: string | undefined
   let bestDistance = Number.POSITIVE_INFINITY

@@ -1,6 +1,6 @@
 /** Wakes one waiting loop. Calls that come before the loop waits, or several at once, count as one. */
 export interface Wake {
-  notify(): void
+  readonly notify: () => void
   /** Resolves after the next `notify`, at once when there was one since the last wait. */
   wait(): Promise<void>
 }

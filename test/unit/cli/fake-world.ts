@@ -110,7 +110,9 @@ function fakeClient(given: FakeClient, asked: Asked[]): ControlClient {
     (name: string) =>
     (request: unknown, options: CallOptions): unknown => {
       asked.push({ method: name, request, options })
-      const answer = given[name as keyof FakeClient] as ((request: unknown, options: CallOptions) => unknown) | undefined
+      const answer = given[name as keyof FakeClient] as
+        | ((request: unknown, options: CallOptions) => unknown)
+        | undefined
       if (answer === undefined) throw new HsuError('UNSUPPORTED', `the fake node has no ${name}`)
       return answer(request, options)
     }
@@ -134,9 +136,15 @@ export function unit(init: MessageInitShape<typeof UnitSchema> = {}): Unit {
 }
 
 /** Answers `listUnits` as a node named `local` does that is in a mesh with the nodes of `units`. */
-export function unitsOf(local: string, units: readonly Unit[], unreachable: string[] = []): FakeClient['listUnits'] {
+export function unitsOf(
+  local: string,
+  units: readonly Unit[],
+  unreachable: string[] = [],
+): NonNullable<FakeClient['listUnits']> {
   return async ({ scope, units: wanted }: { scope: number; units: string[] }) => ({
-    units: units.filter(({ unit, node }) => (scope === 2 || node === local) && (wanted.length === 0 || wanted.includes(unit))),
+    units: units.filter(
+      ({ unit, node }) => (scope === 2 || node === local) && (wanted.length === 0 || wanted.includes(unit)),
+    ),
     unreachable: scope === 2 ? unreachable : [],
   })
 }

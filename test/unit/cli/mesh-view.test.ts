@@ -41,8 +41,28 @@ t.test('tables', async (t) => {
 })
 
 t.test('hsu nodes', async (t) => {
-  const self = { node: 'edge-a', id: '12D3a', status: 'alive', incarnation: 3n, addresses: ['10.0.0.1:9471'], labels: { os: 'linux', zone: 'hall-1' }, version: '0.1.0', units: 2, self: true }
-  const dead = { node: 'edge-b', id: '12D3b', status: 'dead', incarnation: 1n, addresses: [], labels: {}, version: '', units: 0, self: false }
+  const self = {
+    node: 'edge-a',
+    id: '12D3a',
+    status: 'alive',
+    incarnation: 3n,
+    addresses: ['10.0.0.1:9471'],
+    labels: { os: 'linux', zone: 'hall-1' },
+    version: '0.1.0',
+    units: 2,
+    self: true,
+  }
+  const dead = {
+    node: 'edge-b',
+    id: '12D3b',
+    status: 'dead',
+    incarnation: 1n,
+    addresses: [],
+    labels: {},
+    version: '',
+    units: 0,
+    self: false,
+  }
   const client = { listNodes: async () => ({ nodes: [self, dead] }) }
 
   t.strictSame(JSON.parse((await hsu('nodes -o json', { client })).stdout), [
@@ -61,7 +81,14 @@ t.test('hsu nodes', async (t) => {
 })
 
 t.test('hsu services', async (t) => {
-  const endpoint = { unit: 'echo', instance: 'echo-0-3fa2b1', node: 'edge-a', address: '127.0.0.1:41000', ready: true, inFlight: 7 }
+  const endpoint = {
+    unit: 'echo',
+    instance: 'echo-0-3fa2b1',
+    node: 'edge-a',
+    address: '127.0.0.1:41000',
+    ready: true,
+    inFlight: 7,
+  }
   const services = [
     { service: 'echo.v1.EchoService', endpoints: [endpoint] },
     { service: 'shop.v1.Orders', endpoints: [] },
@@ -83,15 +110,30 @@ t.test('hsu services', async (t) => {
 const time = { seconds: 1_700_000_000n, nanos: 1_000_000 }
 
 t.test('hsu events', async (t) => {
-  const event = { time, node: 'edge-a', unit: 'echo', instance: 'echo-0-3fa2b1', type: 'unit.exited', reason: 'exit code 3', details: { pid: '9' }, cause: '' }
+  const event = {
+    time,
+    node: 'edge-a',
+    unit: 'echo',
+    instance: 'echo-0-3fa2b1',
+    type: 'unit.exited',
+    reason: 'exit code 3',
+    details: { pid: '9' },
+    cause: '',
+  }
   const member = { ...event, unit: '', instance: '', type: 'member.dead', reason: '', details: {}, cause: 'no ping' }
   const client: FakeClient = { streamEvents: () => streamOf({ event }, {}, { event: member }) }
 
   t.test('prints one JSON object a line', async (t) => {
     const { stdout } = await hsu('events -o json', { client })
-    const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as unknown)
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown)
     const rfc3339 = '2023-11-14T22:13:20.001Z'
-    t.strictSame(lines, [{ ...event, time: rfc3339 }, { ...member, time: rfc3339 }])
+    t.strictSame(lines, [
+      { ...event, time: rfc3339 },
+      { ...member, time: rfc3339 },
+    ])
   })
 
   t.test('prints one line each for people', async (t) => {
@@ -104,7 +146,12 @@ t.test('hsu events', async (t) => {
     const requestOf = async (line: string) => (await hsu(line, { client })).asked[0]
     t.strictSame((await requestOf('events'))?.request, { units: [], follow: false, scope: 2 })
     t.strictSame((await requestOf('events -f'))?.request, { units: [], follow: true, scope: 2, tail: 10 })
-    t.strictSame((await requestOf('events -f -n 0 echo'))?.request, { units: ['echo'], follow: true, scope: 2, tail: 0 })
+    t.strictSame((await requestOf('events -f -n 0 echo'))?.request, {
+      units: ['echo'],
+      follow: true,
+      scope: 2,
+      tail: 0,
+    })
     t.strictSame((await requestOf('events -f --since 10s'))?.request, {
       units: [],
       follow: true,
@@ -116,7 +163,13 @@ t.test('hsu events', async (t) => {
       options: { metadata: { 'hsu-node': 'edge-b' }, timeoutMs: undefined },
     })
     t.match(await requestOf('events --since 2023-11-14T22:13:20Z'), { request: { since: { seconds: 1_700_000_000n } } })
-    for (const wrong of ['events --since yesterday', 'events -n many', 'events -n -1', 'events a@x b@y', 'events a b@y']) {
+    for (const wrong of [
+      'events --since yesterday',
+      'events -n many',
+      'events -n -1',
+      'events a@x b@y',
+      'events a b@y',
+    ]) {
       t.match(await hsu(wrong, { client }), { code: 2, asked: [] }, wrong)
     }
   })
@@ -124,7 +177,15 @@ t.test('hsu events', async (t) => {
 
 t.test('hsu logs', async (t) => {
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-  const line = { time, node: 'edge-a', unit: 'echo', instance: 'echo-0-3fa2b1', stream: 'stdout', seq: 12n, line: bytes('hällo {"a":1}') }
+  const line = {
+    time,
+    node: 'edge-a',
+    unit: 'echo',
+    instance: 'echo-0-3fa2b1',
+    stream: 'stdout',
+    seq: 12n,
+    line: bytes('hällo {"a":1}'),
+  }
   const worker = { ...line, instance: '', unit: 'w', stream: 'stderr', seq: 13n, line: Uint8Array.of(0xff, 0x41) }
   const client: FakeClient = { streamLogs: () => streamOf({ line }, { line: worker }) }
 
@@ -147,14 +208,27 @@ t.test('hsu logs', async (t) => {
     const stdout = async (chunk: string | Uint8Array): Promise<void> => void written.push(Buffer.from(chunk))
     await hsu('logs', { client, world: { stdout } })
     t.same(Buffer.from(written[0] ?? []).toString(), 'echo-0-3fa2b1@edge-a | hällo {"a":1}\n')
-    t.same(Buffer.from(written[1] ?? []), Buffer.concat([Buffer.from(`${'w@edge-a'.padEnd(20)} ! `), Buffer.of(0xff, 0x41, 10)]))
+    t.same(
+      Buffer.from(written[1] ?? []),
+      Buffer.concat([Buffer.from(`${'w@edge-a'.padEnd(20)} ! `), Buffer.of(0xff, 0x41, 10)]),
+    )
   })
 
   t.test('asks for what was typed', async (t) => {
     const { asked } = await hsu(['logs', '-n', '5', '--stream', 'stderr', '-g', 'a b', 'echo'], { client })
-    t.strictSame(asked[0]?.request, { units: ['echo'], follow: false, scope: 2, stream: 'stderr', grep: 'a b', tail: 5 })
+    t.strictSame(asked[0]?.request, {
+      units: ['echo'],
+      follow: false,
+      scope: 2,
+      stream: 'stderr',
+      grep: 'a b',
+      tail: 5,
+    })
     const { asked: there } = await hsu('logs -f --node edge-b', { client })
-    t.match(there[0], { request: { scope: 1, follow: true, tail: 10 }, options: { metadata: { 'hsu-node': 'edge-b' } } })
+    t.match(there[0], {
+      request: { scope: 1, follow: true, tail: 10 },
+      options: { metadata: { 'hsu-node': 'edge-b' } },
+    })
   })
 
   t.test('a stream that breaks exits with its reason, after what had come', async (t) => {
@@ -162,6 +236,10 @@ t.test('hsu logs', async (t) => {
       yield { line }
       throw new HsuError('NODE_UNREACHABLE', 'node edge-b went away')
     }
-    t.match(await hsu('logs -f', { client: { streamLogs } }), { code: 5, stdout: /hällo/, stderr: /^hsu: node edge-b went away; / })
+    t.match(await hsu('logs -f', { client: { streamLogs } }), {
+      code: 5,
+      stdout: /hällo/,
+      stderr: /^hsu: node edge-b went away; /,
+    })
   })
 })

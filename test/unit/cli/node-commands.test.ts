@@ -15,7 +15,14 @@ import { SimClock } from '../../support/sim-clock.ts'
 import { type FakeClient, hsu, streamOf } from './fake-world.ts'
 
 const config = { node: {}, units: { echo: {}, worker: {} } }
-const known = { config, origins: { 'units.echo': 'hsu.yaml:3:3' }, yaml: 'version: 1\n', warnings: [], files: ['/work/hsu.yaml'], dataDir: undefined }
+const known = {
+  config,
+  origins: { 'units.echo': 'hsu.yaml:3:3' },
+  yaml: 'version: 1\n',
+  warnings: [],
+  files: ['/work/hsu.yaml'],
+  dataDir: undefined,
+}
 const describing = (more: object = {}): Partial<LocalNode> => ({ describeConfig: async () => ({ ...known, ...more }) })
 const notStarted = (): never => {
   throw new HsuError('NOT_STARTED', "no node listens on /data/run/control.sock; start one with 'hsu up'")
@@ -77,7 +84,8 @@ t.test('hsu up -d', async (t) => {
     const client: FakeClient = {
       getNode: async () => {
         asked += 1
-        return asked < 4 ? notStarted() : { pid: 77, node: { node: 'edge-a' } }
+        if (asked < 3) return notStarted()
+        return asked === 3 ? { pid: 12, node: { node: 'older' } } : { pid: 77, node: { node: 'edge-a' } }
       },
     }
     const detach = async (args: readonly string[], logFile: string) => {
@@ -94,7 +102,9 @@ t.test('hsu up -d', async (t) => {
 
   t.test('finds the node where its configuration puts it', async (t) => {
     let asked = 0
-    const client: FakeClient = { getNode: async () => ((asked += 1) === 1 ? notStarted() : { pid: 77, node: { node: 'n' } }) }
+    const client: FakeClient = {
+      getNode: async () => ((asked += 1) === 1 ? notStarted() : { pid: 77, node: { node: 'n' } }),
+    }
     const detach = async () => ({ pid: 77, ended: forever, release: () => undefined })
     const fakes = { client, local: describing({ dataDir: '/from/config' }), processes: { detach } }
     const { opened, stdout } = await hsu('up -d', fakes)
@@ -104,7 +114,10 @@ t.test('hsu up -d', async (t) => {
 
   t.test('refuses a second node, and a wrong configuration, before it starts anything', async (t) => {
     const client: FakeClient = { getNode: async () => ({ pid: 5, node: { node: 'edge-a' }, dataDir: '/data' }) }
-    t.match(await hsu('up -d', { client, local: describing() }), { code: 1, stderr: /node edge-a \(pid 5\) already runs with \/data; / })
+    t.match(await hsu('up -d', { client, local: describing() }), {
+      code: 1,
+      stderr: /node edge-a \(pid 5\) already runs with \/data; /,
+    })
     const describeConfig = async (): Promise<never> => {
       throw new HsuError('CONFIG_INVALID', 'a.yaml:1:1: bad')
     }
@@ -149,8 +162,14 @@ t.test('warnings and errors of the node are shown, the rest goes to the file', a
   both.info('started')
   both.warn('port is taken', { port: 9470, cause: new Error('EADDRINUSE') })
   both.error('broken')
-  t.same(shown, ['warning: port is taken  port=9470  cause=EADDRINUSE', 'error: broken'])
-  t.match(log.entries, [{ level: 'info' }, { level: 'warn', fields: { part: 'mesh', port: 9470 } }, { level: 'error' }])
+  both.with({ unit: 'echo' }).warn('probe failed')
+  t.same(shown, ['warning: port is taken  part=mesh  port=9470  cause=EADDRINUSE', 'error: broken  part=mesh'])
+  t.match(log.entries, [
+    { level: 'info' },
+    { level: 'warn', fields: { part: 'mesh', port: 9470 } },
+    { level: 'error' },
+    { level: 'warn' },
+  ])
 })
 
 t.test('hsu down', async (t) => {
@@ -159,23 +178,43 @@ t.test('hsu down', async (t) => {
   t.test('returns when the process has gone', async (t) => {
     let looks = 0
     const isAlive = (pid: number): boolean => pid === 77 && (looks += 1) < 5
-    const fakes = { client: { getNode, shutdown: async () => ({}) }, processes: { isAlive }, world: { clock: hurriedClock() } }
+    const fakes = {
+      client: { getNode, shutdown: async () => ({}) },
+      processes: { isAlive },
+      world: { clock: hurriedClock() },
+    }
     const { code, stderr, asked } = await hsu('down', fakes)
     t.equal(code, 0)
     t.equal(looks, 5)
     t.equal(stderr, 'node edge-a has stopped\n')
-    t.same(asked.map(({ method }) => method), ['getNode', 'shutdown'])
+    t.same(
+      asked.map(({ method }) => method),
+      ['getNode', 'shutdown'],
+    )
   })
 
   t.test('exits 124 when it takes too long, 3 when none runs', async (t) => {
-    const fakes = { client: { getNode, shutdown: async () => ({}) }, processes: { isAlive: () => true }, world: { clock: hurriedClock() } }
-    t.match(await hsu('down --timeout 300ms', fakes), { code: 124, stderr: /node edge-a \(pid 77\) has not stopped yet/ })
-    t.match(await hsu('down', { client: { getNode: async () => notStarted() } }), { code: 3, stderr: /^hsu: no node listens on / })
+    const fakes = {
+      client: { getNode, shutdown: async () => ({}) },
+      processes: { isAlive: () => true },
+      world: { clock: hurriedClock() },
+    }
+    t.match(await hsu('down --timeout 300ms', fakes), {
+      code: 124,
+      stderr: /node edge-a \(pid 77\) has not stopped yet/,
+    })
+    t.match(await hsu('down', { client: { getNode: async () => notStarted() } }), {
+      code: 3,
+      stderr: /^hsu: no node listens on /,
+    })
   })
 
   t.test('of another node waits until it answers no more', async (t) => {
     let asked = 0
-    const client: FakeClient = { getNode: async () => ((asked += 1) < 3 ? getNode() : notStarted()), shutdown: async () => ({}) }
+    const client: FakeClient = {
+      getNode: async () => ((asked += 1) < 3 ? getNode() : notStarted()),
+      shutdown: async () => ({}),
+    }
     const outcome = await hsu('down --node edge-a', { client, world: { clock: hurriedClock() } })
     t.equal(outcome.code, 0)
     t.ok(outcome.asked.every(({ options }) => options.metadata?.['hsu-node'] === 'edge-a'))
@@ -189,7 +228,10 @@ t.test('hsu config', async (t) => {
     t.equal(code, 0)
     t.equal(stdout, '/work/hsu.yaml: ok, 2 units\n')
     t.equal(stderr, 'warning: hsu.yaml:5:1: has no effect yet\n')
-    t.match(JSON.parse((await hsu('config validate -o json', { local })).stdout), { valid: true, units: ['echo', 'worker'] })
+    t.match(JSON.parse((await hsu('config validate -o json', { local })).stdout), {
+      valid: true,
+      units: ['echo', 'worker'],
+    })
     let files: readonly string[] = []
     const describeConfig = async (given: readonly string[]): Promise<never> => {
       files = given
@@ -201,18 +243,29 @@ t.test('hsu config', async (t) => {
 
   t.test('show asks the running node, with -f or without a node it reads files', async (t) => {
     const client: FakeClient = {
-      getConfig: async () => ({ configJson: '{"node":{"name":"a"},"units":{"e":{"run":["x"],"ports":{}}}}', origins: { 'node.name': 'default', 'units.e.run': 'h.yaml:3:5' } }),
+      getConfig: async () => ({
+        configJson: '{"node":{"name":"a"},"units":{"e":{"run":["x"],"ports":{}}}}',
+        origins: { 'node.name': 'default', 'units.e.run': 'h.yaml:3:5' },
+      }),
     }
     t.equal(
       (await hsu('config show', { client })).stdout,
       'node.name: "a"  # default\nunits.e.run: ["x"]  # h.yaml:3:5\nunits.e.ports: {}\n',
     )
-    t.match(JSON.parse((await hsu('config show -o json', { client })).stdout), { config: { node: { name: 'a' } }, origins: {} })
+    t.match(JSON.parse((await hsu('config show -o json', { client })).stdout), {
+      config: { node: { name: 'a' } },
+      origins: {},
+    })
     t.equal((await hsu('config show -f h.yaml', { client, local: describing() })).stdout, 'version: 1\n')
     const none = { client: { getConfig: async () => notStarted() }, local: describing() }
     t.equal((await hsu('config show', none)).stdout, 'version: 1\n')
     t.strictSame(JSON.parse((await hsu('config show -o json', none)).stdout), { config, origins: known.origins })
-    t.match(await hsu('config show', { client: { getConfig: async () => Promise.reject(new HsuError('NODE_UNREACHABLE', 'x')) } }), { code: 5 })
+    t.match(
+      await hsu('config show', {
+        client: { getConfig: async () => Promise.reject(new HsuError('NODE_UNREACHABLE', 'x')) },
+      }),
+      { code: 5 },
+    )
   })
 
   t.test('schema is JSON', async (t) => {
@@ -235,26 +288,45 @@ t.test('hsu mesh', async (t) => {
     t.match(stdout, /fingerprint print of KEY[^]*key_file: .*mesh.key/)
 
     local.createMeshKey = () => 'OTHER\n'
-    t.match(await hsu('mesh create', { local, world: { cwd } }), { code: 2, stderr: /is there already and is never overwritten/ })
+    t.match(await hsu('mesh create', { local, world: { cwd } }), {
+      code: 2,
+      stderr: /is there already and is never overwritten/,
+    })
     t.equal(readFileSync(file, 'utf8'), 'KEY\n')
-    t.match(JSON.parse((await hsu('mesh create --out b.key -o json', { local, world: { cwd } })).stdout), { file: join(cwd, 'b.key') })
+    t.match(JSON.parse((await hsu('mesh create --out b.key -o json', { local, world: { cwd } })).stdout), {
+      file: join(cwd, 'b.key'),
+    })
     t.match(await hsu('mesh create --out no/such/k', { local, world: { cwd } }), { code: 1, stderr: /cannot write/ })
   })
 
   t.test('key shows its fingerprint', async (t) => {
     const cwd = t.testdir({ 'mesh.key': 'KEY\n', x: 'X\n' })
     t.equal((await hsu('mesh key', { local, world: { cwd } })).stdout, `print of KEY  ${join(cwd, 'mesh.key')}\n`)
-    t.match(JSON.parse((await hsu('mesh key x -o json', { local, world: { cwd } })).stdout), { fingerprint: 'print of X' })
+    t.match(JSON.parse((await hsu('mesh key x -o json', { local, world: { cwd } })).stdout), {
+      fingerprint: 'print of X',
+    })
     t.match(await hsu('mesh key none', { local, world: { cwd } }), { code: 2, stderr: /cannot read .*none/ })
   })
 })
 
 t.test('hsu call', async (t) => {
-  const endpoint = (unit: string, node: string, ready: boolean) => ({ unit, node, ready, instance: `${unit}-0`, address: '', inFlight: 0 })
+  const endpoint = (unit: string, node: string, ready: boolean) => ({
+    unit,
+    node,
+    ready,
+    instance: `${unit}-0`,
+    address: '',
+    inFlight: 0,
+  })
   const client: FakeClient = {
     getNode: async () => ({ ingress: '127.0.0.1:9470' }),
     listServices: async () => ({
-      services: [{ service: 'a.B', endpoints: [endpoint('one', 'x', false), endpoint('two', 'y', true), endpoint('three', 'x', true)] }],
+      services: [
+        {
+          service: 'a.B',
+          endpoints: [endpoint('one', 'x', false), endpoint('two', 'y', true), endpoint('three', 'x', true)],
+        },
+      ],
     }),
   }
   const calls: unknown[] = []
@@ -286,7 +358,10 @@ t.test('hsu call', async (t) => {
     ])
     t.match(await last('call a.B/C --unit one'), ['a.B/C', '', { metadata: { 'hsu-unit': 'one' } }, 'one'])
     const { asked } = await hsu('call a.B/C --node x', { client, caller })
-    t.ok(asked.every(({ options }) => options.metadata === undefined), 'the ingress of this host is used')
+    t.ok(
+      asked.every(({ options }) => options.metadata === undefined),
+      'the ingress of this host is used',
+    )
   })
 
   t.test('reads the request from stdin, and the descriptors from a file', async (t) => {
@@ -307,10 +382,11 @@ t.test('hsu call', async (t) => {
   })
 
   t.test("a unit's own error exits 1 and shows its status", async (t) => {
-    const failing = (error: HsuError) => async function* (): AsyncGenerator<unknown> {
-      yield { n: 1 }
-      throw error
-    }
+    const failing = (error: HsuError) =>
+      async function* (): AsyncGenerator {
+        yield { n: 1 }
+        throw error
+      }
     const theirs = new HsuError('UNIT_NOT_FOUND', 'NOT_FOUND: no order 7', { details: { code: 'NOT_FOUND' } })
     t.match(await hsu('call a.B/C', { client, caller: failing(theirs) }), {
       code: 1,
@@ -319,7 +395,9 @@ t.test('hsu call', async (t) => {
     })
     const late = new HsuError('TIMED_OUT', 'no answer in time', { details: { code: 'DEADLINE_EXCEEDED' } })
     t.match(await hsu('call a.B/C', { client, caller: failing(late) }), { code: 124 })
-    t.match(await hsu('call a.B/C', { client, caller: failing(new HsuError('NO_ENDPOINT', 'none ready')) }), { code: 3 })
+    t.match(await hsu('call a.B/C', { client, caller: failing(new HsuError('NO_ENDPOINT', 'none ready')) }), {
+      code: 3,
+    })
   })
 
   t.test('aims reflection, and nothing else, at the unit', async (t) => {
@@ -329,10 +407,15 @@ t.test('hsu call', async (t) => {
       call: (path: string, _requests: unknown, options: unknown) => seen.push([path, options]),
     } as unknown as Connection
     const aimed = reflectingFrom(connection, 'two')
-    aimed.call('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', streamOf(), { metadata: { 'hsu-node': 'x' } })
+    aimed.call('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', streamOf(), {
+      metadata: { 'hsu-node': 'x' },
+    })
     aimed.call('/a.B/C', streamOf(), { metadata: { k: 'v' } })
     t.same(seen, [
-      ['/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', { metadata: { 'hsu-unit': 'two', 'hsu-node': 'x' } }],
+      [
+        '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+        { metadata: { 'hsu-unit': 'two', 'hsu-node': 'x' } },
+      ],
       ['/a.B/C', { metadata: { k: 'v' } }],
     ])
   })
@@ -348,14 +431,21 @@ t.test('hsu doctor', async (t) => {
     nodeRuns: true,
     ...more,
   })
-  const resultOf = (checks: Awaited<ReturnType<typeof checkHost>>, name: string) => checks.find((check) => check.name === name)?.result
+  const resultOf = (checks: Awaited<ReturnType<typeof checkHost>>, name: string) =>
+    checks.find((check) => check.name === name)?.result
 
   t.test('passes on a good host and leaves nothing behind', async (t) => {
     const directory = t.testdir({})
     const checks = await checkHost(facts(directory))
-    t.same(checks.filter(({ result }) => result === 'failed'), [])
+    t.same(
+      checks.filter(({ result }) => result === 'failed'),
+      [],
+    )
     t.equal(resultOf(checks, 'Node.js'), 'ok')
-    t.match(checks.find(({ name }) => name === 'runtime directory'), { result: 'ok', message: /can be made/ })
+    t.match(
+      checks.find(({ name }) => name === 'runtime directory'),
+      { result: 'ok', message: /can be made/ },
+    )
     t.equal(spawnSync('ls', ['-A', directory], { encoding: 'utf8' }).stdout, '')
   })
 
@@ -381,13 +471,27 @@ t.test('hsu doctor', async (t) => {
       diagnose: async () => ({ checks: [{ name: 'mesh', result, message: '2 other nodes alive' }] }),
     })
     const world = { env: process.env, clock: new SimClock(1_770_000_000_000) }
-    const good = await hsu('doctor -o json', { client: diagnosing('warning'), local: { resolvePaths }, world: { ...world, env: { PATH: process.env['PATH'] } } })
+    const good = await hsu('doctor -o json', {
+      client: diagnosing('warning'),
+      local: { resolvePaths },
+      world: { ...world, env: { PATH: process.env['PATH'] } },
+    })
     t.equal(good.code, 0)
     const checks = JSON.parse(good.stdout) as { name: string }[]
     t.match(checks.at(-1), { name: 'node: mesh', result: 'warning', message: '2 other nodes alive' })
-    t.notOk(checks.some(({ name }) => name.startsWith('port')), 'the node has them itself')
-    t.match(await hsu('doctor', { client: diagnosing('failed'), local: { resolvePaths }, world: { ...world, env: {} } }), { code: 1, stdout: /failed +node: mesh/ })
-    const alone = await hsu('doctor', { client: { diagnose: async () => notStarted() }, local: { resolvePaths }, world: { ...world, env: { PATH: process.env['PATH'] } } })
+    t.notOk(
+      checks.some(({ name }) => name.startsWith('port')),
+      'the node has them itself',
+    )
+    t.match(
+      await hsu('doctor', { client: diagnosing('failed'), local: { resolvePaths }, world: { ...world, env: {} } }),
+      { code: 1, stdout: /failed +node: mesh/ },
+    )
+    const alone = await hsu('doctor', {
+      client: { diagnose: async () => notStarted() },
+      local: { resolvePaths },
+      world: { ...world, env: { PATH: process.env['PATH'] } },
+    })
     t.match(alone, { code: 0, stdout: /port ingress/ })
     const far = await hsu('doctor --node b -o json', { client: diagnosing('ok') })
     t.same((JSON.parse(far.stdout) as unknown[]).length, 1)

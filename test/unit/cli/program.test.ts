@@ -50,7 +50,10 @@ t.test('the command line', async (t) => {
       [['frobnicate'], /unknown command 'frobnicate'; see `hsu --help`/],
       [['ps', '--bogus'], /unknown option '--bogus'; see `hsu ps --help`/],
       [['start'], /missing required argument 'unit'; see `hsu start --help`/],
-      [['wait', 'a', '--for', 'lunch'], /Allowed choices are ready, up, down, completed, failed; see `hsu wait --help`/],
+      [
+        ['wait', 'a', '--for', 'lunch'],
+        /Allowed choices are ready, up, down, completed, failed; see `hsu wait --help`/,
+      ],
       [['ps', '-o', 'yaml'], /Allowed choices are json, text; see/],
       [['down', 'now'], /too many arguments/],
       [['ps', '--timeout', 'soon'], /--timeout: 'soon' is not a duration/],
@@ -63,20 +66,32 @@ t.test('the command line', async (t) => {
     }
   })
 
-  t.test('help that was asked for goes to stdout and exits 0; help for lack of a command to stderr and exits 2', async (t) => {
-    const asked = await hsu('--help')
-    t.equal(asked.code, 0)
-    t.equal(asked.stderr, '')
-    for (const { name } of visible) t.match(asked.stdout, new RegExp(`^  ${name.split(' ')[0] ?? ''} `, 'm'))
-    t.notMatch(asked.stdout, /^ {2}top /m)
-    t.match(await hsu('help'), { code: 0 })
-    t.match(await hsu('wait --help'), { code: 0, stdout: /--for <condition>[^]*--node <name>[^]*Examples:/ })
-    t.match(await hsu(''), { code: 2, stdout: '', stderr: /Usage: hsu/ })
-    t.match(await hsu('config'), { code: 2, stdout: '', stderr: /validate/ })
-  })
+  t.test(
+    'help that was asked for goes to stdout and exits 0; help for lack of a command to stderr and exits 2',
+    async (t) => {
+      const asked = await hsu('--help')
+      t.equal(asked.code, 0)
+      t.equal(asked.stderr, '')
+      for (const { name } of visible) t.match(asked.stdout, new RegExp(`^  ${name.split(' ')[0] ?? ''} `, 'm'))
+      t.notMatch(asked.stdout, /^ {2}top /m)
+      t.match(await hsu('help'), { code: 0 })
+      t.match(await hsu('wait --help'), { code: 0, stdout: /--for <condition>[^]*--node <name>[^]*Examples:/ })
+      t.match(await hsu(''), { code: 2, stdout: '', stderr: /Usage: hsu/ })
+      t.match(await hsu('config'), { code: 2, stdout: '', stderr: /validate/ })
+    },
+  )
 
   t.test('what is not there yet says so by name', async (t) => {
-    for (const line of ['top', 'why echo', 'find --port 80', 'attach --pid 5', 'run x -- y', 'adopt', 'mesh join a', 'mesh leave']) {
+    for (const line of [
+      'top',
+      'why echo',
+      'find --port 80',
+      'attach --pid 5',
+      'run x -- y',
+      'adopt',
+      'mesh join a',
+      'mesh leave',
+    ]) {
       const { code, stderr } = await hsu(line)
       t.equal(code, 1, line)
       t.match(stderr, new RegExp(`^hsu: hsu .* is not there yet in ${VERSION.replaceAll('.', '[.]')}; .*\n$`))
@@ -117,9 +132,15 @@ t.test('exit codes', async (t) => {
         },
       },
     })
-    t.match(await hsu('nodes', failing(new HsuError('NODE_UNREACHABLE', 'no answer'))), { code: 5, stderr: /^hsu: no answer; / })
+    t.match(await hsu('nodes', failing(new HsuError('NODE_UNREACHABLE', 'no answer'))), {
+      code: 5,
+      stderr: /^hsu: no answer; /,
+    })
     t.match(await hsu('nodes', failing(new HsuError('TIMED_OUT', 'late'))), { code: 124 })
-    t.match(await hsu('nodes', failing(new TypeError('boom'))), { code: 1, stderr: /^hsu: boom; this is a fault in HSU/ })
+    t.match(await hsu('nodes', failing(new TypeError('boom'))), {
+      code: 1,
+      stderr: /^hsu: boom; this is a fault in HSU/,
+    })
     t.match(
       await hsu('nodes', { ...failing(new TypeError('boom')), world: { env: { HSU_DEBUG: '1' } } }),
       { stderr: /at .*program[.]test/ },
@@ -193,14 +214,13 @@ t.test('the version is that of the package', async (t) => {
 t.test('completion', async (t) => {
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { stdout } = await hsu(`completion ${shell}`)
-    for (const { name } of visible) t.match(stdout, name.split(' ').at(-1) ?? '', `${shell}: ${name}`)
+    for (const { name } of visible) t.ok(stdout.includes(name.split(' ').at(-1) ?? ''), `${shell}: ${name}`)
     t.notMatch(stdout, /\btop\b/)
   }
   t.match(await hsu('completion tcsh'), { code: 2 })
 
-  t.test('of bash works', async (t) => {
-    const bash = spawnSync('bash', ['--version'])
-    if (bash.status !== 0) return void t.skip('no bash here')
+  const skip = spawnSync('bash', ['--version']).status === 0 ? false : 'no bash here'
+  t.test('of bash works', { skip }, async (t) => {
     const directory = t.testdir({})
     const script = join(directory, 'hsu.bash')
     writeFileSync(script, (await hsu('completion bash')).stdout)
@@ -218,7 +238,6 @@ t.test('completion', async (t) => {
     t.same(complete('wait', 'x', '--for', 'f'), ['failed'])
     t.same(complete('--node', 'b', 'restart', 'echo'), ['echo', 'echoes'])
     t.same(complete('completion', ''), ['bash', 'zsh', 'fish'])
-    return undefined
   })
 })
 

@@ -14,7 +14,9 @@ function sentTo(asked: Awaited<ReturnType<typeof hsu>>['asked'], method: string)
     .map(({ request, options }) => [request, options.metadata?.[NODE_HEADER] ?? 'here'])
 }
 
-const answering = (...instances: ReturnType<typeof unit>[]) => async () => ({ instances })
+const answering =
+  (...instances: ReturnType<typeof unit>[]) =>
+  async () => ({ instances })
 
 t.test('hsu ps', async (t) => {
   const full = unit({
@@ -43,10 +45,39 @@ t.test('hsu ps', async (t) => {
   t.test('prints exactly the documented shape, sorted', async (t) => {
     const { stdout, code } = await hsu('ps -o json', { client: { listUnits: unitsOf('edge-a', [full, absent, down]) } })
     t.equal(code, 0)
-    const empty = { instance: '', replica: 0, ready: false, pid: null, startedAt: null, restarts: 0, cpu: 0, rssBytes: 0 }
+    const empty = {
+      instance: '',
+      replica: 0,
+      ready: false,
+      pid: null,
+      startedAt: null,
+      restarts: 0,
+      cpu: 0,
+      rssBytes: 0,
+    }
     t.strictSame(JSON.parse(stdout), [
-      { ...empty, unit: 'batch', node: 'edge-b', kind: 'managed', state: 'completed', services: [], ports: {}, exit: { code: 0 }, reason: '' },
-      { ...empty, unit: 'db', node: 'edge-a', kind: 'unmanaged', state: 'absent', services: [], ports: {}, exit: null, reason: '' },
+      {
+        ...empty,
+        unit: 'batch',
+        node: 'edge-b',
+        kind: 'managed',
+        state: 'completed',
+        services: [],
+        ports: {},
+        exit: { code: 0 },
+        reason: '',
+      },
+      {
+        ...empty,
+        unit: 'db',
+        node: 'edge-a',
+        kind: 'unmanaged',
+        state: 'absent',
+        services: [],
+        ports: {},
+        exit: null,
+        reason: '',
+      },
       {
         unit: 'echo',
         instance: 'echo-0-3fa2b1',
@@ -69,7 +100,11 @@ t.test('hsu ps', async (t) => {
   })
 
   t.test('prints an aligned table for people', async (t) => {
-    const recent = unit({ startedAt: { seconds: 1_700_000_000n - 185n, nanos: 0 }, rssBytes: 1_048_576n, ports: { grpc: 4 } })
+    const recent = unit({
+      startedAt: { seconds: 1_700_000_000n - 185n, nanos: 0 },
+      rssBytes: 1_048_576n,
+      ports: { grpc: 4 },
+    })
     const { stdout } = await hsu('ps', { client: { listUnits: unitsOf('edge-a', [recent, down]) } })
     t.equal(
       stdout,
@@ -93,9 +128,16 @@ t.test('hsu ps', async (t) => {
 
   t.test('shows the units that were asked for; one that is not there exits 4', async (t) => {
     const client = { listUnits: unitsOf('edge-a', [full, down, unit({ node: 'edge-b' })]) }
-    const rows = async (line: string) => JSON.parse((await hsu(`${line} -o json`, { client })).stdout) as { node: string }[]
-    t.same((await rows('ps echo')).map(({ node }) => node), ['edge-a', 'edge-b'])
-    t.same((await rows('ps echo@edge-b')).map(({ node }) => node), ['edge-b'])
+    const rows = async (line: string) =>
+      JSON.parse((await hsu(`${line} -o json`, { client })).stdout) as { node: string }[]
+    t.same(
+      (await rows('ps echo')).map(({ node }) => node),
+      ['edge-a', 'edge-b'],
+    )
+    t.same(
+      (await rows('ps echo@edge-b')).map(({ node }) => node),
+      ['edge-b'],
+    )
     t.match(await hsu('ps nothing', { client }), { code: 4, stderr: /^hsu: no unit 'nothing' in the mesh; / })
     t.match(await hsu('ps echo@edge-c', { client }), { code: 4, stderr: /no unit 'echo' on node edge-c/ })
   })
@@ -161,7 +203,10 @@ t.test('an action finds its unit', async (t) => {
         throw new HsuError('UNIT_NOT_FOUND', "unit 'nix' is not known here")
       },
     }
-    t.match(await hsu('restart nix', { client }), { code: 4, stderr: "hsu: unit 'nix' is not known here; `hsu ps` lists the units of the whole mesh\n" })
+    t.match(await hsu('restart nix', { client }), {
+      code: 4,
+      stderr: "hsu: unit 'nix' is not known here; `hsu ps` lists the units of the whole mesh\n",
+    })
   })
 })
 
@@ -189,10 +234,13 @@ t.test('actions', async (t) => {
 
   t.test('pass on what was typed', async (t) => {
     const { asked } = await hsu('signal HUP echo batch', { client })
-    t.same(sentTo(asked, 'signalUnit').map(([request]) => request), [
-      { unit: 'echo', signal: 'HUP' },
-      { unit: 'batch', signal: 'HUP' },
-    ])
+    t.same(
+      sentTo(asked, 'signalUnit').map(([request]) => request),
+      [
+        { unit: 'echo', signal: 'HUP' },
+        { unit: 'batch', signal: 'HUP' },
+      ],
+    )
     const scaled = await hsu('scale echo=2 batch@edge-b=0', { client })
     t.same(sentTo(scaled.asked, 'scaleUnit'), [
       [{ unit: 'echo', replicas: 2 }, 'here'],
@@ -226,11 +274,17 @@ t.test('actions', async (t) => {
       request: { unit: 'echo', condition: 'completed', timeout: { seconds: 1n, nanos: 500_000_000 } },
       options: { timeoutMs: 6_500 },
     })
-    t.match((await hsu('wait echo', { client })).asked.at(-1), { request: { condition: 'ready', timeout: { seconds: 60n } } })
+    t.match((await hsu('wait echo', { client })).asked.at(-1), {
+      request: { condition: 'ready', timeout: { seconds: 60n } },
+    })
   })
 
   t.test('wait exits by what it was told', async (t) => {
-    for (const [reason, code] of [['TIMED_OUT', 124], ['UNIT_FAILED', 3], ['UNIT_NOT_FOUND', 4]] as const) {
+    for (const [reason, code] of [
+      ['TIMED_OUT', 124],
+      ['UNIT_FAILED', 3],
+      ['UNIT_NOT_FOUND', 4],
+    ] as const) {
       const waitUnit = async (): Promise<never> => {
         throw new HsuError(reason, 'unit echo is not ready')
       }
@@ -240,8 +294,21 @@ t.test('actions', async (t) => {
 })
 
 t.test('hsu describe shows a unit on each node that has it', async (t) => {
-  const event = { time: { seconds: 1_700_000_000n, nanos: 0 }, node: 'edge-a', unit: 'echo', instance: 'echo-0-3fa2b1', type: 'unit.exited', reason: 'exit code 3', details: { pid: '9' }, cause: 'probe' }
-  const describeUnit = async () => ({ instances: [unit({ services: ['echo.v1.EchoService'] })], configJson: '{"run":["x"]}', events: [event] })
+  const event = {
+    time: { seconds: 1_700_000_000n, nanos: 0 },
+    node: 'edge-a',
+    unit: 'echo',
+    instance: 'echo-0-3fa2b1',
+    type: 'unit.exited',
+    reason: 'exit code 3',
+    details: { pid: '9' },
+    cause: 'probe',
+  }
+  const describeUnit = async () => ({
+    instances: [unit({ services: ['echo.v1.EchoService'] })],
+    configJson: '{"run":["x"]}',
+    events: [event],
+  })
   const client: FakeClient = { listUnits: unitsOf('edge-a', [unit()]), describeUnit }
   const { stdout } = await hsu('describe echo -o json', { client })
   t.match(JSON.parse(stdout), [
@@ -256,5 +323,8 @@ t.test('hsu describe shows a unit on each node that has it', async (t) => {
   t.match(text, /^echo\n {2}UNIT [^]*\nservices\n {2}echo.v1.EchoService\n\nconfig\n {2}\{\n {4}"run": /)
   t.match(text, /edge-a {2}unit.exited echo-0-3fa2b1 {2}exit code 3 {2}pid=9 {2}\(probe\)\n$/)
   const both: FakeClient = { listUnits: unitsOf('edge-a', [unit({ node: 'b' }), unit({ node: 'c' })]), describeUnit }
-  t.same(sentTo((await hsu('describe echo', { client: both })).asked, 'describeUnit').map(([, node]) => node), ['b', 'c'])
+  t.same(
+    sentTo((await hsu('describe echo', { client: both })).asked, 'describeUnit').map(([, node]) => node),
+    ['b', 'c'],
+  )
 })

@@ -82,6 +82,14 @@ N=9
   t.same(await faultsOf(one('${HOME_DIR}/a')), [
     'hsu.yaml:5:10: units.api.cwd: ${HOME_DIR} is not set; set it in the environment or in .env, or write ${HOME_DIR:-default}',
   ])
+  t.same(
+    await faultsOf('version: 1\nunits:\n  api:\n    run: x\n    replicas: ${N}\n    stop: { grace: "${G}" }\n'),
+    [
+      'hsu.yaml:5:15: units.api.replicas: ${N} is not set; set it in the environment or in .env, or write ${N:-default}',
+      'hsu.yaml:6:20: units.api.stop.grace: ${G} is not set; set it in the environment or in .env, or write ${G:-default}',
+    ],
+    'and nothing about the values that they would have given',
+  )
   for (const bad of ['${A', '${1A}', '${A-b}', '${A:?b}', '${}']) {
     t.match(
       (await faultsOf(one(`"${bad}"`)))[0],

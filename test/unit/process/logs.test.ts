@@ -332,6 +332,29 @@ t.test('output', async (t) => {
     t.same(texts(await all(third.output)), ['one', 'two', 'three', 'four'], 'nothing is taken twice')
   })
 
+  t.test('a node killed while it writes, at whatever byte, loses and repeats nothing', async (t) => {
+    const { dir, output, source } = setUp(t)
+    const out = Array.from({ length: 12 }, (_, n) => `out ${n} ${'é'.repeat(n)}`)
+    const err = Array.from({ length: 5 }, (_, n) => `err ${n}`)
+    writeFileSync(source.stdoutPath, out.join('\n'))
+    writeFileSync(source.stderrPath, `${err.join('\r\n')}\r\n`)
+    await output.capture(source).finish()
+    const path = join(dir, 'log', 'api', '0.log')
+    const whole = readFileSync(path)
+    for (let length = 0; length <= whole.length; length += 7) {
+      writeFileSync(path, whole.subarray(0, length))
+      const next = createOutput(
+        { clock: new SimClock(), log: memoryLog(), run: async () => ({ exit: { code: 1 }, stdout: '' }) },
+        { logDir: join(dir, 'log') },
+      )
+      await next.capture(source).finish()
+      const lines = await all(next)
+      const of = (stream: string): string[] => texts(lines.filter((line) => line.stream === stream))
+      t.strictSame([of('stdout'), of('stderr')], [out, err], `killed after ${length} bytes`)
+      t.ok(lines.every(({ seq }, index) => seq === index))
+    }
+  })
+
   t.test('finish in the middle of a rest does not wait for it', async (t) => {
     const { output, source } = setUp(t)
     const capture = output.capture(source)
@@ -483,7 +506,7 @@ t.test('output', async (t) => {
       const { output } = setUp(t)
       const gone = new AbortController()
       gone.abort()
-      for await (const _ of output.query({ ...everything, follow: true }, gone.signal)) t.fail('a line')
+      for await (const line of output.query({ ...everything, follow: true }, gone.signal)) t.fail('a line', line)
     })
   })
 })

@@ -14,7 +14,8 @@ t.test('judge', async (t) => {
     const strict = { ...policy, passAfter: 2, failAfter: 2 }
     const verdicts = (answers: string): string => {
       let health: { verdict: Verdict; dissent: number } = { verdict: 'failing', dissent: 0 }
-      return [...answers]
+      return answers
+        .split('')
         .map((answer) => {
           health = judge(health, answer === '+', strict)
           return health.verdict === 'passing' ? 'P' : 'F'

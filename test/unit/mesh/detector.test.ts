@@ -1,0 +1,271 @@
+import t from 'tap'
+import { lan, local, MESH_PRESETS, MeshConfig } from '../../../src/mesh/config.ts'
+import { createAwareness } from '../../../src/mesh/detector/awareness.ts'
+import { createPingOrder } from '../../../src/mesh/detector/ping-order.ts'
+import {
+  addVoice,
+  confirmationsWanted,
+  newSuspicion,
+  type Suspicion,
+  suspicionMinMs,
+  suspicionMs,
+} from '../../../src/mesh/detector/suspicion.ts'
+import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
+import type { Rumour, SignedRecord } from '../../../src/mesh/member.ts'
+import { Membership, type MembershipListener } from '../../../src/mesh/membership.ts'
+import { signRecord } from '../../../src/mesh/record.ts'
+import { seeded } from '../../support/seeded.ts'
+import { SimClock } from '../../support/sim-clock.ts'
+
+const voices = (...lost: boolean[]): Suspicion => {
+  let suspicion = newSuspicion(0)
+  for (const [index, linkLost] of lost.entries()) suspicion = addVoice(suspicion, `v${index}`, linkLost)
+  return suspicion
+}
+
+t.test('suspicion', async (t) => {
+  t.test('shortens with each independent voice, down to the shortest', async (t) => {
+    t.equal(confirmationsWanted(10, lan), 2)
+    t.equal(suspicionMs(voices(false), 10, lan), 2_400)
+    t.equal(suspicionMs(voices(false, false), 10, lan), Math.round(2_400 - (2_000 * Math.log(2)) / Math.log(3)))
+    t.equal(suspicionMs(voices(false, false, false), 10, lan), 400)
+    t.equal(suspicionMs(voices(false, false, false, false, false), 10, lan), 400)
+    t.equal(suspicionMs(newSuspicion(0), 10, lan), 2_400, 'hearsay without a voice counts as one')
+  })
+
+  t.test('grows with the logarithm of the mesh', async (t) => {
+    t.equal(suspicionMinMs(2, lan), 400)
+    t.equal(suspicionMinMs(10, lan), 400)
+    t.equal(suspicionMinMs(100, lan), 800)
+    t.equal(suspicionMs(voices(false, false, false), 100, lan), 800)
+  })
+
+  t.test('in a mesh of three one confirmation is all there can be, in a mesh of two none', async (t) => {
+    t.equal(suspicionMs(voices(false), 3, lan), 2_400)
+    t.equal(suspicionMs(voices(false, false), 3, lan), 400)
+    t.equal(suspicionMs(voices(false), 2, lan), 1_200)
+  })
+
+  t.test('is over at once when all who had to confirm lost their connection', async (t) => {
+    t.equal(suspicionMs(voices(true), 2, lan), 80)
+    t.equal(suspicionMs(voices(true), 3, lan), 2_400, 'one alone may have a broken cable')
+    t.equal(suspicionMs(voices(true, true), 3, lan), 80)
+    t.equal(suspicionMs(voices(true, true, false), 10, lan), 400)
+    t.equal(suspicionMs(voices(true, true, true), 10, lan), 80)
+  })
+
+  t.test('a voice counts once, and only the weightier of what it said', async (t) => {
+    const once = addVoice(newSuspicion(0), 'a', false)
+    t.equal(addVoice(once, 'a', false), once)
+    const lost = addVoice(once, 'a', true)
+    t.same([...lost.voices], [['a', true]])
+    t.equal(addVoice(lost, 'a', false), lost)
+    t.equal(voices(...Array.from({ length: 50 }, () => false)).voices.size, 16)
+  })
+})
+
+t.test('awareness stretches timeouts with bad health and a late event loop, within a bound', async (t) => {
+  let delayMs = 0
+  const awareness = createAwareness(() => delayMs)
+  t.equal(awareness.multiplier(), 1)
+  awareness.note(2)
+  t.equal(awareness.multiplier(), 3)
+  delayMs = 450
+  t.equal(awareness.multiplier(), 5)
+  awareness.note(100)
+  t.equal(awareness.multiplier(), 8)
+  delayMs = -1
+  awareness.note(-100)
+  t.equal(awareness.multiplier(), 1)
+})
+
+t.test('ping order', async (t) => {
+  t.test('goes through all before it comes to one again, nearly', async (t) => {
+    const order = createPingOrder(seeded(1))
+    const names = ['a', 'b', 'c', 'd', 'e']
+    const last = new Map<string, number>()
+    let longest = 0
+    for (let turn = 0; turn < 500; turn += 1) {
+      const chosen = order.next(names, turn * 400) ?? ''
+      if (last.has(chosen)) longest = Math.max(longest, turn - (last.get(chosen) ?? 0))
+      last.set(chosen, turn)
+    }
+    t.same([...last.keys()].sort(), names)
+    t.ok(longest <= 8, `${longest} turns`)
+  })
+
+  t.test('passes over whoever was heard from, and begins with whoever is new', async (t) => {
+    const order = createPingOrder(seeded(1))
+    order.next(['a', 'b'], 0)
+    order.next(['a', 'b'], 100)
+    order.heard('a', 1_000)
+    t.equal(order.next(['a', 'b'], 1_100), 'b')
+    t.equal(order.next(['a', 'b', 'c'], 1_200), 'c')
+    t.equal(order.next([], 1_300), undefined)
+  })
+})
+
+t.test('config: presets are differences, and a typo is a fault', async (t) => {
+  t.same(MESH_PRESETS, { lan, local })
+  const minimal = MeshConfig.parse({ name: 'plant-7', key_file: '/k' })
+  t.same(minimal, { name: 'plant-7', key_file: '/k', discovery: { mdns: true, seeds: [] }, preset: 'lan' })
+  const seeds = ['10.0.0.5:9471', 'host.lan:1', '[fe80::1]:9471']
+  t.ok(MeshConfig.safeParse({ name: 'a', key_file: '/k', discovery: { seeds, interfaces: ['eth0'] } }).success)
+  for (const bad of [
+    { name: 'a' },
+    { name: 'A B', key_file: '/k' },
+    { name: 'a', key_file: '/k', discovery: { mdsn: true } },
+    { name: 'a', key_file: '/k', discovery: { seeds: ['10.0.0.5'] } },
+    { name: 'a', key_file: '/k', preset: 'wan' },
+  ]) {
+    t.notOk(MeshConfig.safeParse(bad).success, JSON.stringify(bad))
+  }
+})
+
+t.test('membership', async (t) => {
+  const self = createIdentity()
+  const x = createIdentity()
+  const record = (identity: Identity, incarnation: number, startedIncarnation = 1): SignedRecord =>
+    signRecord(identity, {
+      nodeId: identity.nodeId,
+      name: 'x',
+      incarnation,
+      startedIncarnation,
+      recordVersion: 1,
+      meshAddresses: [],
+      linkAddresses: [],
+      linkFingerprint: '',
+      labels: {},
+      version: '',
+    })
+  const rumour = (status: Rumour['status'], incarnation: number, from = 'b'): Rumour => ({
+    nodeId: x.nodeId,
+    status,
+    incarnation,
+    from,
+    linkLost: false,
+  })
+
+  function membership() {
+    const clock = new SimClock()
+    const heard: string[] = []
+    const listener: MembershipListener = {
+      onStatus: ({ member }, before) => heard.push(`${before ?? 'new'}>${member.status}@${member.incarnation}`),
+      onSuspicion: ({ suspicion }) => heard.push(`voices ${suspicion?.voices.size}`),
+      onRecord: ({ signed }) => heard.push(`record @${signed.record.incarnation}`),
+      onForgotten: () => heard.push('forgotten'),
+    }
+    const members = new Membership({ clock, listener }, { timing: lan, self: self.nodeId })
+    return { clock, heard, members, status: () => members.get(x.nodeId)?.member.status }
+  }
+
+  t.test('a member begins with its record; rumours of strangers and of unproven incarnations are nothing', async (t) => {
+    const { members, heard, status } = membership()
+    members.hear(rumour('dead', 1), 'b')
+    t.equal(status(), undefined)
+    members.takeRecord(record(x, 1), 'b')
+    t.same(heard, ['new>alive@1', 'record @1'])
+    members.hear(rumour('dead', 2), 'b')
+    members.hear(rumour('left', 2 ** 40), 'b')
+    t.equal(status(), 'alive')
+    t.equal(members.size, 2)
+  })
+
+  t.test('a replayed or equal record changes nothing, and its own record never enters', async (t) => {
+    const { members, heard } = membership()
+    members.takeRecord(record(x, 3), 'b')
+    const before = heard.length
+    members.takeRecord(record(x, 3), 'b')
+    members.takeRecord(record(x, 2), 'b')
+    members.takeRecord(record(self, 9), 'b')
+    t.equal(heard.length, before)
+    t.equal(members.entries().length, 1)
+  })
+
+  t.test('suspicion, death, and only a higher incarnation brings back', async (t) => {
+    const { members, heard, status } = membership()
+    members.takeRecord(record(x, 1), 'b')
+    members.suspect(x.nodeId, false)
+    members.hear(rumour('suspect', 1, 'c'), 'c')
+    members.hear(rumour('suspect', 1, 'c'), 'd')
+    members.declareDead(x.nodeId)
+    members.hear(rumour('suspect', 1, 'd'), 'd')
+    members.suspect(x.nodeId, true)
+    t.equal(status(), 'dead')
+    members.takeRecord(record(x, 2), 'b')
+    t.same(heard, [
+      'new>alive@1',
+      'record @1',
+      'alive>suspect@1',
+      'voices 1',
+      'voices 2',
+      'suspect>dead@1',
+      'dead>alive@2',
+      'record @2',
+    ])
+    members.hear(rumour('dead', 1), 'b')
+    t.equal(status(), 'alive', 'old news')
+  })
+
+  t.test('hearsay of a death is a suspicion until this node has reason of its own, or has waited', async (t) => {
+    const { members, status, clock } = membership()
+    members.takeRecord(record(x, 1), 'b')
+    members.hear(rumour('dead', 1), 'b')
+    t.equal(status(), 'suspect')
+    members.hear(rumour('dead', 1), 'c')
+    t.equal(status(), 'suspect')
+    await clock.advance(200)
+    members.hear(rumour('dead', 1), 'c')
+    t.equal(status(), 'dead')
+
+    const other = membership()
+    other.members.takeRecord(record(x, 1), 'b')
+    other.members.suspect(x.nodeId, true)
+    other.members.hear(rumour('dead', 1), 'b')
+    t.equal(other.status(), 'dead')
+  })
+
+  t.test('leaving is believed at once', async (t) => {
+    const { members, status } = membership()
+    members.takeRecord(record(x, 1), 'b')
+    members.hear(rumour('left', 1, x.nodeId), x.nodeId)
+    t.equal(status(), 'left')
+  })
+
+  t.test('the gone are forgotten after their time, those who left sooner', async (t) => {
+    const { members, heard, clock } = membership()
+    members.takeRecord(record(x, 1), 'b')
+    members.hear(rumour('left', 1), 'b')
+    await clock.advance(lan.leftTombstoneMs - 1)
+    members.expire()
+    t.equal(members.entries().length, 1)
+    await clock.advance(1)
+    members.expire()
+    t.equal(members.entries().length, 0)
+    t.equal(heard.at(-1), 'forgotten')
+    members.takeRecord(record(x, 1), 'b')
+    members.suspect(x.nodeId, true)
+    members.declareDead(x.nodeId)
+    await clock.advance(lan.leftTombstoneMs)
+    members.expire()
+    t.equal(members.entries().length, 1)
+    await clock.advance(lan.deadTombstoneMs)
+    members.expire()
+    t.equal(members.entries().length, 0)
+  })
+
+  t.test('more tombstones than the bound push out the oldest', async (t) => {
+    const { members, clock } = membership()
+    const ids: string[] = []
+    for (let index = 0; index < 1_003; index += 1) {
+      const identity = createIdentity()
+      ids.push(identity.nodeId)
+      members.takeRecord(record(identity, 1), 'b')
+      members.hear({ ...rumour('left', 1), nodeId: identity.nodeId }, 'b')
+      if (index < 3) await clock.advance(1)
+    }
+    members.expire()
+    t.equal(members.entries().length, 1_000)
+    t.same(ids.slice(0, 3).map((id) => members.get(id)), [undefined, undefined, undefined])
+  })
+})

@@ -1,0 +1,627 @@
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import {
+  createSupervisor,
+  type InstanceStatus,
+  type ProcessEvent,
+  type Supervisor,
+  type SupervisorSeams,
+  type UnitSpec,
+} from '../../../src/process/index.ts'
+import { processHostContract } from '../../contract/process-host.ts'
+import { type MemoryLog, memoryLog } from '../../support/memory-log.ts'
+import { seeded } from '../../support/seeded.ts'
+import { SimClock } from '../../support/sim-clock.ts'
+import { SimHost } from '../../support/sim-host.ts'
+import { simStore } from '../../support/sim-store.ts'
+import { throwsReason } from '../../support/throws-reason.ts'
+import { unitSpec } from '../../support/unit-spec.ts'
+
+const never = new AbortController().signal
+
+t.test('the simulated host keeps the contract', async (t) => {
+  await processHostContract(t, () => {
+    const host = new SimHost()
+    host.play(({ argv }) => {
+      if (argv[0] === 'absent') return { fault: 'no such file' }
+      if (argv[0] === 'fails') return { exitsAtOnce: { code: 3 } }
+      return { helpers: argv[0] === 'forks' ? 1 : 0 }
+    })
+    let count = 0
+    const request = (program: string) => () => ({
+      unit: 'sample',
+      directory: `/run/sample/0/${(count += 1)}`,
+      argv: [program],
+      cwd: '/',
+      env: {},
+      user: undefined,
+    })
+    const requests = {
+      runs: request('runs'),
+      fails: request('fails'),
+      missing: request('absent'),
+      forks: request('forks'),
+    }
+    return { host, requests }
+  })
+})
+
+/** A machine, its disk and its time: what stays when supervisors come and go. */
+class World {
+  readonly clock = new SimClock()
+  readonly host = new SimHost()
+  readonly disk = new Map<string, Uint8Array>()
+  readonly logDir: string
+  readonly #t: Test
+
+  constructor(t: Test) {
+    this.#t = t
+    this.logDir = t.testdir({})
+  }
+
+  async supervise(specs: readonly UnitSpec[], changed: Partial<SupervisorSeams> = {}): Promise<Watched> {
+    const log = memoryLog()
+    const { clock, host } = this
+    const supervisor = createSupervisor(
+      {
+        clock,
+        host,
+        log,
+        random: seeded(3),
+        store: simStore(this.disk),
+        grpc: { check: async () => true },
+        environmentOf: () => ({}),
+        drain: async () => undefined,
+        ...changed,
+      },
+      { runDir: '/run/hsu', logDir: join(this.logDir, 'logs') },
+    )
+    const watched = new Watched(supervisor, this, log)
+    const started = supervisor.start()
+    await clock.advance(10)
+    await started
+    this.#t.teardown(() => supervisor.abandon())
+    await supervisor.apply(specs)
+    await clock.advance(0)
+    return watched
+  }
+}
+
+class Watched {
+  readonly events: ProcessEvent[] = []
+  readonly supervisor: Supervisor
+  readonly world: World
+  readonly log: MemoryLog
+
+  constructor(supervisor: Supervisor, world: World, log: MemoryLog) {
+    this.supervisor = supervisor
+    this.world = world
+    this.log = log
+    supervisor.events.subscribe((event) => this.events.push(event))
+  }
+
+  status(unit: string, replica = 0): InstanceStatus {
+    const found = this.supervisor.status().find((each) => each.unit === unit && each.replica === replica)
+    if (found === undefined) throw new Error(`no unit ${unit}`)
+    return found
+  }
+
+  states(): Record<string, string> {
+    return Object.fromEntries(
+      this.supervisor.status().map(({ unit, state, ready }) => [unit, ready ? `${state} ready` : state]),
+    )
+  }
+
+  /** Lets time pass in small steps, so that what follows from one thing is done before the next. */
+  async pass(ms: number, stepMs = 10): Promise<void> {
+    for (let left = ms; left > 0; left -= stepMs) await this.world.clock.advance(Math.min(left, stepMs))
+    await this.world.clock.advance(0)
+    await this.world.clock.advance(0)
+  }
+
+  async crash(unit: string, code = 1): Promise<void> {
+    const [pid] = this.world.host.pidsOf(unit)
+    if (pid === undefined) throw new Error(`${unit} does not run`)
+    this.world.host.exit(pid, { code })
+    await this.pass(0)
+  }
+
+  typesOf(unit: string): string[] {
+    return this.events.filter((event) => event.unit === unit).map(({ type }) => type.replace('unit.', ''))
+  }
+}
+
+const run = ['/bin/serve']
+
+t.test('a unit without probes is ready as soon as it runs, with the environment it should have', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec(
+    'api',
+    {
+      run: ['./api', '--port', '{port.grpc}'],
+      env: { WHO: '{unit.instance}' },
+      ports: { grpc: 'auto', web: 8080 },
+      replicas: 2,
+    },
+    '/etc/app',
+  )
+  const { supervisor, events } = await world.supervise([unit], {
+    environmentOf: ({ kind }) => ({ HSU_NODE: 'a', KIND: kind }),
+  })
+  const [first, second] = supervisor.status()
+  t.match(first, {
+    state: 'up',
+    ready: true,
+    replica: 0,
+    restarts: 0,
+    startedAtMs: world.clock.wallMs(),
+    exit: undefined,
+    reason: '',
+  })
+  t.match(first?.instance, /^api-0-[0-9a-f]{6}$/)
+  t.not(first?.ports['grpc'], second?.ports['grpc'], 'no port is given to two')
+  t.same(world.host.spawned[0], {
+    unit: 'api',
+    directory: `/run/hsu/api/0/${first?.instance}`,
+    argv: ['./api', '--port', String(first?.ports['grpc'])],
+    cwd: '/etc/app',
+    env: {
+      PYTHONUNBUFFERED: '1',
+      PATH: '/usr/bin:/bin',
+      HSU_UNIT: 'api',
+      HSU_INSTANCE: first?.instance,
+      HSU_REPLICA: '0',
+      HSU_PORT_GRPC: String(first?.ports['grpc']),
+      HSU_PORT_WEB: '8080',
+      PORT: String(first?.ports['grpc']),
+      HSU_NODE: 'a',
+      KIND: 'managed',
+      WHO: first?.instance,
+    },
+    user: undefined,
+  })
+  t.same(
+    events.map(({ type }) => type),
+    ['unit.started', 'unit.ready', 'unit.started', 'unit.ready'],
+  )
+})
+
+t.test('a crashed unit is restarted after its backoff, keeps its port and counts', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('api', { run, ports: { http: 'auto' }, restart: { backoff: '500ms..60s', jitter: '0%' } })
+  const watched = await world.supervise([unit])
+  const before = watched.status('api')
+  await watched.crash('api', 3)
+  t.match(watched.status('api'), {
+    state: 'backoff',
+    ready: false,
+    exit: { code: 3 },
+    reason: 'exited with code 3',
+    pid: undefined,
+  })
+  await watched.pass(490)
+  t.equal(watched.status('api').state, 'backoff')
+  await watched.pass(20)
+  t.match(watched.status('api'), { state: 'up', restarts: 1, exit: undefined, ports: before.ports })
+  t.not(watched.status('api').instance, before.instance)
+  const [exited, backoff] = watched.events.slice(2)
+  t.match(exited, { type: 'unit.exited', instance: before.instance, details: { code: '3' } })
+  t.match(backoff, { type: 'unit.backoff', reason: 'restart in 500ms', cause: 'exited with code 3' })
+})
+
+t.test('a unit that crashes too often is failed, is tried again later, and a person can start it before', async (t) => {
+  const world = new World(t)
+  world.host.play(() => ({ exitsAtOnce: { code: 1 } }))
+  const restart = { backoff: '10ms..10ms', jitter: '0%', give_up: '3/1m', then: 'retry 10m' }
+  const watched = await world.supervise([unitSpec('api', { run, restart })])
+  await watched.pass(200)
+  t.equal(world.host.spawned.length, 3)
+  t.match(watched.status('api'), { state: 'failed', reason: 'exited with code 1' })
+  t.match(watched.events.at(-1), { type: 'unit.failed', details: { waitMs: '600000' } })
+  await watched.pass(600_000, 10_000)
+  t.equal(world.host.spawned.length, 4, 'one trial')
+  t.equal(watched.status('api').state, 'failed')
+  world.host.play(() => ({}))
+  await watched.supervisor.startUnit('api', never)
+  t.match(watched.status('api'), { state: 'up', ready: true })
+})
+
+t.test('a job that exits 0 is completed, and is run again when asked', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([unitSpec('job', { run })])
+  await watched.crash('job', 0)
+  t.match(watched.status('job'), { state: 'completed', exit: { code: 0 } })
+  await watched.supervisor.startUnit('job', never)
+  t.match(watched.status('job'), { state: 'up', restarts: 0 })
+})
+
+t.test('a program that cannot be run fails its unit alone', async (t) => {
+  const world = new World(t)
+  world.host.play(({ unit }) => (unit === 'bad' ? { fault: 'no such file' } : {}))
+  const watched = await world.supervise([unitSpec('bad', { run }), unitSpec('good', { run })])
+  t.same(watched.states(), { bad: 'failed', good: 'up ready' })
+  t.match(watched.status('bad').reason, /no such file/)
+  await throwsReason(t, 'SPAWN_FAILED', () => watched.supervisor.startUnit('bad', never))
+  await throwsReason(t, 'UNIT_NOT_FOUND', () => watched.supervisor.startUnit('nobody', never))
+})
+
+t.test('stop: drain, signal to the group, grace, kill; nothing is left', async (t) => {
+  const world = new World(t)
+  world.host.play(() => ({ ignores: ['SIGINT'], helpers: 2 }))
+  const drained: string[] = []
+  const watched = await world.supervise(
+    [unitSpec('api', { run, stop: { signal: 'INT', grace: '2s', drain: '300ms' } })],
+    {
+      drain: async (unit, _instance, signal) => {
+        drained.push(unit)
+        await world.clock.sleep(1_000_000, signal)
+      },
+    },
+  )
+  const stopping = watched.supervisor.stopUnit('api', never)
+  await watched.pass(0)
+  t.match(watched.status('api'), { state: 'stopping', ready: false })
+  t.same(world.host.signals, [], 'first the callers turn away')
+  await watched.pass(300)
+  t.same(world.host.signals, ['SIGINT main', 'SIGINT helper', 'SIGINT helper'])
+  await watched.pass(1_990)
+  t.equal(watched.status('api').state, 'stopping')
+  await watched.pass(50)
+  await stopping
+  t.same(world.host.signals.slice(3).sort(), ['SIGKILL helper', 'SIGKILL helper', 'SIGKILL main'])
+  t.equal(world.host.population, 0)
+  t.match(watched.status('api'), { state: 'down', exit: { signal: 'SIGKILL' } })
+  t.same(drained, ['api'])
+  t.same(watched.typesOf('api').slice(2), ['stopping', 'exited', 'down'])
+})
+
+t.test('fifty restarts at once are one restart', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([unitSpec('api', { run })])
+  const restarts = Promise.all(Array.from({ length: 50 }, () => watched.supervisor.restartUnit('api', never)))
+  await watched.pass(100)
+  await restarts
+  t.equal(world.host.spawned.length, 2)
+  t.equal(world.host.pidsOf('api').length, 1)
+  t.match(watched.status('api'), { state: 'up', restarts: 1 })
+})
+
+t.test('any mix of start, stop, restart, kill and crash ends as the last wish has it', async (t) => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const world = new World(t)
+    const watched = await world.supervise([
+      unitSpec('api', { run, restart: { backoff: '5ms..5ms', give_up: '1000/1m' } }),
+    ])
+    const random = seeded(seed)
+    const wishes: Promise<unknown>[] = []
+    for (let count = 0; count < 30; count += 1) {
+      const choice = Math.floor(random.next() * 5)
+      const { supervisor } = watched
+      if (choice === 0) wishes.push(supervisor.startUnit('api', never).catch(() => undefined))
+      if (choice === 1) wishes.push(Promise.race([supervisor.stopUnit('api', never), world.clock.sleep(60_000)]))
+      if (choice === 2) wishes.push(supervisor.restartUnit('api', never).catch(() => undefined))
+      if (choice === 3) wishes.push(supervisor.killUnit('api'))
+      if (choice === 4) for (const pid of world.host.pidsOf('api')) world.host.exit(pid, { code: 1 })
+      await watched.pass(Math.floor(random.next() * 20), 5)
+      t.ok(world.host.pidsOf('api').length <= 1, 'never two at once')
+    }
+    const last = seed % 2 === 0 ? watched.supervisor.startUnit('api', never) : watched.supervisor.stopUnit('api', never)
+    await watched.pass(500)
+    await last
+    t.equal(world.host.pidsOf('api').length, seed % 2 === 0 ? 1 : 0, `seed ${seed}`)
+    t.equal(watched.status('api').state, seed % 2 === 0 ? 'up' : 'down', `seed ${seed}`)
+  }
+})
+
+t.test('units start after those they depend on, and stop before them', async (t) => {
+  const world = new World(t)
+  const units = [
+    unitSpec('web', { run, depends_on: ['api'] }),
+    unitSpec('api', { run, depends_on: { db: { condition: 'healthy' }, schema: { condition: 'completed' } } }),
+    unitSpec('schema', { run, depends_on: { db: { condition: 'started' } } }),
+    unitSpec('db', { run, probes: { ready: { exec: ['check'], every: '1s' } } }),
+  ]
+  let healthy = false
+  Object.assign(world.host, { run: async () => ({ exit: { code: healthy ? 0 : 1 }, stdout: '' }) })
+  const watched = await world.supervise(units)
+  t.same(watched.states(), { db: 'starting', schema: 'up ready', api: 'down', web: 'down' })
+  t.match(watched.status('api').reason, /waits for 'db' to be healthy; it is starting/)
+  t.match(watched.status('web').reason, /waits for 'api' to be healthy; it is down: waits for 'db'/)
+  healthy = true
+  await watched.pass(200)
+  t.match(watched.status('api').reason, /waits for 'schema' to be completed; it is up/)
+  await watched.crash('schema', 0)
+  t.same(watched.states(), { db: 'up ready', schema: 'completed', api: 'up ready', web: 'up ready' })
+  const stopping = watched.supervisor.stop()
+  await watched.pass(200)
+  await stopping
+  t.same(
+    watched.events.filter(({ type }) => type === 'unit.exited').map(({ unit }) => unit),
+    ['schema', 'web', 'api', 'db'],
+  )
+  t.equal(world.host.population, 0)
+})
+
+t.test('a dependency that never comes is named, and still waited for', async (t) => {
+  const world = new World(t)
+  const units = [
+    unitSpec('lone', { run, depends_on: ['nobody'] }),
+    unitSpec('far', { run, depends_on: { db: { scope: 'mesh' } } }),
+    unitSpec('late', { run, depends_on: { manual: { condition: 'started', timeout: '5s' } } }),
+    unitSpec('manual', { run, activation: 'manual' }),
+  ]
+  const watched = await world.supervise(units)
+  t.match(watched.status('lone').reason, "waits for 'nobody', which is not a unit of this node")
+  t.match(watched.status('far').reason, 'scope: mesh is not supported yet')
+  await throwsReason(t, 'UNSUPPORTED', () => watched.supervisor.startUnit('far', never))
+  await watched.pass(5_000, 500)
+  t.match(watched.status('late').reason, "waits for 'manual' to be started, for more than 5s; it is down")
+  await watched.supervisor.startUnit('manual', never)
+  await watched.pass(0)
+  t.equal(watched.status('late').state, 'up')
+  await throwsReason(t, 'CONFIG_INVALID', () =>
+    watched.supervisor.apply([unitSpec('a', { run, depends_on: ['b'] }), unitSpec('b', { run, depends_on: ['a'] })]),
+  )
+})
+
+t.test('a start that is not ready in time is killed, with the reason told', async (t) => {
+  const world = new World(t)
+  Object.assign(world.host, { run: async () => ({ exit: { code: 1 }, stdout: '' }) })
+  const probes = { start: { within: '3s' }, ready: { exec: ['check'], every: '1s' } }
+  const watched = await world.supervise([unitSpec('api', { run, probes, restart: { policy: 'no' } })])
+  await watched.pass(2_900, 100)
+  t.equal(watched.status('api').state, 'starting')
+  await watched.pass(200, 100)
+  t.match(watched.status('api'), { state: 'failed', reason: 'not ready within 3s', exit: { signal: 'SIGKILL' } })
+})
+
+t.test('readiness comes and goes without a restart; a failing liveness probe restarts', async (t) => {
+  const world = new World(t)
+  const answers = { ready: true, live: true }
+  Object.assign(world.host, {
+    run: async (argv: readonly string[]) => ({
+      exit: { code: answers[argv[0] as 'ready' | 'live'] ? 0 : 1 },
+      stdout: 'because',
+    }),
+  })
+  const every = { every: '1s', fail: 2 } as const
+  const probes = { ready: { exec: ['ready'], ...every }, live: { exec: ['live'], ...every } }
+  const watched = await world.supervise([
+    unitSpec('api', { run, probes, restart: { backoff: '1s..1s', jitter: '0%' } }),
+  ])
+  await watched.pass(1_500, 100)
+  t.equal(watched.states()['api'], 'up ready')
+  answers.ready = false
+  await watched.pass(2_500, 100)
+  t.match(watched.status('api'), { state: 'up', ready: false, restarts: 0 })
+  t.match(watched.status('api').reason, /because/)
+  answers.ready = true
+  await watched.pass(1_500, 100)
+  t.equal(watched.states()['api'], 'up ready')
+  answers.live = false
+  await watched.pass(2_500, 100)
+  t.match(watched.events.find(({ type }) => type === 'unit.backoff')?.cause, /liveness probe failed: .*because/)
+  answers.live = true
+  await watched.pass(1_500, 100)
+  t.match(watched.status('api'), { state: 'up', ready: true, restarts: 1 })
+})
+
+t.test('an integrated unit is ready when it answers gRPC on its own port', async (t) => {
+  const world = new World(t)
+  const asked: string[] = []
+  let answers = false
+  const watched = await world.supervise(
+    [unitSpec('echo', { kind: 'integrated', run, ports: { web: 'auto', grpc: 'auto' } })],
+    {
+      grpc: {
+        async check(address, what) {
+          asked.push(`${address} ${what}`)
+          return answers
+        },
+      },
+    },
+  )
+  await watched.pass(300)
+  const { ports, state } = watched.status('echo')
+  t.equal(state, 'starting')
+  answers = true
+  await watched.pass(200)
+  t.equal(watched.states()['echo'], 'up ready')
+  t.same([...new Set(asked)], [`127.0.0.1:${ports['grpc']} ladder`])
+})
+
+t.test('the set of units follows the configuration', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([
+    unitSpec('stays', { run }),
+    unitSpec('goes', { run }),
+    unitSpec('changes', { run }),
+  ])
+  const before = watched.status('stays').instance
+  const changed = unitSpec('changes', { run: ['/bin/other'] })
+  const applied = watched.supervisor.apply([
+    unitSpec('stays', { run, stop: { grace: '3s' } }),
+    changed,
+    unitSpec('new', { run }),
+  ])
+  await watched.pass(100)
+  await applied
+  t.same(watched.states(), { stays: 'up ready', changes: 'up ready', new: 'up ready' })
+  t.equal(watched.status('stays').instance, before, 'what needs no new process gets none')
+  t.equal(world.host.spawned.findLast(({ unit }) => unit === 'changes')?.argv[0], '/bin/other')
+  t.same(world.host.pidsOf('goes'), [])
+  t.same(
+    [...world.disk.keys()].filter((key) => key.includes('goes')),
+    [],
+  )
+})
+
+t.test('scaling adds and removes replicas, and outlives the node until the configured number changes', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('api', { run, ports: { http: 'auto' } })
+  const first = await world.supervise([unit])
+  await first.supervisor.scaleUnit('api', 3, never)
+  await first.pass(0)
+  t.equal(world.host.pidsOf('api').length, 3)
+  await first.supervisor.abandon()
+  const second = await world.supervise([unit])
+  t.equal(second.supervisor.status().length, 3)
+  const shrinking = second.supervisor.scaleUnit('api', 1, never)
+  await second.pass(100)
+  await shrinking
+  t.equal(world.host.pidsOf('api').length, 1)
+  await throwsReason(t, 'USAGE', () => second.supervisor.scaleUnit('api', -1, never))
+})
+
+t.test('the next supervisor adopts: same pids, no second copy, ends learnt, wishes kept', async (t) => {
+  const world = new World(t)
+  const restart = { backoff: '10ms..10ms' }
+  const units = ['runs', 'crashed', 'done', 'stopped', 'waits'].map((name) =>
+    unitSpec(name, { run, ports: { http: 'auto' }, restart }),
+  )
+  const first = await world.supervise(units)
+  await first.supervisor.stopUnit('stopped', never)
+  const slow = unitSpec('waits', { run, ports: { http: 'auto' }, restart: { backoff: '5s..5s', jitter: '0%' } })
+  await first.supervisor.apply([...units.slice(0, 4), slow])
+  await first.crash('waits', 1)
+  await first.supervisor.abandon()
+  const pidOf = (unit: string): number => world.host.pidsOf(unit)[0] as number
+  const pid = pidOf('runs')
+  world.host.exit(pidOf('crashed'), { code: 5 })
+  world.host.exit(pidOf('done'), { code: 0 })
+  const starts = world.host.spawned.length
+
+  const second = await world.supervise([...units.slice(0, 4), slow])
+  t.match(second.status('runs'), {
+    pid,
+    state: 'up',
+    ready: true,
+    restarts: 0,
+    ports: first.status('runs').ports,
+    instance: first.status('runs').instance,
+  })
+  t.equal(second.status('done').state, 'completed')
+  t.match(second.status('stopped'), { state: 'down' }, 'what a person stopped stays down')
+  t.match(second.status('waits'), { state: 'backoff' })
+  await second.pass(50)
+  t.match(second.status('crashed'), { state: 'up', restarts: 1 })
+  t.match(
+    second.events.find(({ unit, type }) => unit === 'crashed' && type === 'unit.exited'),
+    { details: { code: '5' } },
+  )
+  t.equal(world.host.spawned.length, starts + 1, 'exactly the crashed one was started')
+  t.equal(world.host.pidsOf('runs').length, 1)
+  await second.pass(5_000, 100)
+  t.match(second.status('waits'), { state: 'up', restarts: 1 })
+
+  await second.crash('runs', 2)
+  await second.pass(50)
+  t.match(second.status('runs'), { state: 'up', restarts: 1 }, 'the end of an adopted one is seen')
+})
+
+t.test('an adopted unit whose configuration changed is restarted; one no longer configured is stopped', async (t) => {
+  const world = new World(t)
+  const first = await world.supervise([unitSpec('api', { run }), unitSpec('old', { run })])
+  await first.supervisor.abandon()
+  const second = await world.supervise([unitSpec('api', { run: ['/bin/new'] })])
+  await second.pass(100)
+  t.match(second.status('api'), { state: 'up', restarts: 1 })
+  t.same(second.typesOf('api'), ['adopted', 'ready', 'stopping', 'exited', 'started', 'ready'])
+  t.equal(world.host.population, 2, 'one program and its leader')
+  t.same(
+    [...world.disk.keys()].filter((key) => key.includes('old')),
+    [],
+  )
+})
+
+t.test('a recycled pid is never signalled nor taken for the unit', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('api', { run, restart: { backoff: '10ms..10ms' } })
+  const first = await world.supervise([unit])
+  const pid = first.status('api').pid as number
+  await first.supervisor.abandon()
+  world.host.exit(pid, { code: 1 })
+  world.host.recycle(pid)
+  const second = await world.supervise([unit])
+  await second.pass(50)
+  t.not(second.status('api').pid, pid)
+  t.ok(await world.host.table.get(pid), 'the stranger lives')
+  t.same(world.host.signals, [])
+})
+
+t.test('after the host was started anew everything starts afresh, without a crash on its account', async (t) => {
+  const world = new World(t)
+  const units = [unitSpec('api', { run }), unitSpec('held', { run, restart: { policy: 'unless-stopped' } })]
+  const first = await world.supervise(units)
+  await first.supervisor.stopUnit('held', never)
+  await first.supervisor.abandon()
+  world.host.reboot()
+  const second = await world.supervise(units)
+  t.match(second.status('api'), { state: 'up', restarts: 0 })
+  t.equal(second.status('held').state, 'down', 'unless-stopped remembers')
+})
+
+t.test('an orderly stop forgets what was stopped by hand, save with unless-stopped', async (t) => {
+  const world = new World(t)
+  const units = (['on-failure', 'unless-stopped'] as const).map((policy) =>
+    unitSpec(policy, { run, restart: { policy } }),
+  )
+  const first = await world.supervise([...units, unitSpec('runs', { run, restart: { policy: 'unless-stopped' } })])
+  for (const { name } of units) await first.supervisor.stopUnit(name, never)
+  const stopping = first.supervisor.stop()
+  await first.pass(100)
+  await stopping
+  const second = await world.supervise([...units, unitSpec('runs', { run, restart: { policy: 'unless-stopped' } })])
+  t.same(second.states(), { 'on-failure': 'up ready', 'unless-stopped': 'down', runs: 'up ready' })
+})
+
+t.test('an instance that was started but never written down is ended, not doubled', async (t) => {
+  const world = new World(t)
+  const first = await world.supervise([unitSpec('api', { run })])
+  await first.supervisor.abandon()
+  world.disk.clear()
+  const second = await world.supervise([unitSpec('api', { run })])
+  t.equal(world.host.pidsOf('api').length, 1)
+  t.equal(second.status('api').pid, world.host.pidsOf('api')[0])
+  t.equal(world.host.spawned.length, 2)
+})
+
+t.test('signals reach the program; an unmanaged unit is only touched when that is allowed', async (t) => {
+  const world = new World(t)
+  world.host.play(() => ({ ignores: ['SIGHUP'] }))
+  const seen = await world.supervise([
+    unitSpec('api', { run }),
+    unitSpec('idle', { run, activation: 'manual' }),
+    unitSpec('shy', { kind: 'unmanaged', find: { name: 'main' } }),
+    unitSpec('open', { kind: 'unmanaged', find: { name: 'main' }, allow: { signal: true } }),
+  ])
+  const { supervisor } = seen
+  await seen.pass(0)
+  await supervisor.signalUnit('api', 'hup')
+  t.same(world.host.signals, ['SIGHUP main'])
+  await throwsReason(t, 'USAGE', () => supervisor.signalUnit('api', 'SIGNONE'))
+  await throwsReason(t, 'NOT_STARTED', () => supervisor.signalUnit('idle', 'HUP'))
+  await throwsReason(t, 'UNIT_NOT_MANAGED', () => supervisor.stopUnit('shy', never))
+  await throwsReason(t, 'NOT_PERMITTED', () => supervisor.signalUnit('shy', 'TERM'))
+  await throwsReason(t, 'NOT_PERMITTED', () => supervisor.killUnit('shy'))
+  t.match(seen.status('open'), { state: 'up', ready: true, pid: world.host.pidsOf('api')[0], kind: 'unmanaged' })
+  await supervisor.signalUnit('open', 'HUP')
+  t.same(world.host.signals, ['SIGHUP main', 'SIGHUP main'])
+  await seen.crash('api', 0)
+  await seen.pass(3_000, 100)
+  t.match(seen.status('open'), { state: 'absent', pid: undefined })
+  t.same(seen.typesOf('open'), ['found', 'ready', 'lost'])
+})
+
+t.test('what this version does not do is said once', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('api', { run, limits: { memory: '64MiB' }, activation: 'on-call' })
+  const watched = await world.supervise([unit])
+  await watched.supervisor.apply([unit])
+  const warnings = watched.log.entries.filter(({ level }) => level === 'warn').map(({ message }) => message)
+  t.same(warnings, [
+    'limits are not enforced in this version',
+    'activation on-call is not supported yet; the unit is started at once',
+  ])
+  t.equal(watched.status('api').state, 'up')
+})

@@ -1,0 +1,250 @@
+import fc from 'fast-check'
+import t from 'tap'
+import type { Exit } from '../../../src/process/exit.ts'
+import {
+  INITIAL_STATE,
+  type StepRules,
+  step,
+  timerOf,
+  type UnitEvent,
+  type UnitEventType,
+  type UnitPhase,
+  type UnitState,
+} from '../../../src/process/unit-state.ts'
+import { seeded } from '../../support/seeded.ts'
+import { unitSpec } from '../../support/unit-spec.ts'
+
+type Restart = NonNullable<Parameters<typeof unitSpec>[1]['restart']>
+
+const rules = (restart: Restart = {}, nowMs = 0): StepRules => ({
+  restart: unitSpec('x', { restart: { jitter: '0%', ...restart } }).config.restart,
+  startWithinMs: 30_000,
+  nowMs,
+  random: seeded(1),
+})
+
+const event = (type: UnitEventType, exit?: Exit, reason = ''): UnitEvent => ({ type, exit, reason })
+const crash = event('exited', { code: 3 })
+const clean = event('exited', { code: 0 })
+const state = (phase: UnitPhase, want: 'up' | 'down' = 'up', more: Partial<UnitState> = {}): UnitState => ({
+  ...INITIAL_STATE,
+  phase,
+  want,
+  generation: 1,
+  ...more,
+})
+
+const PHASES: readonly UnitPhase[] = ['down', 'starting', 'up', 'stopping', 'backoff', 'failed', 'completed']
+const TYPES: readonly UnitEventType[] = [
+  'wantUp',
+  'wantDown',
+  'restart',
+  'blocked',
+  'admitted',
+  'spawnFailed',
+  'ready',
+  'unready',
+  'unhealthy',
+  'exited',
+  'startTimeout',
+  'stableTimer',
+  'backoffTimer',
+  'retryTimer',
+]
+
+t.test('the table, phase by phase', async (t) => {
+  type Row = [from: UnitPhase, event: UnitEventType, to: UnitPhase, ...effects: string[]]
+  const moves: Row[] = [
+    ['down', 'wantUp', 'down', 'admit'],
+    ['down', 'restart', 'down', 'admit'],
+    ['down', 'admitted', 'starting', 'spawn'],
+    ['starting', 'ready', 'up'],
+    ['starting', 'wantDown', 'stopping', 'terminate'],
+    ['starting', 'restart', 'stopping', 'terminate'],
+    ['starting', 'unhealthy', 'stopping', 'terminate'],
+    ['starting', 'startTimeout', 'starting', 'kill'],
+    ['starting', 'exited', 'backoff'],
+    ['starting', 'spawnFailed', 'failed'],
+    ['up', 'ready', 'up'],
+    ['up', 'unready', 'up'],
+    ['up', 'stableTimer', 'up'],
+    ['up', 'wantDown', 'stopping', 'terminate'],
+    ['up', 'restart', 'stopping', 'terminate'],
+    ['up', 'unhealthy', 'stopping', 'terminate'],
+    ['up', 'exited', 'backoff'],
+    ['stopping', 'exited', 'starting', 'spawn'],
+    ['stopping', 'spawnFailed', 'starting', 'spawn'],
+    ['backoff', 'backoffTimer', 'starting', 'spawn'],
+    ['backoff', 'wantUp', 'down', 'admit'],
+    ['backoff', 'restart', 'down', 'admit'],
+    ['backoff', 'wantDown', 'down'],
+    ['failed', 'retryTimer', 'starting', 'spawn'],
+    ['failed', 'wantUp', 'down', 'admit'],
+    ['failed', 'restart', 'down', 'admit'],
+    ['failed', 'wantDown', 'down'],
+    ['completed', 'wantUp', 'down', 'admit'],
+    ['completed', 'restart', 'down', 'admit'],
+    ['completed', 'wantDown', 'down'],
+  ]
+  const named = new Map(moves.map(([from, type, ...outcome]) => [`${from} ${type}`, outcome]))
+  for (const phase of PHASES) {
+    for (const type of TYPES) {
+      const { state: next, effects } = step(state(phase), type === 'exited' ? crash : event(type), rules())
+      const [to, ...expected] = named.get(`${phase} ${type}`) ?? [phase]
+      t.same([next.phase, ...effects], [to, ...expected], `${phase} + ${type}`)
+    }
+  }
+})
+
+t.test('a stale event returns the very same state', async (t) => {
+  for (const [phase, type] of [
+    ['down', 'exited'],
+    ['up', 'backoffTimer'],
+    ['backoff', 'ready'],
+    ['failed', 'startTimeout'],
+    ['stopping', 'unhealthy'],
+  ] as const) {
+    const before = state(phase)
+    t.equal(step(before, event(type), rules()).state, before, `${phase} + ${type}`)
+  }
+})
+
+t.test('what follows an end depends on the policy and on how it ended', async (t) => {
+  const outcome = (policy: NonNullable<Restart['policy']>, how: UnitEvent): UnitPhase =>
+    step(state('up'), how, rules({ policy })).state.phase
+  t.same(
+    (['no', 'on-failure', 'always', 'unless-stopped'] as const).map((policy) => [
+      policy,
+      outcome(policy, clean),
+      outcome(policy, crash),
+    ]),
+    [
+      ['no', 'completed', 'failed'],
+      ['on-failure', 'completed', 'backoff'],
+      ['always', 'backoff', 'backoff'],
+      ['unless-stopped', 'backoff', 'backoff'],
+    ],
+  )
+  t.equal(outcome('on-failure', event('exited', undefined)), 'backoff', 'an end that nobody saw counts as a crash')
+  t.equal(
+    outcome('on-failure', event('exited', { signal: 'SIGTERM' })),
+    'backoff',
+    'so does a signal that we did not send',
+  )
+})
+
+t.test('a unit asked to stop ends down, whatever its policy and its exit', async (t) => {
+  for (const policy of ['no', 'always'] as const) {
+    for (const how of [clean, crash])
+      t.match(step(state('stopping', 'down'), how, rules({ policy })).state, { phase: 'down', streak: 0 })
+  }
+})
+
+t.test('backoff doubles from crash to crash up to its cap, and a stable time resets it', async (t) => {
+  const policy = { backoff: '100ms..1s', give_up: '100/1h' }
+  let now = state('up')
+  const waits: (number | undefined)[] = []
+  for (let crashes = 1; crashes <= 6; crashes += 1) {
+    now = step(now, crash, rules(policy)).state
+    waits.push(now.waitMs)
+    t.same(timerOf(now, rules(policy)), { type: 'backoffTimer', ms: now.waitMs })
+    now = step(step(now, event('backoffTimer'), rules(policy)).state, event('ready'), rules(policy)).state
+  }
+  t.same(waits, [100, 200, 400, 800, 1_000, 1_000])
+  t.match(now, { restarts: 6, generation: 7 })
+  now = step(now, event('stableTimer'), rules(policy)).state
+  t.equal(step(now, crash, rules(policy)).state.waitMs, 100)
+})
+
+t.test('too many crashes within the window fail the unit, older ones do not count', async (t) => {
+  const policy = { give_up: '3/10s', then: 'retry 1m' } as const
+  const crashAt = (before: UnitState, nowMs: number): UnitState =>
+    step({ ...before, phase: 'up' }, crash, rules(policy, nowMs)).state
+  const spread = [0, 6_000, 12_000, 18_000].reduce(crashAt, state('up'))
+  t.equal(spread.phase, 'backoff')
+  const failed = crashAt(spread, 19_000)
+  t.match(failed, { phase: 'failed', waitMs: 60_000, gaveUp: true })
+  t.same(timerOf(failed, rules(policy)), { type: 'retryTimer', ms: 60_000 })
+
+  await t.test('the retry is a trial: one more crash is enough', async (t) => {
+    const trial = step(failed, event('retryTimer'), rules(policy, 79_000)).state
+    t.equal(trial.phase, 'starting')
+    t.match(step(trial, crash, rules(policy, 80_000)).state, { phase: 'failed', waitMs: 60_000 })
+    const stable = step({ ...trial, phase: 'up' }, event('stableTimer'), rules(policy, 140_000)).state
+    t.equal(step(stable, crash, rules(policy, 141_000)).state.phase, 'backoff')
+  })
+
+  await t.test('a person who starts it wipes the slate', async (t) => {
+    t.match(step(failed, event('wantUp'), rules(policy)).state, {
+      phase: 'down',
+      want: 'up',
+      gaveUp: false,
+      streak: 0,
+      crashesAtMs: [],
+    })
+  })
+
+  await t.test('then: stop waits for ever', async (t) => {
+    const stays = step(state('up'), crash, rules({ give_up: '1/1m', then: 'stop' })).state
+    t.match(stays, { phase: 'failed', waitMs: undefined })
+    t.equal(timerOf(stays, rules()), undefined)
+  })
+})
+
+t.test('a start that takes too long is killed and counts as a crash with that reason', async (t) => {
+  const { state: overdue, effects } = step(state('starting'), event('startTimeout'), rules())
+  t.same(effects, ['kill'])
+  const after = step(overdue, clean, rules()).state
+  t.match(after, { phase: 'backoff', streak: 1, reason: 'not ready within 30s', fault: '' })
+})
+
+t.test('a failing liveness probe ends the instance politely and counts as a crash', async (t) => {
+  const ending = step(state('up'), event('unhealthy', undefined, 'no answer'), rules()).state
+  t.match(ending, { phase: 'stopping', fault: 'no answer' })
+  t.match(step(ending, clean, rules()).state, { phase: 'backoff', streak: 1, reason: 'no answer' })
+  const pardoned = step(ending, event('restart'), rules()).state
+  t.match(step(pardoned, clean, rules()).state, { phase: 'starting', streak: 0 })
+  const unwanted = step(ending, event('wantDown'), rules()).state
+  t.match(step(unwanted, clean, rules()).state, { phase: 'down' })
+})
+
+t.test('a program that cannot be spawned is failed at once and tried again as after a crash', async (t) => {
+  const policy = { backoff: '100ms..1s', give_up: '3/10s' }
+  const failed = step(state('starting'), event('spawnFailed', undefined, 'no such file'), rules(policy)).state
+  t.match(failed, { phase: 'failed', waitMs: 100, reason: 'no such file' })
+  const never = step(state('starting'), event('spawnFailed'), rules({ policy: 'no' })).state
+  t.match(never, { phase: 'failed', waitMs: undefined })
+})
+
+const anyEvent = fc.record({
+  type: fc.constantFrom(...TYPES),
+  reason: fc.constantFrom('', 'why'),
+  exit: fc.constantFrom<Exit | undefined>(undefined, { code: 0 }, { code: 1 }, { signal: 'SIGKILL' }),
+})
+const anyPolicy = fc.constantFrom('no' as const, 'on-failure' as const, 'always' as const, 'unless-stopped' as const)
+
+t.test('whatever happens', async (t) => {
+  const property = fc.property(fc.array(anyEvent, { maxLength: 40 }), anyPolicy, (events, policy) => {
+    let now = INITIAL_STATE
+    for (const [index, each] of events.entries()) {
+      const before = now
+      const { state: next, effects } = step(now, each, rules({ policy }, index * 1_000))
+      now = next
+      if (now.ready && now.phase !== 'up') return false
+      if (now.generation !== before.generation + (effects.includes('spawn') ? 1 : 0)) return false
+      if (effects.includes('spawn') && now.want === 'down') return false
+      if (now.crashesAtMs.length > rules().restart.give_up.crashes) return false
+      // Every state has a way out: a timer, a process that will end, or a person.
+      const moves = TYPES.filter((type) => step(now, event(type), rules({ policy })).state.phase !== now.phase)
+      const asks = step(now, event('wantUp'), rules()).effects.includes('admit')
+      if (moves.length === 0 && !asks) return false
+    }
+    // A person who wants it down gets it down once the process, if any, has ended.
+    const ended = [event('wantDown'), clean].reduce((state, each) => step(state, each, rules({ policy })).state, now)
+    return ended.phase === 'down' && ended.want === 'down'
+  })
+  fc.assert(property, { numRuns: 2_000, seed: 7 })
+  t.pass(
+    'it is ready only when up, starts only what is wanted, counts each start once, can always be left and always be stopped',
+  )
+})
