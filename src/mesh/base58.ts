@@ -40,7 +40,6 @@ export function decodeBase58(text: string, maxLength = 128): Uint8Array | undefi
     }
     for (; carry > 0; carry >>= 8) bytes.push(carry & 0xff)
   }
-  const ones = [...text].findIndex((letter) => letter !== '1')
-  const zeros = ones === -1 ? text.length : ones
+  const zeros = text.length - text.replace(/^1+/, '').length
   return Uint8Array.from([...Array<number>(zeros).fill(0), ...bytes.reverse()])
 }

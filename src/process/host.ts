@@ -28,7 +28,7 @@ export interface Child {
   /** Resolves once, when the program has ended; undefined when nobody saw how. Never rejects. */
   readonly exited: Promise<Exit | undefined>
   /** Lets go without touching the processes: nothing of them keeps this node alive any more. Idempotent. */
-  release(): void
+  readonly release: () => void
 }
 
 /** What is known of an instance that an earlier node started. */

@@ -14,8 +14,14 @@ export interface InstanceFiles {
   close(): Promise<void>
 }
 
-/** Makes the directory (0700) and the files (0600) of an instance. Output is appended, so that cutting a file is safe. */
-export async function openInstanceFiles(directory: string): Promise<InstanceFiles> {
+/**
+ * Makes the directory (0700) and the files (0600) of an instance. Output is appended, so that cutting a file is safe.
+ * Output files belong to `owner`, so that the program may open /dev/stdout anew.
+ */
+export async function openInstanceFiles(
+  directory: string,
+  owner: { readonly uid: number; readonly gid: number } | undefined,
+): Promise<InstanceFiles> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const opened: FileHandle[] = []
   const close = async (): Promise<void> => {
@@ -24,6 +30,7 @@ export async function openInstanceFiles(directory: string): Promise<InstanceFile
   const add = async (name: string): Promise<number> => {
     const file = await open(join(directory, name), 'a', 0o600)
     opened.push(file)
+    if (owner !== undefined && name.startsWith('std')) await file.chown(owner.uid, owner.gid)
     return file.fd
   }
   try {

@@ -2,7 +2,6 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Store } from '../base/store.ts'
-import type { UnitConfig } from './config.ts'
 import type { Child, Gone, InstancePlace, ProcessHost } from './host.ts'
 import type { Output } from './output.ts'
 import { deleteSlotRecord, type SlotRecord } from './slot-record.ts'
@@ -16,19 +15,14 @@ export interface LeftoverSeams {
   readonly output: Pick<Output, 'capture'>
 }
 
-/** For output of units that are no longer configured. As the default of the configuration. */
-const LOGS = { max_size: 10 * 1024 * 1024, keep: 5 }
+/** The configuration of the unit is not known here, so nothing that it may want kept is deleted. */
+const LOGS = { maxBytes: 10 * 1024 * 1024, keep: 1_000 }
 
 /**
  * Clears away an instance that no slot knows: the node died between starting it and writing that down, or
  * between its end and the end of reading its output. What it wrote is kept; should it live, it is killed.
  */
-export async function clearStray(
-  place: InstancePlace,
-  logs: UnitConfig['logs'] | undefined,
-  seams: LeftoverSeams,
-  signal: AbortSignal,
-): Promise<void> {
+export async function clearStray(place: InstancePlace, seams: LeftoverSeams, signal: AbortSignal): Promise<void> {
   const { host, clock, log } = seams
   const found = await host.adopt({ directory: place.directory, leader: undefined, main: undefined })
   if (isChild(found)) {
@@ -40,7 +34,7 @@ export async function clearStray(
     await killTree(host, found, [], clock, signal)
     found.release()
   }
-  await keepOutput(place, logs ?? LOGS, seams)
+  await keepOutput(place, seams)
 }
 
 /** Ends what an earlier node ran and this one has no slot for. Resolves when its processes are gone. */
@@ -61,19 +55,15 @@ export async function clearRecord(
       await terminate(host, found, policy, clock, signal)
       found.release()
     }
-    await keepOutput({ unit, replica, instance, directory }, LOGS, seams)
+    await keepOutput({ unit, replica, instance, directory }, seams)
   }
   await deleteSlotRecord(store, unit, replica)
 }
 
-async function keepOutput(
-  place: InstancePlace,
-  logs: UnitConfig['logs'],
-  { host, output }: LeftoverSeams,
-): Promise<void> {
+async function keepOutput(place: InstancePlace, { host, output }: LeftoverSeams): Promise<void> {
   const { directory, ...whose } = place
   const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
-  await output.capture({ ...whose, stdoutPath, stderrPath, maxBytes: logs.max_size, keep: logs.keep }).finish()
+  await output.capture({ ...whose, stdoutPath, stderrPath, ...LOGS }).finish()
   await host.discard(directory)
 }
 

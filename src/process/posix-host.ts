@@ -56,7 +56,7 @@ async function spawnInstance(request: SpawnRequest, table: ProcessTable, clock: 
   const env = { ...environmentOf(account), ...request.env }
   const [program = '', ...args] = request.argv
   const file = await resolveExecutable(program, request.cwd, env['PATH'], request.unit)
-  const files = await openInstanceFiles(request.directory)
+  const files = await openInstanceFiles(request.directory, account)
   try {
     const shim = spawn(SHELL, shimArguments(request.directory, [file, ...args], env), {
       cwd: request.cwd,

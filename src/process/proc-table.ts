@@ -1,13 +1,11 @@
 import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs'
-import { opendir, readdir, readFile, readlink } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { systemCode } from '../base/error.ts'
 import { parseProcNet, type ProcSocket } from './proc-net.ts'
 import { type KernelUnits, parseAuxv, parseProcStat } from './proc-stat.ts'
 import type { Listener, ListenerFilter, ProcessInfo, ProcessTable } from './process-table.ts'
 
-/** Directory entries fetched at a time; between two fetches the event loop gets its turn. */
-const BATCH = 128
 const STAT_BYTES = 4_096
 
 /**
@@ -22,7 +20,8 @@ export function procTable(): ProcessTable {
     async list() {
       const kernel = await load()
       const list: ProcessInfo[] = []
-      for await (const { name } of await opendir('/proc', { bufferSize: BATCH })) {
+      // Names alone: asked for types, Node.js looks at entries whose processes may have ended by then, and fails.
+      for (const name of await readdir('/proc')) {
         if (!/^\d+$/.test(name)) continue
         const info = readInfo(name, kernel)
         if (info !== undefined) list.push(info)

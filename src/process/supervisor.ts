@@ -146,7 +146,7 @@ class UnitSupervisor implements Supervisor {
     await this.#meter.start()
     const known = new Set(records.map(({ instance }) => instance))
     const strays = (await host.instances(this.#config.runDir)).filter(({ instance }) => !known.has(instance))
-    await Promise.all(strays.map((place) => clearStray(place, undefined, this.#leftoverSeams(), this.#tasks.signal)))
+    await Promise.all(strays.map((place) => this.#leave(clearStray(place, this.#leftoverSeams(), this.#tasks.signal))))
     this.#begun = 'yes'
   }
 
@@ -321,7 +321,15 @@ class UnitSupervisor implements Supervisor {
     const records = [...this.#records.values()]
     this.#records.clear()
     const { runDir } = this.#config
-    await Promise.all(records.map((record) => clearRecord(record, runDir, this.#leftoverSeams(), this.#tasks.signal)))
+    const seams = this.#leftoverSeams()
+    await Promise.all(records.map((record) => this.#leave(clearRecord(record, runDir, seams, this.#tasks.signal))))
+  }
+
+  /** What cannot be cleared away is no reason not to run the rest. */
+  async #leave(clearing: Promise<void>): Promise<void> {
+    await clearing.catch((error: unknown) =>
+      this.#log.error('an instance of an earlier node cannot be cleared away', { error }),
+    )
   }
 
   /** Runs `task` for each owned unit once it has run for those that depend on it; units without a tie run at once. */

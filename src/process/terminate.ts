@@ -1,5 +1,6 @@
 import { aborted, withSignal } from '../base/abort.ts'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
+import { HsuError } from '../base/error.ts'
 import type { Child, ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { identityOf, treeOf } from './process-table.ts'
@@ -37,7 +38,7 @@ export async function terminate(
 ): Promise<AllGone> {
   const known = await membersOf(host, child, [])
   const endMs = clock.nowMs() + policy.graceMs
-  await host.signalGroup(child, policy.signal)
+  await attempt(host.signalGroup(child, policy.signal))
   const ended = await withSignal(outer, (signal) =>
     within(clock, policy.graceMs, Promise.race([child.exited, aborted(signal)])),
   )
@@ -61,12 +62,21 @@ export async function killTree(
     const elapsedMs = clock.nowMs() - startMs
     if (elapsedMs > MAX_KILL_MS) return false
     const late = elapsedMs >= LEADER_MS
-    for (const member of members) if (late || member.pid !== child.leader.pid) await host.signal(member, 'SIGKILL')
-    if (late) await host.signalGroup(child, 'SIGKILL')
+    for (const member of members) {
+      if (late || member.pid !== child.leader.pid) await attempt(host.signal(member, 'SIGKILL'))
+    }
+    if (late) await attempt(host.signalGroup(child, 'SIGKILL'))
     await clock.sleep(waitMs, signal)
     members = await membersOf(host, child, members)
   }
   return true
+}
+
+/** A process that became another user's may refuse our signals; whether it is gone in the end is what counts. */
+async function attempt(signalling: Promise<boolean>): Promise<void> {
+  await signalling.catch((error: unknown) => {
+    if (!(error instanceof HsuError)) throw error
+  })
 }
 
 async function untilGone(

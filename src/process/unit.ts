@@ -43,6 +43,10 @@ import { createWaiters } from './waiters.ts'
 /** The names of instances end in six hex digits of chance. */
 const NAMES = 0x1000000
 
+/** Ending a unit can fail for reasons that pass (no file descriptor left, say); it is tried again, so often and after this. */
+const MAX_END_ATTEMPTS = 30
+const END_RETRY_MS = 1_000
+
 export interface SlotSeams {
   readonly clock: Clock
   readonly random: Random
@@ -76,6 +80,8 @@ interface Run {
   usage: Usage
   wasReady: boolean
   killed: boolean
+  /** Aborts when it cannot be ended, and is no longer waited for. */
+  readonly lost: AbortController
   /** The end we have begun to bring about. */
   ending: Promise<void> | undefined
 }
@@ -141,6 +147,15 @@ export class UnitSlot {
    * Resolves when it is known what is there; does not wait for a start.
    */
   async begin(record: SlotRecord | undefined): Promise<void> {
+    try {
+      await this.#begin(record)
+    } catch (thrown) {
+      this.#log.error('unit cannot be supervised', { error: thrown })
+      this.#dispatch('blocked', messageOf(thrown))
+    }
+  }
+
+  async #begin(record: SlotRecord | undefined): Promise<void> {
     const { host, clock } = this.#seams
     this.#bootId = await host.table.bootId()
     if (record === undefined) return this.#beginAfresh(undefined)
@@ -345,6 +360,7 @@ export class UnitSlot {
       usage: NO_USAGE,
       wasReady: this.#state.phase === 'up',
       killed: false,
+      lost: new AbortController(),
       ending: undefined,
     }
     this.#run = run
@@ -417,12 +433,15 @@ export class UnitSlot {
   /** Waits for the end of the process, sees to it that nothing of it is left, and tells. */
   async #attend(run: Run, signal: AbortSignal): Promise<void> {
     const { host, clock } = this.#seams
-    const exit = await withSignal(signal, (inner) => Promise.race([run.child.exited, aborted(inner)]))
+    const exit = await withSignal(signal, (inner) =>
+      Promise.race([run.child.exited, aborted(run.lost.signal), aborted(inner)]),
+    )
     signal.throwIfAborted()
     const endedByUs = run.killed || run.ending !== undefined
     run.life.abort()
     run.untrack()
     await (run.ending ?? killTree(host, run.child, [], clock, signal))
+    signal.throwIfAborted()
     this.#run = undefined
     this.#log.info('unit ended', { instance: run.instance, pid: run.child.main.pid, exit })
     this.#finish(run.capture, run.directory)
@@ -449,12 +468,18 @@ export class UnitSlot {
     const { signal, grace } = this.#spec.config.stop
     run.life.abort()
     if (run.wasReady) await this.#drain(run)
-    try {
-      const gone = await terminate(host, run.child, { signal, graceMs: grace }, clock, this.#tasks.signal)
-      if (!gone) this.#log.error('processes of a unit do not end though killed', { instance: run.instance })
-    } catch (error) {
-      if (!this.#tasks.signal.aborted) this.#log.error('unit cannot be stopped', { instance: run.instance, error })
+    for (let attempt = 1; attempt <= MAX_END_ATTEMPTS; attempt += 1) {
+      try {
+        if (await terminate(host, run.child, { signal, graceMs: grace }, clock, this.#tasks.signal)) return
+        this.#log.error('processes of a unit do not end though killed, and are left', { instance: run.instance })
+        break
+      } catch (error) {
+        if (this.#tasks.signal.aborted) return
+        this.#log.error('unit cannot be stopped, which is tried again', { instance: run.instance, attempt, error })
+        await clock.sleep(END_RETRY_MS, this.#tasks.signal).catch(() => undefined)
+      }
     }
+    run.lost.abort()
   }
 
   /** Gives callers time to turn away, no longer than configured; cut short when the process ends by itself. */

@@ -22,7 +22,7 @@ const MAX_DRAINING = 16
 
 interface Waiter {
   resolve(slot: Slot): void
-  reject(error: unknown): void
+  reject(error: Error): void
 }
 
 /** The connections to one upstream, made on demand. The upstream's limit of concurrent streams is kept. */
@@ -56,9 +56,10 @@ export class UpstreamPool {
 
   /** Takes no new calls; connections close when their calls have ended. */
   retire(): void {
-    this.#closed.abort(new HsuError('NODE_UNREACHABLE', `the way to ${this.#config.label} was closed`))
+    const reason = new HsuError('NODE_UNREACHABLE', `the way to ${this.#config.label} was closed`)
+    this.#closed.abort(reason)
     for (const session of this.#sessions) session.retire()
-    this.#failAll(this.#closed.signal.reason)
+    this.#failAll(reason)
   }
 
   /** Ends all connections and waits for a dial under way. */
@@ -82,7 +83,7 @@ export class UpstreamPool {
         this.#waiting.delete(waiter)
         signal.removeEventListener('abort', giveUp)
       }
-      const giveUp = (): void => waiter.reject(signal.reason)
+      const giveUp = (): void => waiter.reject(signal.reason as Error)
       const waiter: Waiter = {
         resolve(slot) {
           leave()
@@ -90,7 +91,7 @@ export class UpstreamPool {
         },
         reject(error) {
           leave()
-          reject(error as Error)
+          reject(error)
         },
       }
       this.#waiting.add(waiter)
@@ -113,18 +114,25 @@ export class UpstreamPool {
 
   async #dial(): Promise<void> {
     try {
-      const connection = await this.#config.dial(this.#closed.signal)
-      const session: UpstreamSession = new UpstreamSession(connection, () => this.#settle())
-      this.#sessions.add(session)
-      connection.once('close', () => {
-        this.#sessions.delete(session)
-        this.#settle()
-      })
-      if (this.#closed.signal.aborted) session.destroy()
+      this.#add(await this.#config.dial(this.#closed.signal))
     } catch (error) {
       // With a connection left, callers wait for a place on it; without one, all would wait for nothing.
-      if (![...this.#sessions].some(({ usable }) => usable)) this.#failAll(error)
+      if (![...this.#sessions].some(({ usable }) => usable)) this.#failAll(HsuError.from(error))
     }
+  }
+
+  #add(connection: ClientHttp2Session): void {
+    const session: UpstreamSession = new UpstreamSession(connection, () => this.#settle())
+    const ended = new HsuError('NO_ENDPOINT', `${this.#config.label} closed the connection at once`)
+    if (this.#closed.signal.aborted) session.destroy()
+    if (!session.usable) throw ended
+    this.#sessions.add(session)
+    connection.once('close', () => {
+      this.#sessions.delete(session)
+      // Else who waits would make it connect for ever.
+      if (!session.used) this.#failAll(ended)
+      this.#settle()
+    })
   }
 
   /** Gives free places to those who wait, and gets another connection when there are none. */
@@ -138,7 +146,7 @@ export class UpstreamPool {
     if (this.#sessions.size === 0 && this.#waiting.size === 0 && this.#dialing === undefined) this.#config.onEmpty()
   }
 
-  #failAll(error: unknown): void {
+  #failAll(error: Error): void {
     for (const waiter of this.#waiting) waiter.reject(error)
   }
 }

@@ -55,6 +55,7 @@ export class UpstreamSession {
   readonly #session: ClientHttp2Session
   readonly #onChange: () => void
   #open = 0
+  #used = false
   #draining = false
   #retired = false
   #limit: number
@@ -93,7 +94,13 @@ export class UpstreamSession {
     return this.#open
   }
 
+  /** True when it has ever had a call. */
+  get used(): boolean {
+    return this.#used
+  }
+
   reserve(): Slot {
+    this.#used = true
     this.#open += 1
     let held = true
     const release = (): void => {

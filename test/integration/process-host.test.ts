@@ -99,14 +99,15 @@ t.test(
       directory: instance,
       cwd: '/',
       env: { PATH },
-      argv: ['sh', '-c', 'id -u; id -G; echo $HOME $USER'],
+      argv: ['sh', '-c', 'id -u; id -G; echo $HOME $USER; echo again >>/dev/stdout'],
     }
     const child = await host.spawn({ ...request, user: 'nobody' })
     t.same(await child.exited, { code: 0 })
-    const [uid = '', groups, home] = readFileSync(join(instance, 'stdout'), 'utf8').split('\n')
+    const [uid = '', groups, home, again] = readFileSync(join(instance, 'stdout'), 'utf8').split('\n')
     t.ok(Number(uid) > 0)
     t.notMatch(groups, /\b0\b/, 'no group of root is left')
     t.match(home, /nobody$/)
+    t.equal(again, 'again', 'it may open its own output')
     const error = await throwsReason(t, 'SPAWN_FAILED', () => host.spawn({ ...request, user: 'no-such-user' }))
     t.match(error?.message, /no such user/)
   },

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import type { ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import { connect as connectTcp, createServer as createTcpServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Metadata, status } from '@grpc/grpc-js'
@@ -18,6 +18,7 @@ import {
   grpcClient,
   literalWorld,
   openRaw,
+  type Rig,
   rawBackend,
   rawClient,
   respondGrpc,
@@ -32,7 +33,7 @@ import { until } from '../support/until.ts'
 const HELLO = Buffer.from('hello')
 
 /** Echo behind an ingress, and a client before it. */
-async function echoRig(t: Parameters<typeof rawClient>[0]) {
+async function echoRig(t: Rig) {
   const backend = await grpcBackend(t, { Bidi: echo, Unary: echo })
   const ingress = await startIngress(t, literalWorld(echoAt(backend.address)))
   return { backend, ingress, client: grpcClient(t, ingress.address()) }
@@ -234,7 +235,10 @@ t.test('a slow reader costs bounded memory and holds up nobody else', async (t) 
   const chunk = Buffer.alloc(100_000)
   const backend = await rawBackend(t, (stream, headers) => {
     stream.resume()
-    if (headers[':path'] === `/${SERVICE}/Unary`) return respondGrpc(stream, [framed(HELLO)])
+    if (headers[':path'] === `/${SERVICE}/Unary`) {
+      respondGrpc(stream, [framed(HELLO)])
+      return
+    }
     const at = written.push(0) - 1
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
     const flood = (): void => {
@@ -343,9 +347,12 @@ t.test('an answer before the end of the request ends the call', async (t) => {
 })
 
 t.test('a unit that dies', async (t) => {
-  const handle = (stream: ServerHttp2Stream, headers: { ':path'?: string }): void => {
+  const handle = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     stream.resume()
-    if (headers[':path']?.endsWith('Unary') === true) return respondGrpc(stream, [framed(HELLO)])
+    if (headers[':path']?.endsWith('Unary') === true) {
+      respondGrpc(stream, [framed(HELLO)])
+      return
+    }
     if (headers[':path']?.endsWith('Hang') === true) return
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' })
     stream.write(framed(HELLO))
@@ -383,7 +390,10 @@ t.test('a unit that dies', async (t) => {
 t.test('resets of a unit are passed on as they are', async (t) => {
   const backend = await rawBackend(t, (stream, headers) => {
     stream.resume()
-    if (headers[':path']?.endsWith('Before') === true) return stream.close(11)
+    if (headers[':path']?.endsWith('Before') === true) {
+      stream.close(11)
+      return
+    }
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
     stream.write(framed(HELLO), () => stream.close(2))
   })
@@ -586,8 +596,9 @@ t.test('a client that opens calls only to reset them is sent away', async (t) =>
   const steady = openRaw(good, `/${SERVICE}/Hang`)
   const bad = rawClient(t, ingress.address())
   const gone = once(bad, 'close')
-  for (let batch = 0; batch < 100 && !bad.destroyed && !bad.closed; batch += 1) {
-    for (let at = 0; at < 50 && !bad.destroyed && !bad.closed; at += 1) openRaw(bad, `/${SERVICE}/Hang`).close(8)
+  const open = (): boolean => !bad.destroyed && !bad.closed
+  for (let batch = 0; batch < 100 && open(); batch += 1) {
+    for (let at = 0; at < 50 && open(); at += 1) openRaw(bad, `/${SERVICE}/Hang`).close(8)
     await pause(1)
   }
   await gone

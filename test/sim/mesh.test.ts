@@ -129,7 +129,7 @@ t.test('a frozen node is gone everywhere within 2 s, and outbids that when it th
 t.test('a change of the registry is everywhere at once, and repaired by sync when broadcasts are lost', (t) =>
   withSeeds(SEEDS, async (seed) => {
     const sim = await SimMesh.formed({ seed })
-    const publish = (unit: string): void => void sim.node('n2').mesh?.publish([registration(unit)])
+    const publish = (unit: string): void => sim.node('n2').mesh?.publish([registration(unit)])
     const known = (unit: string) => (): boolean => ALL.every((name) => sim.unitsOf(name, 'n2')?.[0] === unit)
     publish('first')
     t.ok((await sim.until('all know', known('first'), 2_000)) <= 50, `seed ${seed}`)

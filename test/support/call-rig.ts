@@ -21,14 +21,18 @@ import {
   type ServerDuplexStream,
   type StatusObject,
 } from '@grpc/grpc-js'
-import type { Test } from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { Endpoint, EndpointSource } from '../../src/rpc/endpoint-source.ts'
-import { createIngress, type Ingress, type IngressSeams } from '../../src/rpc/ingress.ts'
+import { createIngress, type Ingress, type IngressConfig, type IngressSeams } from '../../src/rpc/ingress.ts'
 import { memoryLog } from './memory-log.ts'
 import { seeded } from './seeded.ts'
 
 export const SERVICE = 'echo.Echo'
+
+/** The part of a test that a rig needs: to put away what it set up. */
+export interface Rig {
+  teardown(task: () => unknown): void
+}
 
 /** A world written down: which endpoints offer which services. Change `entries` and the next call sees it. */
 export interface LiteralWorld extends EndpointSource {
@@ -68,13 +72,14 @@ export function echoAt(address: string, values: Partial<Endpoint> = {}): Literal
 
 /** An ingress on a free port, stopped when the test ends. */
 export async function startIngress(
-  t: Test,
+  t: Rig,
   world: EndpointSource,
   seams: Partial<IngressSeams> = {},
+  config: Partial<IngressConfig> = {},
 ): Promise<Ingress> {
   const ingress = createIngress(
     { clock: systemClock, random: seeded(1), log: memoryLog(), endpoints: world, linkOf: () => undefined, ...seams },
-    { listen: '127.0.0.1:0', nodeId: 'self', certificate: undefined, graceMs: 100 },
+    { listen: '127.0.0.1:0', nodeId: 'self', certificate: undefined, graceMs: 100, ...config },
   )
   t.teardown(() => ingress.stop())
   await ingress.start()
@@ -93,7 +98,7 @@ export interface RawBackend {
 export type RawHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: string[]) => void
 
 export async function rawBackend(
-  t: Test,
+  t: Rig,
   handle: RawHandler,
   options: { port?: number; settings?: Settings; path?: string } = {},
 ): Promise<RawBackend> {
@@ -154,7 +159,7 @@ export function framed(message: Uint8Array): Buffer {
 }
 
 /** A bare HTTP/2 connection to an ingress, closed when the test ends. */
-export function rawClient(t: Test, address: string, socket?: Socket): ClientHttp2Session {
+export function rawClient(t: Rig, address: string, socket?: Socket): ClientHttp2Session {
   const options = socket === undefined ? {} : { createConnection: () => socket }
   const session = connect(`http://${address}`, { maxHeaderListPairs: 1_000, ...options })
   session.on('error', () => undefined)
@@ -214,7 +219,7 @@ export function valuesOf(raw: readonly string[] | undefined, name: string): stri
 export type GrpcHandler = (call: ServerDuplexStream<Buffer, Buffer>) => void
 
 export async function grpcBackend(
-  t: Test,
+  t: Rig,
   methods: Readonly<Record<string, GrpcHandler>>,
   options: Record<string, number> = {},
   port = 0,
@@ -279,7 +284,7 @@ export interface GrpcClient {
 
 const asIs = (bytes: Buffer): Buffer => bytes
 
-export function grpcClient(t: Test, address: string): GrpcClient {
+export function grpcClient(t: Rig, address: string): GrpcClient {
   const client = new Client(address, credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,

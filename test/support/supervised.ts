@@ -21,8 +21,12 @@ export interface Supervised {
   readonly supervisor: Supervisor
   readonly events: readonly ProcessEvent[]
   readonly log: MemoryLog
-  status(unit: string, replica?: number): InstanceStatus
-  until(what: string, predicate: (status: InstanceStatus) => boolean, unit: string): Promise<InstanceStatus>
+  readonly status: (unit: string, replica?: number) => InstanceStatus
+  readonly until: (
+    what: string,
+    predicate: (status: InstanceStatus) => boolean,
+    unit: string,
+  ) => Promise<InstanceStatus>
 }
 
 /** Directories that several supervisors use one after the other; after the test, nothing that ran there may live. */

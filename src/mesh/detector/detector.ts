@@ -180,9 +180,11 @@ export class Detector {
 
   #declareDead(nodeId: string): void {
     const { membership, spread } = this.#seams
-    const incarnation = membership.get(nodeId)?.member.incarnation ?? 0
+    const entry = membership.get(nodeId)
+    if (entry?.suspicion === undefined) return
+    const linkLost = [...entry.suspicion.voices.values()].some(Boolean)
     membership.declareDead(nodeId)
-    spread({ nodeId, status: 'dead', incarnation, from: this.#self, linkLost: false })
+    spread({ nodeId, status: 'dead', incarnation: entry.member.incarnation, from: this.#self, linkLost })
   }
 
   /** A suspect that answered is alive, even while its refutation is on its way. */

@@ -1,10 +1,10 @@
-/** How long after a warning the same address is not warned about again. */
+/** How long after a warning the same host is not warned about again. */
 const SILENCE_MS = 600_000
 
 /** Two failures within this time are no accident. */
 const WINDOW_MS = 300_000
 
-/** How many addresses are remembered; the oldest make room. */
+/** How many hosts are remembered; the oldest make room. */
 const MAX_ADDRESSES = 256
 
 interface Record {
@@ -12,12 +12,12 @@ interface Record {
   readonly warnedAtMs: number | undefined
 }
 
-/** Decides when a failed handshake is worth a warning: once for each address in ten minutes, never for a lone accident. */
+/** Decides when a failed handshake is worth a warning: once for each host in ten minutes, never for a lone accident. */
 export class Refusals {
   readonly #records = new Map<string, Record>()
 
   /**
-   * Notes a failed handshake with `address`; true when it is time to warn.
+   * Notes a failed handshake with the host at `address`; true when it is time to warn.
    *
    * @param certain we saw garbage ourselves; otherwise the other side hung up, which a crash does too, once.
    */

@@ -186,7 +186,7 @@ class Libp2pTransport implements Transport {
     const deny =
       (direction: 'inbound' | 'outbound') =>
       (peer: PeerId, { remoteAddr }: MultiaddrConnection): boolean => {
-        this.#refusals.succeeded(describe(remoteAddr, direction))
+        this.#refusals.succeeded(hostOf(remoteAddr))
         return this.#running?.links.admits(peer.toString(), direction, remoteAddr) !== true
       }
     return {
@@ -209,7 +209,7 @@ class Libp2pTransport implements Transport {
     if (this.#stopping) return
     const address = describe(connection.remoteAddr, connection.direction)
     const { clock, log } = this.#seams
-    if (!this.#refusals.failed(address, local, clock.nowMs())) {
+    if (!this.#refusals.failed(hostOf(connection.remoteAddr), local, clock.nowMs())) {
       log.debug('handshake failed', { address })
       return
     }
@@ -237,6 +237,11 @@ function isReady(host: Host, links: Links, peer: string): boolean {
 function identifiedAddresses(listening: readonly string[], connection: Connection): string[] {
   const isLocal = isLoopback(`${connection.remoteAddr.toString()}/`)
   return isLocal ? [...listening] : announcedAddresses(listening).filter((address) => !isLoopback(address))
+}
+
+/** Both directions of a quarrel with one host are one piece of news. */
+function hostOf(remote: Connection['remoteAddr']): string {
+  return hostPortOf(remote)?.host ?? remote.toString()
 }
 
 /** How a remote end is named: an inbound connection comes from a port that says nothing. */

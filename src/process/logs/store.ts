@@ -21,6 +21,7 @@ const MAX_INSTANCES = 16
 /** Smaller files could not hold the progress and one line. */
 const MIN_FILE_BYTES = 8 * 1024
 
+const LF = 0x0a
 /** Bounds the memory of one write. */
 const MAX_BATCH_BYTES = 1024 * 1024
 
@@ -187,9 +188,9 @@ export class LogStore {
     const { lines } = batch
     const bytes = batch.take()
     if (bytes.length === 0) return
+    let written = 0
     try {
       const file = await this.#open()
-      let written = 0
       while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten
       this.#bytes += bytes.length
       if (this.#lost > 0) this.#log.info('log lines are stored again', { replica: this.#replica, lost: this.#lost })
@@ -201,7 +202,7 @@ export class LogStore {
           cause: messageOf(error),
         })
       }
-      this.#lost += lines
+      this.#lost += Math.max(0, lines - countBreaks(bytes.subarray(0, written)))
       this.#sinceProgress = Number.POSITIVE_INFINITY
       await this.#closeFile()
     }
@@ -249,6 +250,13 @@ export class LogStore {
 
 function normal({ maxBytes, keep }: StoreLimits): StoreLimits {
   return { maxBytes: Math.max(MIN_FILE_BYTES, maxBytes), keep: Math.max(1, keep) }
+}
+
+/** The complete records in what a full disk still took. */
+function countBreaks(bytes: Buffer): number {
+  let count = 0
+  for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) count += 1
+  return count
 }
 
 async function completeLength(file: FileHandle, size: number): Promise<number> {

@@ -25,7 +25,9 @@ const belief: Rumour = { nodeId: 'n1', status: 'suspect', incarnation: 3, from: 
 const batch: Batch = {
   records: [{ bytes: Uint8Array.of(1, 2), signature: Uint8Array.of(3) }],
   rumours: [belief, { ...belief, status: 'left', from: '', linkLost: false }],
-  sections: [{ owner: 'n1', incarnation: 1, version: 2, registrations: [registration('u', { ready: false, ports: {} })] }],
+  sections: [
+    { owner: 'n1', incarnation: 1, version: 2, registrations: [registration('u', { ready: false, ports: {} })] },
+  ],
 }
 const digest: Digest = {
   owner: 'n1',
@@ -91,7 +93,9 @@ t.test('what breaks a bound is refused', async (t) => {
     'long id': broadcast({ rumours: [{ nodeId: long, status: pb.MemberStatus.DEAD }] }),
     'no id': broadcast({ rumours: [{ status: pb.MemberStatus.DEAD }] }),
     'huge incarnation': broadcast({ rumours: [{ nodeId: 'a', status: pb.MemberStatus.DEAD, incarnation: 2n ** 60n }] }),
-    'many rumours': broadcast({ rumours: Array.from({ length: 4_001 }, () => ({ nodeId: 'a', status: 3 })) }),
+    'many rumours': broadcast({
+      rumours: Array.from({ length: 4_001 }, () => ({ nodeId: 'a', status: pb.MemberStatus.DEAD })),
+    }),
     'large record': broadcast({ records: [{ record: new Uint8Array(16 * 1024 + 1) }] }),
     'many registrations': section(Array.from({ length: 1_001 }, () => ({ unit: 'u' }))),
     'no unit': section([{}]),
@@ -104,17 +108,19 @@ t.test('what breaks a bound is refused', async (t) => {
       await throwsReason(t, 'USAGE', () => decodeBroadcast(bytes))
     })
   }
-  const big = { records: Array.from({ length: 80 }, () => ({ bytes: new Uint8Array(16_000), signature: new Uint8Array() })) }
+  const big = {
+    records: Array.from({ length: 80 }, () => ({ bytes: new Uint8Array(16_000), signature: new Uint8Array() })),
+  }
   await throwsReason(t, 'LIMIT_EXCEEDED', () => encodeBroadcast({ ...EMPTY_BATCH, ...big }))
 })
 
 t.test('what a later version says is passed over, item by item', async (t) => {
   const message = create(pb.BroadcastSchema, {
-    rumours: [
-      { nodeId: 'a', status: 99 as pb.MemberStatus, incarnation: 1n },
-      { nodeId: 'a', status: pb.MemberStatus.ALIVE, incarnation: 1n },
-      { nodeId: 'a', status: pb.MemberStatus.DEAD, incarnation: 1n },
-    ],
+    rumours: [pb.MemberStatus.UNSPECIFIED, pb.MemberStatus.ALIVE, pb.MemberStatus.DEAD].map((status) => ({
+      nodeId: 'a',
+      status,
+      incarnation: 1n,
+    })),
   })
   const { rumours } = decodeBroadcast(toBinary(pb.BroadcastSchema, message))
   t.same(
@@ -129,7 +135,10 @@ t.test('what a later version says is passed over, item by item', async (t) => {
 
 t.test('names that mean something to JavaScript are only names', async (t) => {
   const ports = Object.fromEntries([['__proto__', 1]]) as Record<string, number>
-  const one = { ...batch, sections: [{ owner: 'n1', incarnation: 1, version: 1, registrations: [registration('u', { ports })] }] }
+  const one = {
+    ...batch,
+    sections: [{ owner: 'n1', incarnation: 1, version: 1, registrations: [registration('u', { ports })] }],
+  }
   const decoded = decodeBroadcast(encodeBroadcast(one)).sections[0]?.registrations[0]?.ports ?? {}
   t.equal(Object.getPrototypeOf(decoded), Object.prototype)
 })

@@ -159,17 +159,20 @@ t.test('membership', async (t) => {
     return { clock, heard, members, status: () => members.get(x.nodeId)?.member.status }
   }
 
-  t.test('a member begins with its record; rumours of strangers and of unproven incarnations are nothing', async (t) => {
-    const { members, heard, status } = membership()
-    members.hear(rumour('dead', 1), 'b')
-    t.equal(status(), undefined)
-    members.takeRecord(record(x, 1), 'b')
-    t.same(heard, ['new>alive@1', 'record @1'])
-    members.hear(rumour('dead', 2), 'b')
-    members.hear(rumour('left', 2 ** 40), 'b')
-    t.equal(status(), 'alive')
-    t.equal(members.size, 2)
-  })
+  t.test(
+    'a member begins with its record; rumours of strangers and of unproven incarnations are nothing',
+    async (t) => {
+      const { members, heard, status } = membership()
+      members.hear(rumour('dead', 1), 'b')
+      t.equal(status(), undefined)
+      members.takeRecord(record(x, 1), 'b')
+      t.same(heard, ['new>alive@1', 'record @1'])
+      members.hear(rumour('dead', 2), 'b')
+      members.hear(rumour('left', 2 ** 40), 'b')
+      t.equal(status(), 'alive')
+      t.equal(members.size, 2)
+    },
+  )
 
   t.test('a replayed or equal record changes nothing, and its own record never enters', async (t) => {
     const { members, heard } = membership()
@@ -266,6 +269,9 @@ t.test('membership', async (t) => {
     }
     members.expire()
     t.equal(members.entries().length, 1_000)
-    t.same(ids.slice(0, 3).map((id) => members.get(id)), [undefined, undefined, undefined])
+    t.same(
+      ids.slice(0, 3).map((id) => members.get(id)),
+      [undefined, undefined, undefined],
+    )
   })
 })

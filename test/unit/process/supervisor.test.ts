@@ -446,6 +446,7 @@ t.test('the set of units follows the configuration', async (t) => {
   ])
   await watched.pass(100)
   await applied
+  await watched.pass(100)
   t.same(watched.states(), { stays: 'up ready', changes: 'up ready', new: 'up ready' })
   t.equal(watched.status('stays').instance, before, 'what needs no new process gets none')
   t.equal(world.host.spawned.findLast(({ unit }) => unit === 'changes')?.argv[0], '/bin/other')
