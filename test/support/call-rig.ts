@@ -128,7 +128,10 @@ export async function rawBackend(
   await once(server, 'listening')
   const kill = async (): Promise<void> => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-    for (const socket of sockets) socket.resetAndDestroy()
+    for (const socket of sockets) {
+      if (options.path === undefined) socket.resetAndDestroy()
+      else socket.destroy()
+    }
     await closed
   }
   t.teardown(kill)

@@ -59,10 +59,11 @@ export class SpawnedNode {
     writeFileSync(this.configFile, JSON.stringify(config))
   }
 
-  /** Starts it and waits until its control API answers. */
+  /** Starts it, with its own configuration unless `-f` is among `args`, and waits until its control API answers. */
   async start(...args: string[]): Promise<void> {
     const log = openSync(join(this.directory, 'test-node.log'), 'a')
-    const [file = '', ...rest] = [...this.#prefix, HSU, 'up', '-f', this.configFile, ...args]
+    const files = args.includes('-f') ? [] : ['-f', this.configFile]
+    const [file = '', ...rest] = [...this.#prefix, HSU, 'up', ...files, ...args]
     this.#process = spawn(file, rest, { env: this.#env, stdio: ['ignore', log, log] })
     await until('the node to answer', async () => {
       if (!this.running) throw new Error(`the node ended while starting:\n${this.log}`)
