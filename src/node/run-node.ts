@@ -10,7 +10,7 @@ import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
 import { type NodeSeams, type RunningNode, startNode } from './node.ts'
 import { prepareSetup } from './node-setup.ts'
 import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
-import { VERSION } from './version.ts'
+import { VERSION } from '../base/version.ts'
 
 export interface NodeSources {
   /** Configuration files in order, the later win; empty = hsu.yaml or hsu.yml in `cwd`. */
@@ -81,7 +81,6 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   const watching = new AbortController()
   const watched = showProgress(core.events, options.onProgress, watching.signal)
   await Promise.race([aborted(signal), node.shutdownRequested])
-  options.onProgress('stopping')
   try {
     await node.stop()
   } finally {

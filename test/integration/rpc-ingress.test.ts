@@ -8,25 +8,8 @@ import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { createIngress } from '../../src/rpc/ingress.ts'
-import {
-  answerOf,
-  echo,
-  echoAt,
-  endpoint,
-  framed,
-  grpcBackend,
-  grpcClient,
-  literalWorld,
-  openRaw,
-  type Rig,
-  rawBackend,
-  rawClient,
-  respondGrpc,
-  SERVICE,
-  startIngress,
-  statusOf,
-  valuesOf,
-} from '../support/call-rig.ts'
+import { answerOf, echo, framed, grpcBackend, grpcClient, openRaw, type Rig, rawBackend, rawClient, respondGrpc, startIngress, statusOf, valuesOf } from '../support/call-rig.ts'
+import { echoAt, endpoint, literalWorld, SERVICE } from '../support/literal-world.ts'
 import { memoryLog } from '../support/memory-log.ts'
 import { until } from '../support/until.ts'
 
@@ -602,6 +585,7 @@ t.test('a client that opens calls only to reset them is sent away', async (t) =>
     await pause(1)
   }
   await gone
+  t.match(log.entries, [{ message: 'connection ended: it opens calls only to reset them' }])
   t.notOk(steady.closed)
   await until('its calls are counted out', () => ingress.inFlight('echo-0-aaaaaa') === 1)
 })

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import t from 'tap'
-import { VERSION } from '../../src/node/version.ts'
+import { VERSION } from '../../src/base/version.ts'
 import { repoRoot } from '../support/paths.ts'
 
 const read = (path: string): string => readFileSync(join(repoRoot, path), 'utf8')

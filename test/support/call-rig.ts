@@ -22,52 +22,15 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js'
 import { systemClock } from '../../src/base/system-clock.ts'
-import type { Endpoint, EndpointSource } from '../../src/rpc/endpoint-source.ts'
+import type { EndpointSource } from '../../src/rpc/endpoint-source.ts'
 import { createIngress, type Ingress, type IngressConfig, type IngressSeams } from '../../src/rpc/ingress.ts'
+import { SERVICE } from './literal-world.ts'
 import { memoryLog } from './memory-log.ts'
 import { seeded } from './seeded.ts'
-
-export const SERVICE = 'echo.Echo'
 
 /** The part of a test that a rig needs: to put away what it set up. */
 export interface Rig {
   teardown(task: () => unknown): void
-}
-
-/** A world written down: which endpoints offer which services. Change `entries` and the next call sees it. */
-export interface LiteralWorld extends EndpointSource {
-  entries: { endpoint: Endpoint; services: readonly string[] }[]
-}
-
-export function literalWorld(...entries: LiteralWorld['entries']): LiteralWorld {
-  const world: LiteralWorld = {
-    entries,
-    upstream(service) {
-      const found = world.entries.filter(({ services }) => services.includes(service)).map(({ endpoint }) => endpoint)
-      return found.length > 0 ? found : undefined
-    },
-    byUnit: (unit) => world.entries.filter(({ endpoint }) => endpoint.unit === unit).map(({ endpoint }) => endpoint),
-    services: () => [...new Set(world.entries.flatMap(({ services }) => services))].sort(),
-  }
-  return world
-}
-
-export function endpoint(values: Partial<Endpoint> = {}): Endpoint {
-  return {
-    unit: 'echo',
-    instance: 'echo-0-aaaaaa',
-    nodeId: 'self',
-    node: 'here',
-    address: '127.0.0.1:1',
-    ready: true,
-    version: undefined,
-    ...values,
-  }
-}
-
-/** An endpoint of `SERVICE` at an address. */
-export function echoAt(address: string, values: Partial<Endpoint> = {}): LiteralWorld['entries'][number] {
-  return { endpoint: endpoint({ address, ...values }), services: [SERVICE] }
 }
 
 /** An ingress on a free port, stopped when the test ends. */
@@ -208,7 +171,7 @@ export function answerOf(stream: ClientHttp2Stream): Promise<RawAnswer> {
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))
   return new Promise((resolve) => {
     stream.on('close', () =>
-      resolve({ headers, trailers, body: Buffer.concat(chunks), rstCode: stream.rstCode ?? 0, alone }),
+      resolve({ headers, trailers, body: Buffer.concat(chunks), rstCode: stream.rstCode, alone }),
     )
   })
 }

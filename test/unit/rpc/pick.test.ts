@@ -2,7 +2,7 @@ import t from 'tap'
 import { createBreaker } from '../../../src/rpc/router/breaker.ts'
 import { createInFlight } from '../../../src/rpc/router/in-flight.ts'
 import { pick } from '../../../src/rpc/router/pick.ts'
-import { endpoint } from '../../support/call-rig.ts'
+import { endpoint } from '../../support/literal-world.ts'
 import { seeded } from '../../support/seeded.ts'
 import { SimClock } from '../../support/sim-clock.ts'
 

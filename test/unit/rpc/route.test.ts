@@ -10,7 +10,7 @@ import { createLogLimiter } from '../../../src/rpc/log-limiter.ts'
 import { createResetGuard } from '../../../src/rpc/reset-guard.ts'
 import { match, noEndpoint, type Wanted, wantedFrom } from '../../../src/rpc/router/route.ts'
 import { HsuError } from '../../../src/base/error.ts'
-import { endpoint, literalWorld } from '../../support/call-rig.ts'
+import { endpoint, literalWorld } from '../../support/literal-world.ts'
 import { SimClock } from '../../support/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
