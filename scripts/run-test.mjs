@@ -16,7 +16,10 @@ for (const file of process.argv.slice(2)) {
     sourcemap: 'inline',
     outfile,
   })
-  const { status } = spawnSync(process.execPath, ['--enable-source-maps', outfile], { stdio: 'inherit', env: { ...process.env, TAP_TIMEOUT: '600' } })
+  const { status } = spawnSync(process.execPath, ['--enable-source-maps', outfile], {
+    stdio: 'inherit',
+    env: { ...process.env, TAP_TIMEOUT: '600' },
+  })
   if (status !== 0) failed += 1
 }
 process.exitCode = failed === 0 ? 0 : 1

@@ -1,8 +1,8 @@
 import type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 import type { Transport } from './transport.ts'
 
-export { lan, local, MESH_PRESETS, MeshConfig, type MeshTiming } from './config.ts'
-export { createIdentity, type Identity, loadIdentity, verifySigned } from './identity.ts'
+export { MESH_PRESETS, MeshConfig, type MeshTiming } from './config.ts'
+export { type Identity, loadIdentity } from './identity.ts'
 export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 export type { MemberView, MeshEvent, NodeRecord, Registration } from './member.ts'
 export type { MemberStatus } from './merge.ts'

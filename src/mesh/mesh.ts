@@ -130,7 +130,10 @@ class MeshNode implements Mesh {
     const pinging = { clock, random, transport, membership, view, awareness }
     const pinger = createPinger(pinging, timing)
     const spread = (rumour: Rumour): void => this.#broadcast({ records: [], rumours: [rumour], sections: [] })
-    this.#detector = new Detector({ ...pinging, pinger, tasks: this.#tasks, spread }, timing)
+    this.#detector = new Detector(
+      { clock, random, membership, awareness, self: nodeId, pinger, tasks: this.#tasks, spread },
+      timing,
+    )
     this.#takeCalls(createAnswers({ self, view, pinger, sync: this.#sync, refusals: this.#refusals }))
   }
 

@@ -5,6 +5,7 @@ import { readJson, type Store, writeJson } from '../base/store.ts'
 import type { Identity } from './identity.ts'
 import { MAX_COUNT } from './limits.ts'
 import type { NodeRecord, SignedRecord } from './member.ts'
+import { type Member, type MemberStatus, refute } from './merge.ts'
 import { signRecord } from './record.ts'
 
 /** Where the incarnation is kept. */
@@ -96,10 +97,11 @@ export class Self {
    * Rumours about earlier incarnations need no answer. One after the other, and limited in rate.
    */
   refute(rumoured: number, done: () => void): void {
-    if (rumoured < this.#incarnation || rumoured >= MAX_COUNT - 1) return
+    if (rumoured >= MAX_COUNT - 1) return
     this.#refuting = this.#refuting.then(async () => {
-      if (rumoured < this.#incarnation || !this.#spendCredit()) return
-      const incarnation = rumoured + 1
+      // What was asked for before this may have outbid the rumour already.
+      const { incarnation } = refute(this.#member('alive', this.#incarnation), this.#member('suspect', rumoured))
+      if (incarnation === this.#incarnation || !this.#spendCredit()) return
       await writeJson(this.#seams.store, KEY, { incarnation }).catch((error: unknown) => {
         // Better a number that may repeat after a crash (the next run would outbid it) than to be taken for dead.
         this.#seams.log.error('incarnation cannot be stored', { incarnation, cause: messageOf(error) })
@@ -117,6 +119,10 @@ export class Self {
   /** Whether this run of the node ever wrote a record with these addresses and this fingerprint. */
   hasWritten(record: NodeRecord): boolean {
     return this.#written.has(whereabouts(record))
+  }
+
+  #member(status: MemberStatus, incarnation: number): Member {
+    return { nodeId: this.nodeId, status, incarnation }
   }
 
   #become(incarnation: number): void {

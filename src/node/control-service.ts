@@ -209,9 +209,9 @@ function streamEvents(core: NodeCore, request: StreamEventsRequest, signal: Abor
 }
 
 interface FanOut<T> {
-  own(signal: AbortSignal): AsyncIterable<T>
-  ofPeer(options: CallOptions): AsyncIterable<T>
-  keyOf(item: T): number
+  readonly own: OpenStream<T>
+  readonly ofPeer: (options: CallOptions) => AsyncIterable<T>
+  readonly keyOf: (item: T) => number
 }
 
 interface FanOutRequest {

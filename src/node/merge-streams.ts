@@ -85,7 +85,7 @@ export async function* mergeOrdered<T>(
   } finally {
     outer.removeEventListener('abort', follow)
     leave.abort()
-    await Promise.allSettled(iterators.map((iterator) => iterator.return?.()))
+    await Promise.allSettled(iterators.map(async (iterator) => iterator.return?.()))
   }
 }
 

@@ -1,12 +1,13 @@
 import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
-import type { MeshConfig } from '../mesh/index.ts'
 import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
 import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
 import { parseMeshKey } from './mesh-key.ts'
 import type { ConfigReport } from './node-core.ts'
 import type { NodePaths } from './paths.ts'
+
+type MeshFileConfig = NonNullable<NodeFileConfig['mesh']>
 
 /** All that a node needs to know before it starts; nothing in it is looked up again. */
 export interface NodeSetup {
@@ -16,7 +17,7 @@ export interface NodeSetup {
   readonly paths: NodePaths
   readonly listen: NodeFileConfig['node']['listen']
   /** Undefined: this host alone. */
-  readonly mesh: { readonly config: MeshConfig; readonly key: Uint8Array } | undefined
+  readonly mesh: { readonly config: MeshFileConfig; readonly key: Uint8Array } | undefined
   readonly units: readonly UnitSpec[]
   /** Services that the configuration names for a unit; undefined = ask the unit. */
   readonly servicesOf: (unit: string) => readonly string[] | undefined
@@ -44,7 +45,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     labels: { os: platform(), arch: arch(), hostname: hostname(), ...node.labels },
     paths,
     listen: node.listen,
-    mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh as MeshConfig, readFile),
+    mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
       name,
       config: unit as UnitSpec['config'],
@@ -61,9 +62,9 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
 }
 
 async function meshSetup(
-  config: MeshConfig,
+  config: MeshFileConfig,
   readFile: SetupSources['readFile'],
-): Promise<{ config: MeshConfig; key: Uint8Array }> {
+): Promise<{ config: MeshFileConfig; key: Uint8Array }> {
   const text = await readFile(config.key_file).catch((cause: unknown) => {
     const why = systemCode(cause) === 'ENOENT' ? 'there is no such file' : String(cause)
     throw new HsuError(

@@ -27,14 +27,14 @@ export interface Offers {
   servicesOf(instance: string): readonly string[]
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
-  readonly changes: Topic<void>
+  readonly changes: Topic<undefined>
   /** Ends the watching and waits for questions under way. */
   stop(): Promise<void>
 }
 
 export function createOffers(seams: OffersSeams): Offers {
   const { clock, log, supervisor, askServices, configuredServices } = seams
-  const changes = createTopic<void>()
+  const changes = createTopic<undefined>()
   const told = new Map<string, readonly string[]>()
   const asking = new Map<string, Promise<void>>()
   const draining = new Set<string>()
@@ -52,7 +52,7 @@ export function createOffers(seams: OffersSeams): Offers {
     const question = within(clock, REFLECTION_TIMEOUT_MS, askServices(address, ended.signal))
       .then((services) => {
         told.set(instance, services === TIMED_OUT ? [] : services)
-        changes.publish()
+        changes.publish(undefined)
       })
       .catch((error: unknown) => {
         told.set(instance, [])
@@ -75,7 +75,7 @@ export function createOffers(seams: OffersSeams): Offers {
     forgetGone()
     if (status.pid === undefined) draining.delete(status.instance)
     if (status.ready && status.kind === 'integrated' && configuredServices(status.unit) === undefined) ask(status)
-    changes.publish()
+    changes.publish(undefined)
   })
 
   return {
@@ -91,7 +91,7 @@ export function createOffers(seams: OffersSeams): Offers {
     },
     withdraw(instance) {
       draining.add(instance)
-      changes.publish()
+      changes.publish(undefined)
     },
     changes,
     async stop() {

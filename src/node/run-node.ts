@@ -7,7 +7,8 @@ import { systemClock } from '../base/system-clock.ts'
 import { systemRandom } from '../base/system-random.ts'
 import { systemHost } from '../process/index.ts'
 import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
-import { type NodeSeams, type RunningNode, startNode } from './node.ts'
+import { type RunningNode, startNode } from './node.ts'
+import type { NodeSeams } from './node-parts.ts'
 import { prepareSetup } from './node-setup.ts'
 import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
 import { VERSION } from '../base/version.ts'
@@ -55,7 +56,7 @@ export function systemPaths(given: Pick<PathInputs, 'dataDir' | 'cwd' | 'env'>):
 }
 
 /** The real ends of all seams. */
-export function systemSeams(log: Log): NodeSeams {
+function systemSeams(log: Log): NodeSeams {
   return { clock: systemClock, random: systemRandom, log, host: systemHost(), pid: process.pid }
 }
 

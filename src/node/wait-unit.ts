@@ -11,7 +11,7 @@ export function isWaitCondition(text: string): text is WaitCondition {
 }
 
 /** Whether a unit, seen as its instance slots, meets a condition: all of them must, for `failed` one is enough. */
-export function meets(instances: readonly InstanceStatus[], condition: WaitCondition): boolean {
+function meets(instances: readonly InstanceStatus[], condition: WaitCondition): boolean {
   switch (condition) {
     case 'ready':
       return instances.length > 0 && instances.every(({ ready }) => ready)

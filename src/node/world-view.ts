@@ -18,17 +18,17 @@ export interface WorldView {
   /** Instance slots that a node has registered. */
   registrationsOf(nodeId: string): readonly Registration[]
   /** How to reach another node's link; undefined when it is not an alive member. */
-  linkOf(nodeId: string): LinkTarget | undefined
+  readonly linkOf: (nodeId: string) => LinkTarget | undefined
   /** The member whose link certificate has this fingerprint; undefined for strangers and for the dead. */
-  memberWith(fingerprint: string): string | undefined
+  readonly memberWith: (fingerprint: string) => string | undefined
   /** Members that are alive or suspect and have this name or id. */
-  named(nameOrId: string): readonly MemberView[]
-  readonly changes: Topic<void>
+  readonly named: (nameOrId: string) => readonly MemberView[]
+  readonly changes: Topic<undefined>
   refresh(): void
 }
 
 export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): WorldView {
-  const changes = createTopic<void>()
+  const changes = createTopic<undefined>()
   let view = EMPTY_VIEW
   const alone: MemberView = {
     nodeId: self.nodeId,
@@ -53,7 +53,7 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
     },
     members,
     registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],
-    linkOf(nodeId) {
+    linkOf: (nodeId) => {
       const record = reachable().find((member) => member.nodeId === nodeId && !member.self)?.record
       if (record === undefined) return undefined
       return { nodeId, addresses: record.linkAddresses, fingerprint: record.linkFingerprint }
@@ -63,7 +63,7 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
     changes,
     refresh() {
       view = endpointView(members(), registrations())
-      changes.publish()
+      changes.publish(undefined)
     },
   }
 }

@@ -9,14 +9,14 @@ export {
   type UnitConfig,
   unitShape,
 } from './config.ts'
-export { dependantsOf, findCycle, startOrder } from './dependencies.ts'
-export { describeExit, type Exit } from './exit.ts'
+export { findCycle } from './dependencies.ts'
+export { type Exit } from './exit.ts'
 export type { ProcessHost } from './host.ts'
 export type { ProcessIdentity } from './identity.ts'
 export type { EnvironmentOf, InstanceDescription, UnitSpec } from './launch.ts'
 export type { LogLine, LogQuery } from './output.ts'
 export type { GrpcProber } from './probes/grpc.ts'
-export { identify, isSame, type ProcessTable } from './process-table.ts'
+export { identify, type ProcessTable } from './process-table.ts'
 export type { InstanceStatus, ProcessEvent, ProcessEventType, UnitStateName } from './status.ts'
 export { createSupervisor, type Supervisor, type SupervisorConfig, type SupervisorSeams } from './supervisor.ts'
 export { systemHost } from './system-host.ts'

@@ -40,6 +40,9 @@ const SWEEP_INTERVAL_MS = 3_000
 /** Looks at which a ping may be unanswered before the connection is ended. */
 const MAX_SILENT_SWEEPS = 2
 
+/** Looks for which a connection may be closing. */
+const MAX_CLOSING_SWEEPS = 10
+
 interface Connection {
   readonly session: ServerHttp2Session
   readonly socket: Socket
@@ -74,6 +77,15 @@ export class Connections {
 
   /** Begins HTTP/2 on a socket. */
   add(socket: Socket, caller: Caller): void {
+    try {
+      this.#serve(socket, caller)
+    } catch {
+      // It was lost in this very moment.
+      socket.destroy()
+    }
+  }
+
+  #serve(socket: Socket, caller: Caller): void {
     const session = this.#begin(socket)
     const acceptedAtMs = this.#seams.clock.nowMs()
     const connection: Connection = {
@@ -157,12 +169,17 @@ export class Connections {
   #isSound(connection: Connection): boolean {
     const { session, socket, acceptedAtMs, greeted, silentSweeps } = connection
     if (!greeted) return this.#seams.clock.nowMs() - acceptedAtMs < PREFACE_TIMEOUT_MS
+    if (session.destroyed) {
+      // The other side is slow to take the rest, or to close.
+      connection.silentSweeps = (silentSweeps ?? 0) + 1
+      return connection.silentSweeps < MAX_CLOSING_SWEEPS
+    }
     if (silentSweeps !== undefined) {
       connection.silentSweeps = silentSweeps + 1
       return connection.silentSweeps < MAX_SILENT_SWEEPS
     }
     const quiet = socket.bytesRead === connection.seenBytes && this.#config.ping === 'active'
-    if (!quiet && !session.closed && !session.destroyed) ping(connection)
+    if (!quiet && !session.closed) ping(connection)
     return true
   }
 

@@ -1,11 +1,10 @@
-import type { ClientHttp2Session } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import { parseAddress } from './address.ts'
 import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
-import { beginHttp2, LINK_WINDOWS, LOCAL_WINDOWS } from './upstream-session.ts'
+import { beginHttp2, type Dialled, LINK_WINDOWS, LOCAL_WINDOWS } from './upstream-session.ts'
 
 /** Time for the TCP connection to one address; on a LAN it takes milliseconds. */
 const CONNECT_TIMEOUT_MS = 1_000
@@ -28,7 +27,7 @@ export function dialLink(
   address: string,
   fingerprint: string,
   signal: AbortSignal,
-): Promise<ClientHttp2Session> {
+): Promise<Dialled> {
   const tcp = connectTcp(parseAddress(address))
   return untilAborted(tcp, signal, async () => {
     await event(clock, tcp, 'connect', CONNECT_TIMEOUT_MS)
@@ -44,18 +43,19 @@ export function dialLink(
     tls.on('error', ignore)
     await event(clock, tls, 'secureConnect', HANDSHAKE_TIMEOUT_MS)
     checkPeer(tls, fingerprint)
-    return beginHttp2(tls, LINK_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS).catch((cause: unknown) => {
+    const session = await beginHttp2(tls, LINK_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS).catch((cause: unknown) => {
       throw new Error('it ended the connection; it may not know this node yet', { cause })
     })
+    return { session, socket: tls }
   })
 }
 
 /** Connects to `host:port` or `unix:/path` on this host, in plain HTTP/2. @throws Error why not */
-export function dialLocal(clock: Clock, address: string, signal: AbortSignal): Promise<ClientHttp2Session> {
+export function dialLocal(clock: Clock, address: string, signal: AbortSignal): Promise<Dialled> {
   const socket = connectTcp(parseAddress(address))
   return untilAborted(socket, signal, async () => {
     await event(clock, socket, 'connect', CONNECT_TIMEOUT_MS)
-    return beginHttp2(socket, LOCAL_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS)
+    return { session: await beginHttp2(socket, LOCAL_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS), socket }
   })
 }
 

@@ -5,7 +5,7 @@ export { createLinkCertificate, type LinkCertificate } from './link-certificate.
 export { createGrpcProber, type GrpcProber } from './prober.ts'
 export { type ApiServerConfig, type ApiServerSeams, createApiServer } from './server.ts'
 export { type CallContext, implement, type ServiceHandlers, type ServiceImplementation } from './service.ts'
-export { DEFAULT_ROUTE, type RouteConfig, routeShape } from './config.ts'
+export { type RouteConfig, routeShape } from './config.ts'
 export { type ControlFrontConfig, type ControlFrontSeams, createControlFront } from './control-front.ts'
 export type { Endpoint, EndpointSource } from './endpoint-source.ts'
 export { createIngress, type Ingress, type IngressConfig, type IngressSeams } from './ingress.ts'

@@ -1,4 +1,3 @@
-import type { ClientHttp2Session } from 'node:http2'
 import type { Clock } from '../base/clock.ts'
 import { HsuError, messageOf } from '../base/error.ts'
 import { createTaskGroup } from '../base/task-group.ts'
@@ -6,7 +5,7 @@ import { dialLink, type LinkDialSeams } from './dial.ts'
 import type { LinkCertificate } from './link-certificate.ts'
 import { watchLink } from './link-watch.ts'
 import { UpstreamPool } from './upstream-pool.ts'
-import type { Slot } from './upstream-session.ts'
+import type { Dialled, Slot } from './upstream-session.ts'
 
 /** How to reach another node's link, as its signed node record has it. */
 export interface LinkTarget {
@@ -46,19 +45,16 @@ export function createLinkPool({ clock, linkOf }: LinkPoolSeams, certificate: Li
     known?.pool.retire()
   }
 
-  async function dial(
-    { nodeId, fingerprint, addresses }: LinkTarget,
-    signal: AbortSignal,
-  ): Promise<ClientHttp2Session> {
+  async function dial({ nodeId, fingerprint, addresses }: LinkTarget, signal: AbortSignal): Promise<Dialled> {
     const latest = linkOf(nodeId)
     const known = latest?.fingerprint === fingerprint ? latest.addresses : addresses
-    const session = await dialAny({ clock, certificate }, { nodeId, fingerprint, addresses: known }, signal)
+    const dialled = await dialAny({ clock, certificate }, { nodeId, fingerprint, addresses: known }, signal)
     const check = (): void => {
       const left = linkOf(nodeId)?.fingerprint !== fingerprint
       if (left && current.get(nodeId)?.fingerprint === fingerprint) retire(nodeId)
     }
-    watching.run((stopped) => watchLink(clock, session, check, stopped))
-    return session
+    watching.run((stopped) => watchLink(clock, dialled.session, check, stopped))
+    return dialled
   }
 
   function poolFor(target: LinkTarget): UpstreamPool {
@@ -90,7 +86,7 @@ export function createLinkPool({ clock, linkOf }: LinkPoolSeams, certificate: Li
 }
 
 /** Tries the addresses in order. @throws HsuError `NODE_UNREACHABLE` that tells what became of each */
-async function dialAny(seams: LinkDialSeams, target: LinkTarget, signal: AbortSignal): Promise<ClientHttp2Session> {
+async function dialAny(seams: LinkDialSeams, target: LinkTarget, signal: AbortSignal): Promise<Dialled> {
   const { nodeId, addresses, fingerprint } = target
   const failures: string[] = []
   for (const address of addresses) {

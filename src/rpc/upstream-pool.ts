@@ -1,13 +1,12 @@
-import type { ClientHttp2Session } from 'node:http2'
 import { HsuError } from '../base/error.ts'
-import { type Slot, UpstreamSession } from './upstream-session.ts'
+import { type Dialled, type Slot, UpstreamSession } from './upstream-session.ts'
 
 /** How a pool gets connections, and how many. */
 export interface PoolConfig {
   /** Names the other side in messages. */
   readonly label: string
   /** @throws HsuError why there is no connection */
-  readonly dial: (signal: AbortSignal) => Promise<ClientHttp2Session>
+  readonly dial: (signal: AbortSignal) => Promise<Dialled>
   /** Connections that take new calls. A further one is made only when all are full. */
   readonly maxSessions: number
   /** Called when the pool has neither a connection nor a caller left. */
@@ -121,13 +120,13 @@ export class UpstreamPool {
     }
   }
 
-  #add(connection: ClientHttp2Session): void {
-    const session: UpstreamSession = new UpstreamSession(connection, () => this.#settle())
+  #add(dialled: Dialled): void {
+    const session: UpstreamSession = new UpstreamSession(dialled, () => this.#settle())
     const ended = new HsuError('NO_ENDPOINT', `${this.#config.label} closed the connection at once`)
     if (this.#closed.signal.aborted) session.destroy()
     if (!session.usable) throw ended
     this.#sessions.add(session)
-    connection.once('close', () => {
+    dialled.session.once('close', () => {
       this.#sessions.delete(session)
       // Else who waits would make it connect for ever.
       if (!session.used) this.#failAll(ended)

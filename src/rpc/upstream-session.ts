@@ -50,21 +50,28 @@ export interface UpstreamStream {
   lost(): boolean
 }
 
+/** A connection as it was dialled. */
+export interface Dialled {
+  readonly session: ClientHttp2Session
+  readonly socket: Socket
+}
+
 /** A connection to an upstream that has shown it speaks HTTP/2: its SETTINGS have come. */
 export class UpstreamSession {
   readonly #session: ClientHttp2Session
+  readonly #socket: Socket
   readonly #onChange: () => void
   #open = 0
   #used = false
   #draining = false
-  #retired = false
   #limit: number
   /** Set by a GOAWAY: streams above it were not processed. */
   #lastStreamId: number | undefined
 
   /** `onChange` is called when a slot becomes free or the connection can take no more calls. */
-  constructor(session: ClientHttp2Session, onChange: () => void) {
+  constructor({ session, socket }: Dialled, onChange: () => void) {
     this.#session = session
+    this.#socket = socket
     this.#onChange = onChange
     this.#limit = streamLimit(session)
     session.on('remoteSettings', () => {
@@ -72,8 +79,8 @@ export class UpstreamSession {
       onChange()
     })
     session.on('goaway', (_code, lastStreamId: number) => {
-      this.#draining = true
       this.#lastStreamId = lastStreamId
+      this.retire()
       onChange()
     })
     session.on('close', () => {
@@ -107,7 +114,7 @@ export class UpstreamSession {
       if (!held) return
       held = false
       this.#open -= 1
-      if (this.#retired && this.#open === 0) this.#session.close()
+      this.#endWhenIdle()
       this.#onChange()
     }
     return { release, open: (headers, endStream) => this.#openStream(headers, endStream, release) }
@@ -116,12 +123,17 @@ export class UpstreamSession {
   /** Takes no new calls and closes when those under way have ended; until then it can still be pinged. */
   retire(): void {
     this.#draining = true
-    this.#retired = true
-    if (this.#open === 0) this.#session.close()
+    this.#endWhenIdle()
   }
 
   destroy(): void {
     this.#session.destroy()
+    this.#socket.destroySoon()
+  }
+
+  /** Does not wait until the other side closes too: some never do. */
+  #endWhenIdle(): void {
+    if (this.#draining && this.#open === 0) this.destroy()
   }
 
   #openStream(headers: OutgoingHttpHeaders, endStream: boolean, release: () => void): UpstreamStream {

@@ -8,7 +8,21 @@ import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import { createIngress } from '../../src/rpc/ingress.ts'
-import { answerOf, echo, framed, grpcBackend, grpcClient, openRaw, type Rig, rawBackend, rawClient, respondGrpc, startIngress, statusOf, valuesOf } from '../support/call-rig.ts'
+import {
+  answerOf,
+  echo,
+  framed,
+  grpcBackend,
+  grpcClient,
+  openRaw,
+  type Rig,
+  rawBackend,
+  rawClient,
+  respondGrpc,
+  startIngress,
+  statusOf,
+  valuesOf,
+} from '../support/call-rig.ts'
 import { echoAt, endpoint, literalWorld, SERVICE } from '../support/literal-world.ts'
 import { memoryLog } from '../support/memory-log.ts'
 import { until } from '../support/until.ts'

@@ -15,7 +15,21 @@ import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-
 import type { LinkTarget } from '../../src/rpc/link-pool.ts'
 import { createLinkServer, type LinkServer } from '../../src/rpc/link-server.ts'
 import { createInFlight } from '../../src/rpc/router/in-flight.ts'
-import { answerOf, echo, framed, grpcBackend, grpcClient, openRaw, type Rig, rawBackend, rawClient, respondGrpc, startIngress, statusOf, valuesOf } from '../support/call-rig.ts'
+import {
+  answerOf,
+  echo,
+  framed,
+  grpcBackend,
+  grpcClient,
+  openRaw,
+  type Rig,
+  rawBackend,
+  rawClient,
+  respondGrpc,
+  startIngress,
+  statusOf,
+  valuesOf,
+} from '../support/call-rig.ts'
 import { echoAt, type LiteralWorld, literalWorld, SERVICE } from '../support/literal-world.ts'
 import { type MemoryLog, memoryLog } from '../support/memory-log.ts'
 import { until } from '../support/until.ts'

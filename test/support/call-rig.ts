@@ -199,7 +199,7 @@ export async function grpcBackend(
   for (const [name, handler] of Object.entries(methods)) {
     server.register(
       `/${SERVICE}/${name}`,
-      handler as never,
+      handler,
       (bytes: Buffer) => bytes,
       (bytes: Buffer) => bytes,
       'bidi',
@@ -241,11 +241,11 @@ export interface GrpcResult {
 /** A grpc-js client of any method, closed when the test ends. */
 export interface GrpcClient {
   readonly client: Client
-  call(
+  readonly call: (
     method: string,
     messages: readonly Buffer[],
     options?: { timeoutMs?: number; metadata?: Metadata },
-  ): Promise<GrpcResult>
+  ) => Promise<GrpcResult>
 }
 
 const asIs = (bytes: Buffer): Buffer => bytes

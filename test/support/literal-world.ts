@@ -38,4 +38,3 @@ export function endpoint(values: Partial<Endpoint> = {}): Endpoint {
 export function echoAt(address: string, values: Partial<Endpoint> = {}): LiteralWorld['entries'][number] {
   return { endpoint: endpoint({ address, ...values }), services: [SERVICE] }
 }
-

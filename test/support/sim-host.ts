@@ -43,6 +43,8 @@ export class SimHost implements ProcessHost {
   /** Every signal that reached a process, in order: `SIGTERM main`, `SIGKILL helper`. */
   readonly signals: string[] = []
   readonly busyPorts = new Set<number>()
+  /** When set, starts wait for it. */
+  gate: Promise<void> | undefined
   readonly #processes = new Map<number, SimProcess>()
   readonly #instances = new Map<string, SimInstance>()
   #script: (request: SpawnRequest) => SimScript = () => ({})
@@ -112,6 +114,7 @@ export class SimHost implements ProcessHost {
       )
     }
     this.spawned.push(request)
+    await this.gate
     const leader = this.#info(this.#nextPid++, 1, undefined, 'sh')
     const main = this.#info(this.#nextPid++, leader.pid, leader.pid, 'main')
     const identify = ({ pid, startTime }: ProcessInfo): ProcessIdentity => ({ pid, startTime, bootId: this.#bootId })

@@ -230,7 +230,10 @@ export class SimNetwork {
   }
 
   async #whenThawed(node: SimTransport, act: () => void): Promise<void> {
+    const frozen = this.#frozen.has(node.nodeId)
     await this.#thawed(node.nodeId)
+    // A process that was stopped sees its timers before it reads its sockets.
+    if (frozen) await this.#clock.sleep(this.#latency())
     if (node.up) act()
   }
 

@@ -8,7 +8,9 @@ import { createPingOrder, type PingOrder } from './ping-order.ts'
 import type { Pinger, PingSeams } from './pinger.ts'
 import { confirmationsWanted, suspicionMinMs, suspicionMs } from './suspicion.ts'
 
-export interface DetectorSeams extends PingSeams {
+export interface DetectorSeams extends Pick<PingSeams, 'clock' | 'random' | 'membership' | 'awareness'> {
+  /** Node id of this node. */
+  readonly self: string
   readonly tasks: TaskGroup
   readonly pinger: Pinger
   /** Tells everybody what this node found out itself. */
@@ -219,7 +221,7 @@ export class Detector {
   }
 
   get #self(): string {
-    return this.#seams.transport.nodeId
+    return this.#seams.self
   }
 }
 

@@ -1,7 +1,11 @@
 import t from 'tap'
+import type { Clock } from '../../../src/base/clock.ts'
+import { createTaskGroup } from '../../../src/base/task-group.ts'
 import { lan, local, MESH_PRESETS, MeshConfig } from '../../../src/mesh/config.ts'
 import { createAwareness } from '../../../src/mesh/detector/awareness.ts'
+import { Detector } from '../../../src/mesh/detector/detector.ts'
 import { createPingOrder } from '../../../src/mesh/detector/ping-order.ts'
+import type { Pinger, PingResult } from '../../../src/mesh/detector/pinger.ts'
 import {
   addVoice,
   confirmationsWanted,
@@ -16,6 +20,21 @@ import { Membership, type MembershipListener } from '../../../src/mesh/membershi
 import { signRecord } from '../../../src/mesh/record.ts'
 import { seeded } from '../../support/seeded.ts'
 import { SimClock } from '../../support/sim-clock.ts'
+
+function recordOf(identity: Identity, incarnation: number, startedIncarnation = 1): SignedRecord {
+  return signRecord(identity, {
+    nodeId: identity.nodeId,
+    name: 'x',
+    incarnation,
+    startedIncarnation,
+    recordVersion: 1,
+    meshAddresses: [],
+    linkAddresses: [],
+    linkFingerprint: '',
+    labels: {},
+    version: '',
+  })
+}
 
 const voices = (...lost: boolean[]): Suspicion => {
   let suspicion = newSuspicion(0)
@@ -122,22 +141,117 @@ t.test('config: presets are differences, and a typo is a fault', async (t) => {
   }
 })
 
+t.test('detector', async (t) => {
+  /** A detector with one other member; `jump` lets time pass that nobody was awake for. */
+  function lab(direct: () => Promise<PingResult>) {
+    const sim = new SimClock()
+    let jumpedMs = 0
+    const clock: Clock = {
+      nowMs: () => sim.nowMs() + jumpedMs,
+      wallMs: () => sim.wallMs(),
+      sleep: (ms, signal) => sim.sleep(ms, signal),
+    }
+    const x = createIdentity()
+    const spoken: string[] = []
+    const listener: MembershipListener = {
+      onStatus: ({ member }) => {
+        if (member.status !== 'suspect') detector.cleared(member.nodeId)
+      },
+      onSuspicion: (entry) => detector.suspected(entry),
+      onRecord: () => undefined,
+      onForgotten: () => undefined,
+    }
+    const members = new Membership({ clock, listener }, { timing: lan, self: 'self' })
+    const tasks = createTaskGroup((error) => spoken.push(`failed: ${String(error)}`))
+    const pinger: Pinger = {
+      direct,
+      indirect: async () => ({ alive: false, asked: 0, answered: 0 }),
+      onBehalf: () => Promise.reject(new Error('not asked here')),
+    }
+    const detector: Detector = new Detector(
+      {
+        clock,
+        random: seeded(1),
+        membership: members,
+        self: 'self',
+        awareness: createAwareness(() => 0),
+        pinger,
+        tasks,
+        spread: ({ status }) => spoken.push(status),
+      },
+      lan,
+    )
+    members.takeRecord(recordOf(x, 1), 'x')
+    const status = () => members.get(x.nodeId)?.member.status
+    const jump = (ms: number): void => {
+      jumpedMs += ms
+    }
+    return { sim, x, members, detector, spoken, tasks, status, jump }
+  }
+
+  t.test('a member that is silent is suspect, tried again, and dead after the time of a mesh of two', async (t) => {
+    let pings = 0
+    const { sim, detector, spoken, status, tasks } = lab(async () => {
+      pings += 1
+      return 'silent'
+    })
+    detector.start()
+    await sim.advance(1)
+    t.equal(status(), 'suspect')
+    await sim.advance(lan.suspicionAloneMs - 10)
+    t.equal(status(), 'suspect')
+    t.ok(pings > 5)
+    await sim.advance(20)
+    t.equal(status(), 'dead')
+    t.same(spoken, ['suspect', 'dead'])
+    await tasks.stop()
+    t.equal(sim.sleeping, 0)
+  })
+
+  t.test('a node that slept during its ping accuses nobody', async (t) => {
+    const { sim, detector, status, spoken, jump } = lab(async () => {
+      jump(5_000)
+      return 'silent'
+    })
+    detector.start()
+    await sim.advance(1)
+    t.equal(status(), 'alive')
+    t.same(spoken, [])
+  })
+
+  t.test('a node that slept through the end of a suspicion waits for what it may have missed', async (t) => {
+    const { sim, detector, x, status, jump } = lab(async () => 'silent')
+    detector.connectionLost(x.nodeId)
+    await sim.advance(lan.linkLossMs - 10)
+    t.equal(status(), 'suspect')
+    jump(5_000)
+    await sim.advance(20)
+    t.equal(status(), 'suspect')
+    await sim.advance(lan.suspicionMinMs)
+    t.equal(status(), 'dead')
+  })
+
+  t.test('a suspect that answers is not declared dead, even while its refutation is missing', async (t) => {
+    const { sim, detector, x, status, tasks } = lab(async () => 'alive')
+    detector.connectionLost(x.nodeId)
+    await sim.advance(10_000)
+    t.equal(status(), 'suspect')
+    await tasks.stop()
+  })
+
+  t.test('a verdict that others only tell of is checked before it is spoken', async (t) => {
+    const { sim, members, x, status, spoken } = lab(async () => 'alive')
+    const { nodeId } = x
+    members.hear({ nodeId, status: 'suspect', incarnation: 1, from: 'b', linkLost: true }, 'b')
+    await sim.advance(10_000)
+    t.equal(status(), 'suspect')
+    t.same(spoken, [])
+  })
+})
+
 t.test('membership', async (t) => {
   const self = createIdentity()
   const x = createIdentity()
-  const record = (identity: Identity, incarnation: number, startedIncarnation = 1): SignedRecord =>
-    signRecord(identity, {
-      nodeId: identity.nodeId,
-      name: 'x',
-      incarnation,
-      startedIncarnation,
-      recordVersion: 1,
-      meshAddresses: [],
-      linkAddresses: [],
-      linkFingerprint: '',
-      labels: {},
-      version: '',
-    })
   const rumour = (status: Rumour['status'], incarnation: number, from = 'b'): Rumour => ({
     nodeId: x.nodeId,
     status,
@@ -165,7 +279,7 @@ t.test('membership', async (t) => {
       const { members, heard, status } = membership()
       members.hear(rumour('dead', 1), 'b')
       t.equal(status(), undefined)
-      members.takeRecord(record(x, 1), 'b')
+      members.takeRecord(recordOf(x, 1), 'b')
       t.same(heard, ['new>alive@1', 'record @1'])
       members.hear(rumour('dead', 2), 'b')
       members.hear(rumour('left', 2 ** 40), 'b')
@@ -176,18 +290,18 @@ t.test('membership', async (t) => {
 
   t.test('a replayed or equal record changes nothing, and its own record never enters', async (t) => {
     const { members, heard } = membership()
-    members.takeRecord(record(x, 3), 'b')
+    members.takeRecord(recordOf(x, 3), 'b')
     const before = heard.length
-    members.takeRecord(record(x, 3), 'b')
-    members.takeRecord(record(x, 2), 'b')
-    members.takeRecord(record(self, 9), 'b')
+    members.takeRecord(recordOf(x, 3), 'b')
+    members.takeRecord(recordOf(x, 2), 'b')
+    members.takeRecord(recordOf(self, 9), 'b')
     t.equal(heard.length, before)
     t.equal(members.entries().length, 1)
   })
 
   t.test('suspicion, death, and only a higher incarnation brings back', async (t) => {
     const { members, heard, status } = membership()
-    members.takeRecord(record(x, 1), 'b')
+    members.takeRecord(recordOf(x, 1), 'b')
     members.suspect(x.nodeId, false)
     members.hear(rumour('suspect', 1, 'c'), 'c')
     members.hear(rumour('suspect', 1, 'c'), 'd')
@@ -195,7 +309,7 @@ t.test('membership', async (t) => {
     members.hear(rumour('suspect', 1, 'd'), 'd')
     members.suspect(x.nodeId, true)
     t.equal(status(), 'dead')
-    members.takeRecord(record(x, 2), 'b')
+    members.takeRecord(recordOf(x, 2), 'b')
     t.same(heard, [
       'new>alive@1',
       'record @1',
@@ -212,7 +326,7 @@ t.test('membership', async (t) => {
 
   t.test('hearsay of a death is a suspicion until this node has reason of its own, or has waited', async (t) => {
     const { members, status, clock } = membership()
-    members.takeRecord(record(x, 1), 'b')
+    members.takeRecord(recordOf(x, 1), 'b')
     members.hear(rumour('dead', 1), 'b')
     t.equal(status(), 'suspect')
     members.hear(rumour('dead', 1), 'c')
@@ -222,7 +336,7 @@ t.test('membership', async (t) => {
     t.equal(status(), 'dead')
 
     const other = membership()
-    other.members.takeRecord(record(x, 1), 'b')
+    other.members.takeRecord(recordOf(x, 1), 'b')
     other.members.suspect(x.nodeId, true)
     other.members.hear(rumour('dead', 1), 'b')
     t.equal(other.status(), 'dead')
@@ -230,14 +344,14 @@ t.test('membership', async (t) => {
 
   t.test('leaving is believed at once', async (t) => {
     const { members, status } = membership()
-    members.takeRecord(record(x, 1), 'b')
+    members.takeRecord(recordOf(x, 1), 'b')
     members.hear(rumour('left', 1, x.nodeId), x.nodeId)
     t.equal(status(), 'left')
   })
 
   t.test('the gone are forgotten after their time, those who left sooner', async (t) => {
     const { members, heard, clock } = membership()
-    members.takeRecord(record(x, 1), 'b')
+    members.takeRecord(recordOf(x, 1), 'b')
     members.hear(rumour('left', 1), 'b')
     await clock.advance(lan.leftTombstoneMs - 1)
     members.expire()
@@ -246,7 +360,7 @@ t.test('membership', async (t) => {
     members.expire()
     t.equal(members.entries().length, 0)
     t.equal(heard.at(-1), 'forgotten')
-    members.takeRecord(record(x, 1), 'b')
+    members.takeRecord(recordOf(x, 1), 'b')
     members.suspect(x.nodeId, true)
     members.declareDead(x.nodeId)
     await clock.advance(lan.leftTombstoneMs)
@@ -263,7 +377,7 @@ t.test('membership', async (t) => {
     for (let index = 0; index < 1_003; index += 1) {
       const identity = createIdentity()
       ids.push(identity.nodeId)
-      members.takeRecord(record(identity, 1), 'b')
+      members.takeRecord(recordOf(identity, 1), 'b')
       members.hear({ ...rumour('left', 1), nodeId: identity.nodeId }, 'b')
       if (index < 3) await clock.advance(1)
     }

@@ -286,6 +286,24 @@ t.test('fifty restarts at once are one restart', async (t) => {
   t.match(watched.status('api'), { state: 'up', restarts: 1 })
 })
 
+t.test('a restart asked for while the next start is under way joins it', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([unitSpec('api', { run })])
+  let open = (): void => undefined
+  world.host.gate = new Promise((resolve) => {
+    open = resolve
+  })
+  const first = watched.supervisor.restartUnit('api', never)
+  await watched.pass(100)
+  t.equal(world.host.spawned.length, 2, 'the start is under way')
+  const second = watched.supervisor.restartUnit('api', never)
+  open()
+  await watched.pass(100)
+  await Promise.all([first, second])
+  t.equal(world.host.spawned.length, 2)
+  t.match(watched.status('api'), { state: 'up', restarts: 1 })
+})
+
 t.test('any mix of start, stop, restart, kill and crash ends as the last wish has it', async (t) => {
   for (let seed = 1; seed <= 20; seed += 1) {
     const world = new World(t)
@@ -335,9 +353,18 @@ t.test('units start after those they depend on, and stop before them', async (t)
   const stopping = watched.supervisor.stop()
   await watched.pass(200)
   await stopping
+  const ends = watched.events.filter(({ type }) => type === 'unit.stopping' || type === 'unit.exited')
   t.same(
-    watched.events.filter(({ type }) => type === 'unit.exited').map(({ unit }) => unit),
-    ['schema', 'web', 'api', 'db'],
+    ends.map(({ unit, type }) => `${unit} ${type}`),
+    [
+      'schema unit.exited',
+      'web unit.stopping',
+      'web unit.exited',
+      'api unit.stopping',
+      'api unit.exited',
+      'db unit.stopping',
+      'db unit.exited',
+    ],
   )
   t.equal(world.host.population, 0)
 })
@@ -582,7 +609,7 @@ t.test('an instance that was started but never written down is ended, not double
   await first.supervisor.abandon()
   world.disk.clear()
   const second = await world.supervise([unitSpec('api', { run })])
-  t.equal(world.host.pidsOf('api').length, 1)
+  t.equal(world.host.population, 2, 'one program and its leader')
   t.equal(second.status('api').pid, world.host.pidsOf('api')[0])
   t.equal(world.host.spawned.length, 2)
 })

@@ -1,0 +1,246 @@
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import { type Clock, within } from '../base/clock.ts'
+import type { ServiceStack } from '../base/lifecycle.ts'
+import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
+import type { Store } from '../base/store.ts'
+import { type LoopDelay, systemLoopDelay } from '../base/system-loop-delay.ts'
+import { createMesh, type Identity, libp2pTransport, MESH_PRESETS, type Mesh, type NodeRecord } from '../mesh/index.ts'
+import { createSupervisor, type ProcessHost, type Supervisor } from '../process/index.ts'
+import {
+  type Connection,
+  connect,
+  createGrpcProber,
+  createInFlight,
+  createIngress,
+  createLinkCertificate,
+  createLinkServer,
+  type GrpcProber,
+  type Ingress,
+  type LinkCertificate,
+  type LinkServer,
+} from '../rpc/index.ts'
+import { createEventLog, type EventLog } from './event-log.ts'
+import { linkAddresses, splitHostPort } from './link-addresses.ts'
+import { loadLinkCertificate } from './link-identity.ts'
+import { createMeshPart, type MeshPart } from './mesh-part.ts'
+import type { NodeSetup } from './node-setup.ts'
+import { createOffers, type Offers } from './offers.ts'
+import { unitEnvironment } from './unit-environment.ts'
+import { createWorldView, type WorldView } from './world-view.ts'
+
+/** Everything that is not a pure function of its inputs. Tests pass their own; `systemSeams()` gives the real ones. */
+export interface NodeSeams {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly host: ProcessHost
+  readonly pid: number
+}
+
+/** Events kept in memory for `hsu events` and `hsu describe`. */
+const MAX_EVENTS = 10_000
+
+/** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
+const WITHDRAW_MS = 500
+
+/** How long calls in flight to an instance may take to finish after it was withdrawn. */
+const FINISH_CALLS_MS = 5_000
+
+export interface Ground {
+  readonly stack: ServiceStack
+  readonly store: Store
+  readonly identity: Identity
+}
+
+/** Where a node's two unix sockets are: the control API's front door, and the API itself behind it. */
+export interface Sockets {
+  readonly control: string
+  readonly api: string
+}
+
+/** Tools that several parts use. */
+export interface Tools {
+  readonly events: EventLog
+  readonly loopDelay: LoopDelay
+  readonly prober: GrpcProber
+  readonly connection: Connection
+  /** Undefined without a mesh. */
+  readonly certificate: LinkCertificate | undefined
+}
+
+/** The parts of a node, made but not started. */
+export interface Parts {
+  readonly world: WorldView
+  readonly ingress: Ingress
+  readonly supervisor: Supervisor
+  readonly offers: Offers
+  readonly linkServer: LinkServer | undefined
+  readonly mesh: MeshPart
+}
+
+export async function makeTools(
+  { clock, log }: NodeSeams,
+  { name, mesh }: NodeSetup,
+  { store }: Ground,
+  sockets: Sockets,
+): Promise<Tools> {
+  const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
+  return {
+    certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
+    events: createEventLog(MAX_EVENTS),
+    loopDelay: systemLoopDelay(),
+    prober: createGrpcProber(),
+    connection: connect(`unix:${sockets.control}`),
+  }
+}
+
+/** Ends what the tools hold open. */
+export function closeTools({ connection, prober, loopDelay }: Tools): void {
+  connection.close()
+  prober.close()
+  loopDelay.close()
+}
+
+export interface Workshop {
+  readonly tools: Tools
+  readonly sockets: Sockets
+}
+
+/** The parts know of each other only what these closures hand them, which are called once all of them are there. */
+export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { tools, sockets }: Workshop): Parts {
+  const { clock, random, log, host } = seams
+  const { name, paths, listen } = setup
+  const { nodeId } = ground.identity
+  const { certificate, prober } = tools
+  const world = createWorldView(
+    { mesh: () => mesh.current(), own: () => offers.registrations() },
+    ownRecord(setup, nodeId, certificate),
+  )
+  const { endpoints, linkOf } = world
+  const inFlight = createInFlight()
+  const ingress = createIngress(
+    { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
+    { listen: listen.ingress, nodeId, certificate },
+  )
+  const drain = async (instance: string, signal: AbortSignal): Promise<void> => {
+    offers.withdraw(instance)
+    await mesh.current()?.flushed(WITHDRAW_MS)
+    await within(clock, FINISH_CALLS_MS, ingress.drained(instance, signal))
+  }
+  const environmentOf = unitEnvironment({
+    nodeName: name,
+    controlSocket: sockets.control,
+    ingressAddress: () => ingress.address(),
+  })
+  const supervisor = createSupervisor(
+    {
+      clock,
+      random,
+      log,
+      store: ground.store,
+      host,
+      grpc: prober,
+      environmentOf,
+      drain: (_unit, instance, signal) => drain(instance, signal),
+    },
+    { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
+  )
+  const offers = createOffers({
+    clock,
+    log,
+    supervisor,
+    askServices: (address, signal) => prober.services(address, signal),
+    configuredServices: setup.servicesOf,
+  })
+  const linkServer =
+    certificate &&
+    createLinkServer(
+      { clock, log, endpoints, isMember: world.memberWith, inFlight },
+      { listen: listen.link, nodeId, certificate, controlSocket: sockets.api },
+    )
+  const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
+  const mesh = createMeshPart({ log, open: setup.mesh && open })
+  return { world, ingress, supervisor, offers, linkServer, mesh }
+}
+
+/** Who is told when something changes. */
+export function connectParts({ clock }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
+  const { mesh, offers, supervisor, world } = parts
+  const node = setup.name
+  offers.changes.subscribe(() => {
+    mesh.current()?.publish(offers.registrations())
+    world.refresh()
+  })
+  supervisor.events.subscribe((event) => events.append({ ...event, node }))
+  mesh.opened.subscribe((opened) => {
+    opened.publish(offers.registrations())
+    opened.changes.subscribe(() => world.refresh())
+    opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
+      const details = { nodeId, name }
+      events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason, details, cause })
+    })
+  })
+}
+
+interface MeshNeeds {
+  readonly tools: Tools
+  readonly linkServer: LinkServer | undefined
+}
+
+/** Loads libp2p, which is why it happens late and only where there is a mesh. */
+async function openMesh(
+  seams: NodeSeams,
+  { name, version, labels, listen, mesh }: NodeSetup,
+  { store, identity }: Ground,
+  { tools, linkServer }: MeshNeeds,
+): Promise<Mesh> {
+  const { clock, random, log } = seams
+  if (mesh === undefined) throw new Error('a node without a mesh opens none')
+  const { discovery, preset } = mesh.config
+  const transport = await libp2pTransport(
+    { clock, random, log, store, identity },
+    { key: mesh.key, listen: listen.mesh, discovery: { ...discovery, interfaces: discovery.interfaces ?? [] } },
+  )
+  return createMesh(
+    { clock, random, log, store, identity, transport, loopDelayMs: () => tools.loopDelay.takeMs() },
+    {
+      ...MESH_PRESETS[preset],
+      name,
+      version,
+      labels,
+      linkAddresses: () =>
+        linkServer === undefined
+          ? []
+          : linkAddresses(splitHostPort(linkServer.address()), hostAddresses(), discovery.interfaces),
+      linkFingerprint: tools.certificate?.fingerprint ?? '',
+    },
+  )
+}
+
+function hostAddresses(): { name: string; address: string; internal: boolean }[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? []).map(({ address, internal }) => ({ name, address, internal })),
+  )
+}
+
+/** What this node says of itself while it is alone; in a mesh, the mesh keeps its record. */
+function ownRecord(
+  { name, version, labels }: NodeSetup,
+  nodeId: string,
+  certificate: LinkCertificate | undefined,
+): NodeRecord {
+  return {
+    nodeId,
+    name,
+    incarnation: 0,
+    startedIncarnation: 0,
+    recordVersion: 0,
+    meshAddresses: [],
+    linkAddresses: [],
+    linkFingerprint: certificate?.fingerprint ?? '',
+    labels,
+    version,
+  }
+}
