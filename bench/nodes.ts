@@ -45,10 +45,10 @@ export async function measureAlone(home: string): Promise<Row[]> {
     const ingress = await freePort()
     const bench = new BenchNode(join(home, `alone-${run}`), ingress, configOf('alone', ingress))
     const startedAt = performance.now()
-    const started = bench.node.start()
+    bench.node.launch()
     await until(() => accepts(ingress))
     starts.push(performance.now() - startedAt)
-    await started
+    await until(async () => (await aliveSeen(bench)) === 1)
     if (run === 0) {
       await pause(SETTLE_MS)
       cpu.push(await idleCpuPercent([bench.node.pid]))
@@ -81,10 +81,9 @@ export async function measureMesh(home: string): Promise<Row[]> {
     await first.node.hsu('mesh', 'create', '--out', keyFile)
 
     const startedAt = performance.now()
-    const starting = nodes.map(({ node }) => node.start())
+    for (const { node } of nodes) node.launch()
     await until(async () => (await Promise.all(nodes.map((node) => aliveSeen(node)))).every((alive) => alive === 3))
     discovery.push(performance.now() - startedAt)
-    await Promise.all(starting)
     if (run === 0) {
       await pause(SETTLE_MS)
       cpu.push((await idleCpuPercent(nodes.map(({ node }) => node.pid))) / nodes.length)

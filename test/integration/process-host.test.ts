@@ -56,9 +56,11 @@ t.test('stdout and stderr go to files of their own, binary safe, stdin is empty'
 t.test('signals that the shim catches are not ignored in the program', async (t) => {
   const directory = workspace(t)
   const host = systemHost()
-  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2'] as const) {
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) {
     const request = { unit: 'sample', argv: ['sleep', '60'], cwd: '/', env: { PATH }, user: undefined }
     const child = await host.spawn({ ...request, directory: join(directory, signal) })
+    // Until then it is a shell, and a shell may ignore some.
+    await until('the program itself runs', async () => (await host.table.get(child.main.pid))?.name === 'sleep')
     await host.signal(child.main, signal)
     t.same(await child.exited, { signal })
   }

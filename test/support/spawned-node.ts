@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -61,14 +61,20 @@ export class SpawnedNode {
 
   /** Starts it, with its own configuration unless `-f` is among `args`, and waits until its control API answers. */
   async start(...args: string[]): Promise<void> {
-    const log = openSync(join(this.directory, 'test-node.log'), 'a')
-    const files = args.includes('-f') ? [] : ['-f', this.configFile]
-    const [file = '', ...rest] = [...this.#prefix, HSU, 'up', ...files, ...args]
-    this.#process = spawn(file, rest, { env: this.#env, stdio: ['ignore', log, log] })
+    this.launch(...args)
     await until('the node to answer', async () => {
       if (!this.running) throw new Error(`the node ended while starting:\n${this.log}`)
       return (await this.hsu('ps', '-o', 'json')).code === 0
     })
+  }
+
+  /** Starts it and waits for nothing. */
+  launch(...args: string[]): void {
+    const log = openSync(join(this.directory, 'test-node.log'), 'a')
+    const files = args.includes('-f') ? [] : ['-f', this.configFile]
+    const [file = '', ...rest] = [...this.#prefix, HSU, 'up', ...files, ...args]
+    this.#process = spawn(file, rest, { env: this.#env, stdio: ['ignore', log, log] })
+    closeSync(log)
   }
 
   hsu(...args: string[]): Promise<Ran> {
