@@ -166,7 +166,7 @@ export class Membership {
     const counts = member.status === 'suspect' && member.incarnation === incarnation && from !== ''
     if (member === known.member && !counts) return
     const open = known.suspicion ?? newSuspicion(this.#clock.nowMs())
-    const suspicion = counts ? addVoice(open, from, linkLost) : open
+    const suspicion = counts ? addVoice(open, from, linkLost, from === this.#self) : open
     if (member === known.member && suspicion === known.suspicion) return
     const reason = status === 'left' ? 'left' : linkLost ? 'connection lost' : 'no answer'
     const entry = this.#set({ member, signed: known.signed, suspicion }, { reason, cause: from === '' ? peer : from })

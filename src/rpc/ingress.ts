@@ -87,7 +87,7 @@ interface RouteSeams extends Pick<IngressSeams, 'clock' | 'random' | 'endpoints'
 }
 
 /** Sends a call to an endpoint of the service it names, and elsewhere when that one certainly did not get it. */
-export function createServiceRoute(seams: RouteSeams, nodeId: string): Route {
+function createServiceRoute(seams: RouteSeams, nodeId: string): Route {
   const breaker = createBreaker(seams.clock)
   return ({ fields }) => endpointsFor(wantedFrom(fields), { ...seams, breaker, nodeId })
 }

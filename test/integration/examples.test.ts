@@ -46,7 +46,7 @@ for (const { name, unit, skip } of [
 
 t.test('examples/embedded serves its own API and runs units in one process', { timeout: 60_000 }, async (t) => {
   const home = exampleHome(t)
-  const service = spawn(process.execPath, [join(repoRoot, 'dist/examples/embedded/orders.js')], {
+  const service = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, join(repoRoot, 'dist/examples/embedded/orders.js')], {
     env: { ...process.env, HSU_DATA_DIR: home },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

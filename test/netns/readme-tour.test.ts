@@ -28,7 +28,7 @@ t.test(
       const command = written
         .replaceAll('/tmp/hsu-edge-b', join(home, 'edge-b'))
         .replace('mesh.key', join(home, 'mesh.key'))
-      const [file, ...args] = [...host.prefix, 'sh', '-c', command]
+      const [file, ...args] = [...host.prefix, 'env', '-u', 'NODE_OPTIONS', 'sh', '-c', command]
       const env = {
         ...process.env,
         HSU_DATA_DIR: join(home, 'main'),

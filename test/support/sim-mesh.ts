@@ -30,6 +30,8 @@ export interface SimMeshOptions {
   readonly timing?: Partial<MeshTiming>
   /** Nodes find each other by themselves. Default true. */
   readonly discovery?: boolean
+  /** How long connections outlive a partition. Default 10 s. */
+  readonly brokenAfterMs?: number
 }
 
 /** Simulated time that passes between two looks at a condition. */
@@ -43,10 +45,10 @@ export class SimMesh {
   readonly #random: Random
   readonly #timing: MeshTiming
 
-  constructor({ seed, nodes = 5, timing = {}, discovery = true }: SimMeshOptions) {
+  constructor({ seed, nodes = 5, timing = {}, discovery = true, brokenAfterMs = 10_000 }: SimMeshOptions) {
     this.#random = seeded(seed)
     this.#timing = { ...lan, ...timing }
-    this.network = new SimNetwork({ clock: this.clock, random: seeded(seed + 1_000), discovery })
+    this.network = new SimNetwork({ clock: this.clock, random: seeded(seed + 1_000), discovery, brokenAfterMs })
     this.nodes = Array.from({ length: nodes }, (_, index) => newNode(index + 1))
   }
 

@@ -6,7 +6,8 @@ import type { Test } from 'tap'
 import { repoRoot } from './paths.ts'
 import { until } from './until.ts'
 
-const HSU = join(repoRoot, 'bin', 'hsu')
+// The test runner puts hooks into NODE_OPTIONS of every child; a node is to run as users run it.
+const HSU = ['env', '-u', 'NODE_OPTIONS', join(repoRoot, 'bin', 'hsu')]
 const COMMAND_TIMEOUT_MS = 60_000
 
 /** How a command ended. */
@@ -72,13 +73,13 @@ export class SpawnedNode {
   launch(...args: string[]): void {
     const log = openSync(join(this.directory, 'test-node.log'), 'a')
     const files = args.includes('-f') ? [] : ['-f', this.configFile]
-    const [file = '', ...rest] = [...this.#prefix, HSU, 'up', ...files, ...args]
+    const [file = '', ...rest] = [...this.#prefix, ...HSU, 'up', ...files, ...args]
     this.#process = spawn(file, rest, { env: this.#env, stdio: ['ignore', log, log] })
     closeSync(log)
   }
 
   hsu(...args: string[]): Promise<Ran> {
-    const [file = '', ...rest] = [...this.#prefix, HSU, ...args]
+    const [file = '', ...rest] = [...this.#prefix, ...HSU, ...args]
     const options = { env: this.#env, timeout: COMMAND_TIMEOUT_MS, maxBuffer: 64e6, cwd: this.directory }
     return new Promise((resolve) => {
       execFile(file, rest, options, (error, stdout, stderr) => {

@@ -7,7 +7,7 @@ export interface Suspicion {
   readonly voices: ReadonlyMap<string, boolean>
 }
 
-/** The most voices that are kept: more than `confirmations` can ever ask for. */
+/** The most voices of others that are kept: more than `confirmations` can ever ask for. */
 const MAX_VOICES = 16
 
 /** A suspicion that nobody has confirmed yet. */
@@ -15,12 +15,16 @@ export function newSuspicion(startedAtMs: number): Suspicion {
   return { startedAtMs, voices: new Map() }
 }
 
-/** Adds a voice; a lost connection outweighs silence of the same voice. Returns `suspicion` itself when it adds nothing. */
-export function addVoice(suspicion: Suspicion, from: string, linkLost: boolean): Suspicion {
+/**
+ * Adds a voice; a lost connection outweighs silence of the same voice. Returns `suspicion` itself when it adds nothing.
+ *
+ * @param own the voice of this node itself, for which there is always room
+ */
+export function addVoice(suspicion: Suspicion, from: string, linkLost: boolean, own = false): Suspicion {
   const { voices } = suspicion
   const known = voices.get(from)
   if (known === true || known === linkLost) return suspicion
-  if (known === undefined && voices.size >= MAX_VOICES) return suspicion
+  if (known === undefined && !own && voices.size >= MAX_VOICES) return suspicion
   return { ...suspicion, voices: new Map(voices).set(from, linkLost) }
 }
 

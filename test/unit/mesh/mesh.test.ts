@@ -2,10 +2,12 @@ import t, { type Test } from 'tap'
 import { lan } from '../../../src/mesh/config.ts'
 import {
   decodeBroadcast,
+  decodeRequest,
   decodeResponse,
   EMPTY_BATCH,
   encodeBroadcast,
   encodeRequest,
+  encodeResponse,
   type PeerRequest,
 } from '../../../src/mesh/gossip/codec.ts'
 import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
@@ -311,6 +313,41 @@ t.test('publish', async (t) => {
     await settle()
     t.ok(log.entries.some(({ fields }) => fields['cause'] === 'listener'))
   })
+})
+
+t.test('flushed believes the receipt, not the mere answer', async (t) => {
+  const { mesh, peer, peerIdentity, say, clock } = await startedLab(t)
+  await say({ records: [recordOf(peerIdentity)] })
+  mesh.publish([registration('a')])
+  let lag = 1
+  peer.handlers.onRequest = async (_, bytes) => {
+    const request = decodeRequest(bytes)
+    if (request.kind !== 'exchange')
+      return encodeResponse({ kind: 'ack', alive: true, record: undefined, belief: undefined })
+    const held = request.batch.sections.map(({ owner, incarnation, version }) => ({
+      owner,
+      status: 'alive' as const,
+      incarnation: 1,
+      recordIncarnation: 1,
+      recordVersion: 1,
+      sectionIncarnation: incarnation,
+      sectionVersion: version - lag,
+      recordCheck: 0,
+    }))
+    return encodeResponse({ kind: 'exchange', batch: EMPTY_BATCH, held })
+  }
+  const timed = async (): Promise<number> => {
+    const startedAtMs = clock.nowMs()
+    let tookMs = -1
+    void mesh.flushed(500).then(() => {
+      tookMs = clock.nowMs() - startedAtMs
+    })
+    await clock.advance(1_000)
+    return tookMs
+  }
+  t.equal(await timed(), 500)
+  lag = 0
+  t.ok((await timed()) < 20)
 })
 
 t.test('a changed address is told to all, and addresses of members go to the transport', async (t) => {
