@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { EchoClient } from './echo-client.ts'
-import { DemoNode, leftovers, ROOT, run } from './demo-node.ts'
+import { type DemoEvent, DemoNode, leftovers, ROOT, run } from './demo-node.ts'
 
 const NODES = ['a', 'b', 'c'] as const
 const LOAD_EVERY_MS = 10
@@ -32,8 +32,31 @@ async function show(command: string, node: DemoNode): Promise<void> {
   process.stdout.write(`\n$ hsu ${command}\n${await node.hsu(...command.split(' '))}\n`)
 }
 
+interface Tally {
+  calls: number
+  failed: number
+}
+
 async function main(): Promise<void> {
   const python = await hasPythonGrpc()
+  const tally: Tally = { calls: 0, failed: 0 }
+  await prepare(python)
+  await meet(python)
+  await callEverything(python, tally)
+  const load = startLoad(nodeOf('c').ingress, tally)
+  const restartMs = await loseUnit()
+  const { detectMs, orphan } = await loseNode(tally)
+  await load.stop()
+  say(`${tally.calls} calls so far, ${tally.failed} failed`)
+  await adopt(orphan)
+  await finish()
+  const { calls, failed } = tally
+  process.stdout.write(
+    `demo: ok  nodes=3 calls=${calls} failed=${failed} detect_ms=${detectMs} restart_ms=${restartMs}\n`,
+  )
+}
+
+async function prepare(python: boolean): Promise<void> {
   begin('making a mesh key and three configurations')
   const keyFile = join(home, 'mesh.key')
   await run([join(ROOT, 'bin', 'hsu'), 'mesh', 'create', '--out', keyFile])
@@ -46,17 +69,17 @@ async function main(): Promise<void> {
     writeFileSync(join(directory, 'hsu.yaml'), configOf(name, keyFile, ingress, legacyArgs, python))
     nodes.set(name, new DemoNode(name, directory, ingress))
   }
-  const a = nodeOf('a')
-  const b = nodeOf('b')
-  const c = nodeOf('c')
+}
 
+async function meet(python: boolean): Promise<void> {
   begin('starting nodes a, b and c')
+  const [a, c] = [nodeOf('a'), nodeOf('c')]
   for (const node of nodes.values()) node.start()
   await until('every node sees three alive', async () => {
-    const views = await Promise.all([a, b, c].map((node) => node.json<{ status: string }>('nodes')))
+    const views = await Promise.all([...nodes.values()].map((node) => node.json<{ status: string }>('nodes')))
     return views.every((view) => view.filter(({ status }) => status === 'alive').length === 3)
   })
-  for (const node of [a, b, c]) node.followEvents()
+  for (const node of nodes.values()) node.followEvents()
 
   begin('waiting for the units')
   const units = ['echo@a', 'echo@b', 'worker@a', ...(python ? ['echo-python@c'] : [])]
@@ -64,15 +87,15 @@ async function main(): Promise<void> {
   if (!python) say("(no Python unit: python3 -c 'import grpc' does not work here)")
   await until('c to know both echo endpoints', async () => {
     const services = await c.json<{ service: string; endpoints: { ready: boolean }[] }>('services')
-    return (
-      services.find(({ service }) => service === 'echo.v1.EchoService')?.endpoints.filter((e) => e.ready).length === 2
-    )
+    const echo = services.find(({ service }) => service === 'echo.v1.EchoService')
+    return echo?.endpoints.filter(({ ready }) => ready).length === 2
   })
   for (const command of ['nodes', 'ps', 'services']) await show(command, c)
+}
 
+async function callEverything(python: boolean, tally: Tally): Promise<void> {
   begin('calling echo on every node through every node, all four kinds of call')
-  const tally = { calls: 0, failed: 0 }
-  for (const through of [a, b, c]) {
+  for (const through of nodes.values()) {
     const client = new EchoClient(through.ingress)
     for (const target of ['a', 'b']) {
       const { node } = await client.echo('hello', { 'hsu-node': target })
@@ -88,25 +111,32 @@ async function main(): Promise<void> {
     client.close()
   }
   say(`${tally.calls} calls answered by the unit they were meant for`)
+}
 
-  const load = startLoad(c.ingress, tally)
+/** How long the killed unit was away, in ms. */
+async function loseUnit(): Promise<number> {
   begin('killing unit echo on node a (SIGKILL) while calls go on through c')
+  const [a, c] = [nodeOf('a'), nodeOf('c')]
   const before = await echoPid(c, 'a')
   const killedAtMs = Date.now()
   process.kill(before, 'SIGKILL')
-  const readyAtMs = await a.eventAfter(killedAtMs, (event) => event.unit === 'echo' && event.type === 'unit.ready')
+  const isReady = ({ unit, type }: DemoEvent): boolean => unit === 'echo' && type === 'unit.ready'
+  const restartMs = (await a.eventAfter(killedAtMs, isReady)) - killedAtMs
   const after = await echoPid(c, 'a')
-  const restartMs = readyAtMs - killedAtMs
-  say(`echo on a: pid ${before} -> ${after}, ready again after ${restartMs} ms`)
   if (after === before) throw new Error('the unit still has the pid that was killed')
+  say(`echo on a: pid ${before} -> ${after}, ready again after ${restartMs} ms`)
+  return restartMs
+}
 
+/** How long until the others knew, in ms, and the pid of the unit that outlived its node. */
+async function loseNode(tally: Tally): Promise<{ detectMs: number; orphan: number }> {
   begin('killing node b (SIGKILL) while calls go on through c')
+  const [a, b, c] = [nodeOf('a'), nodeOf('b'), nodeOf('c')]
   const orphan = await echoPid(c, 'b')
   const lostAtMs = Date.now()
   b.kill()
-  const seenAtMs = await Promise.all(
-    [a, c].map((node) => node.eventAfter(lostAtMs, (e) => e.type === 'member.dead' && e.details['name'] === 'b')),
-  )
+  const isLoss = ({ type, details }: DemoEvent): boolean => type === 'member.dead' && details['name'] === 'b'
+  const seenAtMs = await Promise.all([a, c].map((node) => node.eventAfter(lostAtMs, isLoss)))
   const detectMs = Math.max(...seenAtMs) - lostAtMs
   say(`a and c know that b is gone after ${detectMs} ms`)
   await until('the endpoints of b to be gone', async () => {
@@ -114,26 +144,26 @@ async function main(): Promise<void> {
     return services.flatMap(({ endpoints }) => endpoints).every(({ node }) => node !== 'b')
   })
   await show('services', c)
-  const answeredBefore = tally.calls
-  await until('calls still answered', async () => tally.calls - answeredBefore >= 50)
-  await load.stop()
-  say(`${tally.calls} calls so far, ${tally.failed} failed`)
+  const before = tally.calls
+  await until('calls still answered', () => tally.calls - before >= 50)
+  return { detectMs, orphan }
+}
 
+async function adopt(orphan: number): Promise<void> {
   begin('starting node b again: it adopts the unit that outlived it')
+  const b = nodeOf('b')
   b.start()
   await until('b to run the same process', async () => (await echoPid(b, 'b')) === orphan)
   say(`echo on b still has pid ${orphan}`)
+}
 
+async function finish(): Promise<void> {
   begin('stopping everything')
-  for (const node of nodes.values()) await node.down()
+  await Promise.all([...nodes.values()].map((node) => node.down()))
   endOthers()
   await until('every process to be gone', () => leftovers(home).length === 0)
   rmSync(home, { recursive: true })
-  const { calls, failed } = tally
   say('nothing is left')
-  process.stdout.write(
-    `demo: ok  nodes=3 calls=${calls} failed=${failed} detect_ms=${detectMs} restart_ms=${restartMs}\n`,
-  )
 }
 
 function configOf(name: string, keyFile: string, ingress: number, legacyArgs: string[], python: boolean): string {
@@ -177,11 +207,11 @@ interface Load {
 }
 
 /** Calls echo through one node, again and again, and counts; each call has two seconds. */
-function startLoad(port: number, tally: { calls: number; failed: number }): Load {
+function startLoad(port: number, tally: Tally): Load {
   const client = new EchoClient(port)
-  let over = false
+  const over = new AbortController()
   const loop = (async () => {
-    while (!over) {
+    while (!over.signal.aborted) {
       tally.calls += 1
       await client.echo('load', {}).catch((error: unknown) => {
         tally.failed += 1
@@ -193,7 +223,7 @@ function startLoad(port: number, tally: { calls: number; failed: number }): Load
   })()
   return {
     stop() {
-      over = true
+      over.abort()
       return loop
     },
   }

@@ -48,7 +48,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
       name,
-      config: unit as UnitSpec['config'],
+      config: unit,
       baseDir,
       variables,
     })),

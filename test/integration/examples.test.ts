@@ -46,10 +46,14 @@ for (const { name, unit, skip } of [
 
 t.test('examples/embedded serves its own API and runs units in one process', { timeout: 60_000 }, async (t) => {
   const home = exampleHome(t)
-  const service = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, join(repoRoot, 'dist/examples/embedded/orders.js')], {
-    env: { ...process.env, HSU_DATA_DIR: home },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const service = spawn(
+    'env',
+    ['-u', 'NODE_OPTIONS', process.execPath, join(repoRoot, 'dist/examples/embedded/orders.js')],
+    {
+      env: { ...process.env, HSU_DATA_DIR: home },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   t.teardown(() => service.kill('SIGKILL'))
   const address = /orders listens on (\S+),/.exec(await firstLine(service))?.[1] ?? ''
   t.match(address, /^127\.0\.0\.1:\d+$/)

@@ -43,6 +43,8 @@ export class SimHost implements ProcessHost {
   /** Every signal that reached a process, in order: `SIGTERM main`, `SIGKILL helper`. */
   readonly signals: string[] = []
   readonly busyPorts = new Set<number>()
+  /** How many of the next looks at the process table fail, as when no file descriptor is left. */
+  tableFaults = 0
   /** When set, starts wait for it. */
   gate: Promise<void> | undefined
   readonly #processes = new Map<number, SimProcess>()
@@ -56,7 +58,13 @@ export class SimHost implements ProcessHost {
   constructor() {
     this.table = {
       bootId: async () => this.#bootId,
-      list: async () => [...this.#processes.values()].map(({ info }) => info),
+      list: async () => {
+        if (this.tableFaults > 0) {
+          this.tableFaults -= 1
+          throw new Error('EMFILE: too many open files')
+        }
+        return [...this.#processes.values()].map(({ info }) => info)
+      },
       get: async (pid) => this.#processes.get(pid)?.info,
       listeners: async (): Promise<readonly Listener[]> => {
         throw new HsuError('UNSUPPORTED', 'the simulated host has no sockets')

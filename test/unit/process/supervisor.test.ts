@@ -304,6 +304,18 @@ t.test('a restart asked for while the next start is under way joins it', async (
   t.match(watched.status('api'), { state: 'up', restarts: 1 })
 })
 
+t.test('a stop that fails for a reason that passes is tried again, and says so', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([unitSpec('api', { run })])
+  world.host.tableFaults = 2
+  const stopping = watched.supervisor.stopUnit('api', never)
+  await watched.pass(20_000, 100)
+  await stopping
+  t.match(watched.status('api'), { state: 'down', pid: undefined })
+  t.equal(world.host.population, 0)
+  t.ok(watched.log.entries.some(({ level, message }) => level === 'error' && message.startsWith('unit cannot be stopped')))
+})
+
 t.test('any mix of start, stop, restart, kill and crash ends as the last wish has it', async (t) => {
   for (let seed = 1; seed <= 20; seed += 1) {
     const world = new World(t)
