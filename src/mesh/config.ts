@@ -116,7 +116,8 @@ export const MeshConfig = z
           .optional()
           .describe('Network interfaces, by name or address, to find others on; default: every usable one'),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('How other nodes are found; any one way suffices'),
     preset: z
       .enum(['lan', 'local'])
       .default('lan')
