@@ -161,7 +161,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
       { listen: listen.link, nodeId, certificate, controlSocket: sockets.api },
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
-  const mesh = createMeshPart({ log, open: setup.mesh && open })
+  const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
   return { world, ingress, supervisor, offers, linkServer, mesh }
 }
 

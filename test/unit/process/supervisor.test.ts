@@ -313,7 +313,9 @@ t.test('a stop that fails for a reason that passes is tried again, and says so',
   await stopping
   t.match(watched.status('api'), { state: 'down', pid: undefined })
   t.equal(world.host.population, 0)
-  t.ok(watched.log.entries.some(({ level, message }) => level === 'error' && message.startsWith('unit cannot be stopped')))
+  t.ok(
+    watched.log.entries.some(({ level, message }) => level === 'error' && message.startsWith('unit cannot be stopped')),
+  )
 })
 
 t.test('any mix of start, stop, restart, kill and crash ends as the last wish has it', async (t) => {
