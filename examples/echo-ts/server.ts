@@ -37,9 +37,12 @@ server.addService(definition[SERVICE] as grpc.ServiceDefinition, {
   echo(call: grpc.ServerUnaryCall<Message, object>, done: grpc.sendUnaryData<object>) {
     done(null, { message: call.request.message, instance, node })
   },
-  repeat(call: grpc.ServerWritableStream<Repetition, object>) {
-    for (let number = 1; number <= call.request.count; number += 1) {
-      call.write({ message: call.request.message, number })
+  async repeat(call: grpc.ServerWritableStream<Repetition, object>) {
+    // A full buffer means that the caller reads slower than we write; its going away ends the wait too.
+    let resume: (value?: unknown) => void = () => undefined
+    call.on('drain', () => resume()).on('cancelled', () => resume())
+    for (let number = 1; number <= call.request.count && !call.cancelled; number += 1) {
+      if (!call.write({ message: call.request.message, number })) await new Promise((drained) => (resume = drained))
     }
     call.end()
   },

@@ -36,7 +36,7 @@ export async function acquireFileLock(
       const found = await readHolder(path)
       if (found === undefined) continue
       holder = found
-      if (!isSame(holder, self) && (await isAlive(holder))) return holder
+      if (await isAlive(holder)) return holder
       await removeStale(path, holder, `${draft}.stale`)
     }
     return holder

@@ -38,12 +38,11 @@ export function fileStore(root: string): Store {
     },
 
     async list(prefix) {
-      const entries = await readdir(root, { recursive: true, withFileTypes: true }).catch(absentIs([]))
-      return entries
-        .filter((entry) => entry.isFile() && !entry.name.endsWith(TEMPORARY))
-        .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join('/'))
-        .filter((key) => key.startsWith(prefix))
-        .sort()
+      const slash = prefix.lastIndexOf('/')
+      const start = slash === -1 ? root : pathOf(prefix.slice(0, slash))
+      const keys: string[] = []
+      for await (const path of filesBelow(start)) keys.push(relative(root, path).split(sep).join('/'))
+      return keys.filter((key) => key.startsWith(prefix)).sort()
     },
 
     async setAside(key) {
@@ -54,6 +53,15 @@ export function fileStore(root: string): Store {
       await rename(pathOf(key), pathOf(aside))
       return aside
     },
+  }
+}
+
+/** All values below a directory. A directory that is not there, or vanishes meanwhile, holds none; the others still do. */
+async function* filesBelow(directory: string): AsyncGenerator<string> {
+  for (const entry of await readdir(directory, { withFileTypes: true }).catch(absentIs([]))) {
+    const path = join(directory, entry.name)
+    if (entry.isDirectory()) yield* filesBelow(path)
+    else if (entry.isFile() && !entry.name.endsWith(TEMPORARY)) yield path
   }
 }
 

@@ -8,7 +8,10 @@ export interface PinoLogOptions {
   readonly fd: number
 }
 
-/** A `Log` that writes one JSON object a line with pino: `{time, level, msg, ...fields}`, time in RFC 3339. */
+/**
+ * A `Log` that writes one JSON object a line with pino: `{time, level, msg, ...fields}`, time in RFC 3339.
+ * Never throws: a line that cannot be written is lost.
+ */
 export function pinoLog({ level, fd }: PinoLogOptions): Log {
   const options = {
     level,
@@ -17,14 +20,23 @@ export function pinoLog({ level, fd }: PinoLogOptions): Log {
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: describeError },
   }
-  return adapt(pino(options, pino.destination({ fd, sync: true })))
+  const destination = pino.destination({ fd, sync: true })
+  // A disk that is full costs lines of the log, never the node.
+  destination.removeAllListeners('error')
+  destination.on('error', () => undefined)
+  return adapt(pino(options, destination))
 }
 
 function adapt(logger: Logger): Log {
   const write =
     (level: LogLevel) =>
-    (message: string, fields: Fields = {}): void =>
-      logger[level](fields, message)
+    (message: string, fields: Fields = {}): void => {
+      try {
+        logger[level](fields, message)
+      } catch {
+        // The line is lost: the disk is full, or the descriptor was closed.
+      }
+    }
   return {
     debug: write('debug'),
     info: write('info'),

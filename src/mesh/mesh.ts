@@ -18,7 +18,7 @@ import { sectionBytes, sectionFromProto, sectionToProto } from './gossip/items.t
 import { createRefusals, type Refusals } from './gossip/refusals.ts'
 import type { Identity } from './identity.ts'
 import { MAX_SECTION_BYTES } from './limits.ts'
-import type { Batch, MemberView, MeshEvent, Registration, Rumour } from './member.ts'
+import type { Batch, MemberView, MeshEvent, Registration, Rumour, Section } from './member.ts'
 import { Membership } from './membership.ts'
 import { createNotices, type Notices } from './notices.ts'
 import { createReactions, createTwinReport } from './reactions.ts'
@@ -56,8 +56,6 @@ export interface MeshSeams {
   readonly identity: Identity
   /** Started and stopped by the mesh. */
   readonly transport: Transport
-  /** How late the event loop lately was, in milliseconds: a node that is slow itself must not accuse others. */
-  readonly loopDelayMs: () => number
 }
 
 export interface MeshNodeConfig extends MeshTiming {
@@ -70,6 +68,9 @@ export interface MeshNodeConfig extends MeshTiming {
   /** SHA-256 of the link certificate as 64 hex digits; empty when there is none. */
   readonly linkFingerprint: string
 }
+
+/** How often this node outbids, at most, what others hold as its section: each time is a message to everybody. */
+const OUTBID_REST_MS = 1_000
 
 /** Makes this node's end of the mesh. `stop()` leaves politely: the others drop what this node registered at once. */
 export function createMesh(seams: MeshSeams, config: MeshNodeConfig): Mesh {
@@ -94,13 +95,14 @@ class MeshNode implements Mesh {
   readonly #syncing = new Set<string>()
   #phase: 'idle' | 'running' | 'leaving' | 'stopped' = 'idle'
   #publishing = false
+  #outbidAtMs = -Infinity
 
   constructor(seams: MeshSeams, config: MeshNodeConfig) {
     const { clock, random, log, identity, transport } = seams
     const timing: MeshTiming = config
     const nodeId = identity.nodeId
     const failed = (error: unknown): void => log.error('mesh task failed', { cause: messageOf(error) })
-    const awareness = createAwareness(seams.loopDelayMs)
+    const awareness = createAwareness()
     const self = new Self(seams, { ...config, meshAddresses: transport.addresses })
     const registry = new Registry(nodeId)
     const notices = createNotices(failed)
@@ -188,6 +190,14 @@ class MeshNode implements Mesh {
     checkSendable(this.nodeId, registrations)
     if (!this.#registry.publish(registrations)) return
     this.#notices.changed()
+    this.#announceSection()
+  }
+
+  flushed(timeoutMs: number): Promise<void> {
+    return this.#flush.flushed(timeoutMs, this.#tasks.signal)
+  }
+
+  #announceSection(): void {
     if (this.#publishing) return
     this.#publishing = true
     // Several changes of one turn are one message.
@@ -197,8 +207,13 @@ class MeshNode implements Mesh {
     })
   }
 
-  flushed(timeoutMs: number): Promise<void> {
-    return this.#flush.flushed(timeoutMs, this.#tasks.signal)
+  /** Heals a section of this node that it did not write; a peer that is passed over now comes again with its sync. */
+  #outbid(section: Section, peer: string): void {
+    const nowMs = this.#seams.clock.nowMs()
+    if (nowMs - this.#outbidAtMs < OUTBID_REST_MS || !this.#registry.outbid(section)) return
+    this.#outbidAtMs = nowMs
+    this.#seams.log.warn('others held what this node does not register; outbid', { peer, version: section.version })
+    this.#announceSection()
   }
 
   #takeCalls(answer: ReturnType<typeof createAnswers>): void {
@@ -235,6 +250,7 @@ class MeshNode implements Mesh {
         this.#refute(signed.record.incarnation)
       },
       onSections: () => this.#notices.changed(),
+      onOwnSection: (section: Section, peer: string) => this.#outbid(section, peer),
       onRefused: (peer: string, why: string) => this.#refusals.note(peer, why),
     }
   }

@@ -81,8 +81,8 @@ function fromProto(bytes: Uint8Array): NodeRecord {
     linkFingerprint: Buffer.from(fingerprint).toString('hex'),
     labels: Object.fromEntries(
       checkList('labels', labels, MAX_ENTRIES, ([key, value]) => [
-        checkText('labels', key),
-        checkText('labels', value),
+        checkText('label name', key),
+        checkText(`label ${key}`, value),
       ]),
     ),
     version: checkText('version', message.version),

@@ -3,10 +3,10 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { readJson, type Store, writeJson } from '../base/store.ts'
 import type { Identity } from './identity.ts'
-import { MAX_COUNT } from './limits.ts'
+import { MAX_COUNT, MAX_ENTRIES } from './limits.ts'
 import type { NodeRecord, SignedRecord } from './member.ts'
 import { type Member, type MemberStatus, refute } from './merge.ts'
-import { signRecord } from './record.ts'
+import { parseRecord, signRecord } from './record.ts'
 
 /** Where the incarnation is kept. */
 const KEY = 'mesh/self.json'
@@ -73,14 +73,19 @@ export class Self {
     return this.#signed
   }
 
-  /** Begins a run: one incarnation above all that this store ever saw, on disk before it is used. */
+  /**
+   * Begins a run: one incarnation above all that this store ever saw, on disk before it is used.
+   *
+   * @throws HsuError LIMIT_EXCEEDED when others would refuse the record, for example for its labels.
+   */
   async begin(): Promise<void> {
     const { store, log } = this.#seams
     const kept = await readJson(store, KEY, parseIncarnation, log)
     const incarnation = Math.max(kept ?? 0, this.#incarnation) + 1
     await writeJson(store, KEY, { incarnation })
+    this.#sign({ incarnation, startedIncarnation: incarnation, recordVersion: 1 })
     this.#startedIncarnation = incarnation
-    this.#become(incarnation)
+    this.#incarnation = incarnation
   }
 
   /** Signs a new version of the record if an address changed; whether one did. */
@@ -88,7 +93,8 @@ export class Self {
     const { meshAddresses, linkAddresses } = this.#describe()
     const known = this.signed.record
     if (isSame(meshAddresses, known.meshAddresses) && isSame(linkAddresses, known.linkAddresses)) return false
-    this.#sign(known.recordVersion + 1)
+    const { incarnation, startedIncarnation, recordVersion } = known
+    this.#sign({ incarnation, startedIncarnation, recordVersion: recordVersion + 1 })
     return true
   }
 
@@ -98,7 +104,7 @@ export class Self {
    */
   refute(rumoured: number, done: () => void): void {
     if (rumoured >= MAX_COUNT - 1) return
-    this.#refuting = this.#refuting.then(async () => {
+    const answer = async (): Promise<void> => {
       // What was asked for before this may have outbid the rumour already.
       const { incarnation } = refute(this.#member('alive', this.#incarnation), this.#member('suspect', rumoured))
       if (incarnation === this.#incarnation || !this.#spendCredit()) return
@@ -106,8 +112,13 @@ export class Self {
         // Better a number that may repeat after a crash (the next run would outbid it) than to be taken for dead.
         this.#seams.log.error('incarnation cannot be stored', { incarnation, cause: messageOf(error) })
       })
-      this.#become(incarnation)
+      this.#sign({ incarnation, startedIncarnation: this.#startedIncarnation, recordVersion: 1 })
+      this.#incarnation = incarnation
       done()
+    }
+    this.#refuting = this.#refuting.then(answer).catch((error: unknown) => {
+      // The rumour comes again for as long as it is believed, and so does the answer.
+      this.#seams.log.error('rumour about this node cannot be refuted', { rumoured, cause: messageOf(error) })
     })
   }
 
@@ -125,20 +136,11 @@ export class Self {
     return { nodeId: this.nodeId, status, incarnation }
   }
 
-  #become(incarnation: number): void {
-    this.#incarnation = incarnation
-    this.#sign(1)
-  }
-
-  #sign(recordVersion: number): void {
-    const record: NodeRecord = {
-      ...this.#describe(),
-      nodeId: this.nodeId,
-      incarnation: this.#incarnation,
-      startedIncarnation: this.#startedIncarnation,
-      recordVersion,
-    }
-    this.#signed = signRecord(this.#seams.identity, record)
+  #sign(numbers: Pick<NodeRecord, 'incarnation' | 'startedIncarnation' | 'recordVersion'>): void {
+    const record: NodeRecord = { ...this.#describe(), nodeId: this.nodeId, ...numbers }
+    const signed = signRecord(this.#seams.identity, record)
+    checkAcceptable(signed)
+    this.#signed = signed
     this.#written.add(whereabouts(record))
     if (this.#written.size > MAX_WRITTEN) this.#written.delete([...this.#written][0] as string)
   }
@@ -150,8 +152,9 @@ export class Self {
       version,
       labels,
       linkFingerprint,
-      linkAddresses: [...linkAddresses()],
-      meshAddresses: [...meshAddresses()],
+      // A host may have more (container bridges); the best come first.
+      linkAddresses: linkAddresses().slice(0, MAX_ENTRIES),
+      meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),
     }
   }
 
@@ -165,6 +168,15 @@ export class Self {
     if (this.#credit === 0) return false
     this.#credit -= 1
     return true
+  }
+}
+
+/** What others would refuse must not leave this node: they would never let it join, and it would not learn why. */
+function checkAcceptable(signed: SignedRecord): void {
+  try {
+    parseRecord(signed)
+  } catch (cause) {
+    throw new HsuError('LIMIT_EXCEEDED', `node record cannot be sent: ${messageOf(cause)}`, { cause })
   }
 }
 

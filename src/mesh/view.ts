@@ -17,6 +17,8 @@ export interface ViewListener {
   /** A record of this node's identity turned up that this node did not write. */
   onTwin(record: SignedRecord, peer: string): void
   onSections(): void
+  /** Somebody holds a section of this node, perhaps not what this node wrote. */
+  onOwnSection(section: Section, peer: string): void
   onRefused(peer: string, why: string): void
 }
 
@@ -56,7 +58,8 @@ export class View {
     let taken = 0
     for (const section of batch.sections) {
       if (way === 'broadcast' && section.owner !== peer) continue
-      if (this.#takeSection(section)) taken += 1
+      if (section.owner === this.#parts.self.nodeId) this.#parts.listener.onOwnSection(section, peer)
+      else if (this.#takeSection(section)) taken += 1
     }
     if (taken > 0) this.#parts.listener.onSections()
   }

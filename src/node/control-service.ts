@@ -215,6 +215,7 @@ interface FanOut<T> {
 }
 
 interface FanOutRequest {
+  readonly units: readonly string[]
   readonly scope: Scope
   readonly follow: boolean
   readonly tail?: number | undefined
@@ -223,7 +224,7 @@ interface FanOutRequest {
 /** Asks this node, or every node of the mesh, and merges what they say by time. */
 async function* fanOut<T>(
   core: NodeCore,
-  { scope, follow, tail }: FanOutRequest,
+  { scope, units, follow, tail }: FanOutRequest,
   signal: AbortSignal,
   { own, ofPeer, keyOf }: FanOut<T>,
 ): AsyncGenerator<T> {
@@ -231,21 +232,27 @@ async function* fanOut<T>(
     yield* own(signal)
     return
   }
+  const { log } = core
   const peers = core.peers()
   const theirs = peers.map(
     ({ nodeId }): OpenStream<T> =>
       (signal) =>
         ofPeer({ signal, metadata: { 'hsu-node': nodeId } }),
   )
-  const onError = (error: unknown, index: number): void =>
-    core.log.warn('a node is left out of a mesh-wide answer', { node: peers[index - 1]?.name, cause: messageOf(error) })
   const sources = [own, ...theirs]
+  let strangers = 0
+  const onError = (error: unknown, index: number): void => {
+    // Most nodes do not run the unit that is asked for; only when none does is that the answer.
+    if (error instanceof HsuError && error.reason === 'UNIT_NOT_FOUND') strangers += 1
+    else log.warn('a node is left out of a mesh-wide answer', { node: peers[index - 1]?.name, cause: messageOf(error) })
+  }
   if (!follow) {
     yield* lastOf(mergeOrdered(sources, signal, keyOf, onError), tail)
-    return
+  } else {
+    const live = mergeStreams(sources, signal, onError)
+    yield* orderedStart(live, { clock: core.clock, windowMs: PAST_WINDOW_MS, count: tail }, keyOf)
   }
-  const live = mergeStreams(sources, signal, onError)
-  yield* orderedStart(live, { clock: core.clock, windowMs: PAST_WINDOW_MS, count: tail }, keyOf)
+  if (strangers === sources.length) throw new HsuError('UNIT_NOT_FOUND', `no node runs a unit ${units.join(' or ')}`)
 }
 
 function eventQuery(units: readonly string[], tail: number): EventQuery {

@@ -56,6 +56,14 @@ export function createNode(options: NodeOptions = {}): HsuNode {
   }
   let running: RunningNode | undefined
   const never = new AbortController().signal
+  let last: Promise<unknown> = Promise.resolve()
+
+  /** One start or stop after the other, in the order they were asked for. */
+  const inTurn = (task: () => Promise<void>): Promise<void> => {
+    const turn = last.then(task, task)
+    last = turn.catch(() => undefined)
+    return turn
+  }
 
   const node = (): RunningNode => {
     if (running === undefined) throw new HsuError('NOT_STARTED', 'the node is not running; await start() first')
@@ -68,14 +76,16 @@ export function createNode(options: NodeOptions = {}): HsuNode {
     get controlSocket() {
       return node().core.info.controlSocket
     },
-    async start() {
-      running ??= await open(options)
-    },
-    async stop() {
-      const stopping = running
-      running = undefined
-      await stopping?.stop()
-    },
+    start: () =>
+      inTurn(async () => {
+        running ??= await open(options)
+      }),
+    stop: () =>
+      inTurn(async () => {
+        const stopping = running
+        running = undefined
+        await stopping?.stop()
+      }),
     units: () => node().core.supervisor.status(),
     startUnit: (unit) => node().core.supervisor.startUnit(unit, never),
     stopUnit: (unit) => node().core.supervisor.stopUnit(unit, never),

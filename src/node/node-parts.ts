@@ -1,11 +1,10 @@
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
-import { type Clock, within } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
-import { type LoopDelay, systemLoopDelay } from '../base/system-loop-delay.ts'
 import { createMesh, type Identity, libp2pTransport, MESH_PRESETS, type Mesh, type NodeRecord } from '../mesh/index.ts'
 import { createSupervisor, type ProcessHost, type Supervisor } from '../process/index.ts'
 import {
@@ -45,9 +44,6 @@ const MAX_EVENTS = 10_000
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
 
-/** How long calls in flight to an instance may take to finish after it was withdrawn. */
-const FINISH_CALLS_MS = 5_000
-
 export interface Ground {
   readonly stack: ServiceStack
   readonly store: Store
@@ -63,7 +59,6 @@ export interface Sockets {
 /** Tools that several parts use. */
 export interface Tools {
   readonly events: EventLog
-  readonly loopDelay: LoopDelay
   readonly prober: GrpcProber
   readonly connection: Connection
   /** Undefined without a mesh. */
@@ -90,17 +85,15 @@ export async function makeTools(
   return {
     certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
     events: createEventLog(MAX_EVENTS),
-    loopDelay: systemLoopDelay(),
     prober: createGrpcProber(),
     connection: connect(`unix:${sockets.control}`),
   }
 }
 
 /** Ends what the tools hold open. */
-export function closeTools({ connection, prober, loopDelay }: Tools): void {
+export function closeTools({ connection, prober }: Tools): void {
   connection.close()
   prober.close()
-  loopDelay.close()
 }
 
 export interface Workshop {
@@ -127,7 +120,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   const drain = async (instance: string, signal: AbortSignal): Promise<void> => {
     offers.withdraw(instance)
     await mesh.current()?.flushed(WITHDRAW_MS)
-    await within(clock, FINISH_CALLS_MS, ingress.drained(instance, signal))
+    await ingress.drained(instance, signal) // bounded by the unit's own stop.drain
   }
   const environmentOf = unitEnvironment({
     nodeName: name,
@@ -149,6 +142,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   )
   const offers = createOffers({
     clock,
+    random,
     log,
     supervisor,
     askServices: (address, signal) => prober.services(address, signal),
@@ -157,7 +151,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   const linkServer =
     certificate &&
     createLinkServer(
-      { clock, log, endpoints, isMember: world.memberWith, inFlight },
+      { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight },
       { listen: listen.link, nodeId, certificate, controlSocket: sockets.api },
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
@@ -204,7 +198,7 @@ async function openMesh(
     { key: mesh.key, listen: listen.mesh, discovery: { ...discovery, interfaces: discovery.interfaces ?? [] } },
   )
   return createMesh(
-    { clock, random, log, store, identity, transport, loopDelayMs: () => tools.loopDelay.takeMs() },
+    { clock, random, log, store, identity, transport },
     {
       ...MESH_PRESETS[preset],
       name,

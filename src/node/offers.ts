@@ -1,6 +1,9 @@
-import { TIMED_OUT, within, type Clock } from '../base/clock.ts'
+import { withSignal } from '../base/abort.ts'
+import { type BackoffPolicy, backoffMs } from '../base/backoff.ts'
+import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
+import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
 import type { Registration } from '../mesh/index.ts'
 import type { InstanceStatus, Supervisor } from '../process/index.ts'
@@ -9,11 +12,15 @@ import { addressOf, toRegistration } from './registrations.ts'
 /** How long a unit may take to tell its services by reflection. */
 const REFLECTION_TIMEOUT_MS = 2_000
 
+/** Waits between two questions to a unit that did not answer. */
+const ASK_AGAIN: BackoffPolicy = { minMs: 1_000, maxMs: 30_000, factor: 2, jitter: 0.2 }
+
 /** Asks a unit for its gRPC services. Empty when it does not tell. */
 export type AskServices = (address: string, signal: AbortSignal) => Promise<readonly string[]>
 
 export interface OffersSeams {
   readonly clock: Clock
+  readonly random: Random
   readonly log: Log
   readonly supervisor: Pick<Supervisor, 'status' | 'changes'>
   readonly askServices: AskServices
@@ -33,7 +40,7 @@ export interface Offers {
 }
 
 export function createOffers(seams: OffersSeams): Offers {
-  const { clock, log, supervisor, askServices, configuredServices } = seams
+  const { clock, random, log, supervisor, askServices, configuredServices } = seams
   const changes = createTopic<undefined>()
   const told = new Map<string, readonly string[]>()
   const asking = new Map<string, Promise<void>>()
@@ -45,21 +52,39 @@ export function createOffers(seams: OffersSeams): Offers {
     return configuredServices(unit) ?? told.get(instance) ?? []
   }
 
-  /** Asks a fresh instance once; a unit that has no reflection simply offers no service by name. */
-  function ask({ unit, instance, ports }: InstanceStatus): void {
-    const address = addressOf(ports)
-    if (address === '' || told.has(instance) || asking.has(instance)) return
-    const question = within(clock, REFLECTION_TIMEOUT_MS, askServices(address, ended.signal))
-      .then((services) => {
-        told.set(instance, services === TIMED_OUT ? [] : services)
+  /** Asks an instance until it tells, or is not ready any more. One without reflection says so, and offers nothing by name. */
+  async function ask({ unit, instance, ports }: InstanceStatus): Promise<void> {
+    const isAsked = (): boolean =>
+      !ended.signal.aborted && supervisor.status().some((status) => status.instance === instance && status.ready)
+    for (let attempt = 1; isAsked(); attempt += 1) {
+      const services = await askOnce(addressOf(ports))
+      if (!isAsked()) return
+      if (Array.isArray(services)) {
+        told.set(instance, services)
         changes.publish(undefined)
-      })
-      .catch((error: unknown) => {
-        told.set(instance, [])
-        log.warn('unit did not tell its services', { unit, instance, cause: messageOf(error) })
-      })
-      .finally(() => asking.delete(instance))
-    asking.set(instance, question)
+        return
+      }
+      if (attempt === 1)
+        log.warn('unit did not tell its services, and is asked again', { unit, instance, cause: services })
+      await clock.sleep(backoffMs(attempt, ASK_AGAIN, random), ended.signal).catch(() => undefined)
+    }
+  }
+
+  /** The services, or in words why there is no answer. */
+  function askOnce(address: string): Promise<readonly string[] | string> {
+    return withSignal(ended.signal, async (signal) => {
+      const answer = await within(clock, REFLECTION_TIMEOUT_MS, askServices(address, signal))
+      return answer === TIMED_OUT ? `no answer within ${REFLECTION_TIMEOUT_MS} ms` : answer
+    }).catch((error: unknown) => messageOf(error))
+  }
+
+  function beginAsking(status: InstanceStatus): void {
+    const { instance, ports } = status
+    if (addressOf(ports) === '' || told.has(instance) || asking.has(instance)) return
+    asking.set(
+      instance,
+      ask(status).finally(() => asking.delete(instance)),
+    )
   }
 
   function forgetGone(): void {
@@ -74,7 +99,8 @@ export function createOffers(seams: OffersSeams): Offers {
   const unsubscribe = supervisor.changes.subscribe((status) => {
     forgetGone()
     if (status.pid === undefined) draining.delete(status.instance)
-    if (status.ready && status.kind === 'integrated' && configuredServices(status.unit) === undefined) ask(status)
+    if (status.ready && status.kind === 'integrated' && configuredServices(status.unit) === undefined)
+      beginAsking(status)
     changes.publish(undefined)
   })
 

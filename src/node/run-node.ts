@@ -76,6 +76,7 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
     for (const { unit } of core.supervisor.status()) void core.supervisor.killUnit(unit).catch(() => undefined)
   }
   options.force.addEventListener('abort', kill, { once: true })
+  if (options.force.aborted) kill() // asked for while the node was still starting
   options.onProgress(
     `node ${core.info.name} runs, ingress ${core.ingress.address()}, control ${core.info.controlSocket}`,
   )

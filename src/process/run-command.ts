@@ -5,13 +5,15 @@ export interface RunCommandOptions {
   readonly cwd?: string
   /** The whole environment: nothing is inherited. Default: the node's own. */
   readonly env?: Readonly<Record<string, string>>
+  /** Run as this user, with the HOME and USER of theirs where `env` has none. Default: as the node. */
+  readonly user?: string | undefined
   /** The command and all it started are killed after this. Default: no limit of its own. */
   readonly timeoutMs?: number
 }
 
 /**
  * Runs a short command, without a shell, to its end; stdout is bounded, stderr is dropped, stdin is empty.
- * Abort kills it. @throws HsuError `SPAWN_FAILED` when it cannot be run, the signal's reason when aborted
+ * What it started and left behind ends with it. Abort kills it. @throws HsuError `SPAWN_FAILED` when it cannot be run, the signal's reason when aborted
  */
 export type RunCommand = (
   argv: readonly string[],

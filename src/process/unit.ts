@@ -421,6 +421,7 @@ export class UnitSlot {
       probes,
       cwd,
       env,
+      user: spec.config.user,
       identity: run.child.main,
       expand: (text) => expandTemplates(text, values),
       grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,

@@ -172,6 +172,7 @@ export class UnmanagedUnit {
       grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,
       cwd: workingDirectory(this.#spec),
       env: host.environment(),
+      user: config.user,
       starting: true,
     }
     try {

@@ -8,6 +8,9 @@ import type { RequestBody } from './request-body.ts'
 /** Time for the last frame of an answer to leave before a request that still goes on is reset; RFC 9113 8.1 */
 const LINGER_MS = 20
 
+/** Each wait is twice as long as the one before, up to this one: about 40 s in all for a caller that takes nothing. */
+const MAX_LINGER_MS = 20_480
+
 /** node:http2 adds a date of its own unless told (an option its types do not know). */
 const ALONE = { endStream: true, sendDate: false }
 const WITH_TRAILERS = { waitForTrailers: true, sendDate: false }
@@ -90,11 +93,23 @@ export class Answer {
     this.#over = true
     const { ended } = this.#body
     this.#body.discard()
-    if (ended) return
-    void this.#clock.sleep(LINGER_MS).then(() => {
+    if (!ended) void this.#linger()
+  }
+
+  /** Never rejects. */
+  async #linger(): Promise<void> {
+    const over = new AbortController()
+    this.#stream.once('close', () => over.abort())
+    for (let waitMs = LINGER_MS; waitMs <= MAX_LINGER_MS; waitMs *= 2) {
+      await this.#clock.sleep(waitMs, over.signal).catch(() => undefined)
       const { closed, destroyed, state } = this.#stream
-      if (!closed && !destroyed && state.localClose === 1) this.#stream.close(constants.NGHTTP2_NO_ERROR)
-    })
+      if (closed || destroyed) return
+      if (state.localClose === 1) {
+        this.#stream.close(constants.NGHTTP2_NO_ERROR)
+        return
+      }
+    }
+    this.#kill(constants.NGHTTP2_CANCEL)
   }
 
   /** node:http2 throws at header fields it finds wrong: that is the end of this stream, and of nothing else. */

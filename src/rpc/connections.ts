@@ -37,8 +37,11 @@ const PREFACE_TIMEOUT_MS = 10_000
 /** How often connections are looked at. */
 const SWEEP_INTERVAL_MS = 3_000
 
-/** Looks at which a ping may be unanswered before the connection is ended. */
-const MAX_SILENT_SWEEPS = 2
+/**
+ * Looks at which a ping may be unanswered before the connection is ended. A client on this host may be busy for as
+ * long as gRPC servers wait by default (20 s); a host that is gone should be noticed soon.
+ */
+const MAX_SILENT_SWEEPS: Readonly<Record<ConnectionsConfig['ping'], number>> = { active: 7, all: 2 }
 
 /** Looks for which a connection may be closing. */
 const MAX_CLOSING_SWEEPS = 10
@@ -86,8 +89,9 @@ export class Connections {
   }
 
   #serve(socket: Socket, caller: Caller): void {
+    const { clock } = this.#seams
     const session = this.#begin(socket)
-    const acceptedAtMs = this.#seams.clock.nowMs()
+    const acceptedAtMs = clock.nowMs()
     const connection: Connection = {
       session,
       socket,
@@ -101,12 +105,15 @@ export class Connections {
     session.once('remoteSettings', () => {
       connection.greeted = true
     })
-    const guard = createResetGuard()
+    // A node is trusted, and what its many callers do is not its doing.
+    const guard = caller.nodeId === undefined ? createResetGuard() : undefined
     session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, fields: string[]) => {
-      guard.opened()
+      guard?.opened()
+      const openedAtMs = clock.nowMs()
       stream.on('error', ignore)
       stream.once('close', () => {
-        if (stream.aborted && !stream.headersSent && guard.reset()) this.#endAbuse(connection)
+        const reset = stream.aborted && !stream.headersSent
+        if (reset && guard?.reset(clock.nowMs() - openedAtMs) === true) this.#endAbuse(connection)
       })
       this.#take({ stream, head: { fields, sensitive: sensitiveOf(headers) }, headOnly: isEnd(flags) }, caller)
     })
@@ -176,7 +183,7 @@ export class Connections {
     }
     if (silentSweeps !== undefined) {
       connection.silentSweeps = silentSweeps + 1
-      return connection.silentSweeps < MAX_SILENT_SWEEPS
+      return connection.silentSweeps < MAX_SILENT_SWEEPS[this.#config.ping]
     }
     const quiet = socket.bytesRead === connection.seenBytes && this.#config.ping === 'active'
     if (!quiet && !session.closed) ping(connection)

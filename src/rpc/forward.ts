@@ -23,6 +23,9 @@ export interface ForwardSeams {
   readonly whenUnreached: 'answer' | 'refuse'
 }
 
+/** A deadline goes out as the caller wrote it while no more of it than this has passed. */
+const UNTOLD_WAIT_MS = 10
+
 /** A call that has arrived: its stream, its header block, and whether that is all of the request. */
 export interface IncomingCall {
   readonly stream: ServerHttp2Stream
@@ -44,6 +47,7 @@ export async function forward(call: IncomingCall, route: () => Targets, seams: F
     body,
     answer: new Answer(stream, body, seams.clock, isGrpc(head)),
     gone: gone.signal,
+    calledAtMs: seams.clock.nowMs(),
     deadlineAtMs: deadlineOf(head, seams.clock),
   }
   const hungUp = (): void => gone.abort(new HsuError('CANCELLED', 'the caller hung up'))
@@ -67,6 +71,8 @@ interface AttemptContext extends ForwardSeams {
   readonly answer: Answer
   /** Aborts when the caller's stream is closed. */
   readonly gone: AbortSignal
+  /** When the call came, by the clock's `nowMs`. */
+  readonly calledAtMs: number
   /** By the clock's `nowMs`; undefined when the caller set no deadline. */
   readonly deadlineAtMs: number | undefined
 }
@@ -125,10 +131,11 @@ async function acquire(context: AttemptContext, target: Target): Promise<Slot | 
   }
 }
 
-function open({ head, body }: AttemptContext, target: Target, slot: Slot): UpstreamStream | Miss {
+function open(context: AttemptContext, target: Target, slot: Slot): UpstreamStream | Miss {
+  const { head, body } = context
   const headers = { ...toOutgoing(head, 'request', ROUTING_FIELDS), ...target.add }
-  const limit = limitOf({ head }, target)
-  if (limit.timeoutMs !== undefined) headers['grpc-timeout'] = formatTimeout(limit.timeoutMs)
+  const timeoutMs = limitOf(context, target).timeoutMs ?? timeLeft(context)
+  if (timeoutMs !== undefined) headers['grpc-timeout'] = formatTimeout(timeoutMs)
   try {
     return slot.open(headers, body.empty)
   } catch (cause) {
@@ -141,6 +148,13 @@ function open({ head, body }: AttemptContext, target: Target, slot: Slot): Upstr
 /** The timeout of the route, which counts only when the caller set no deadline. */
 function limitOf({ head }: Pick<AttemptContext, 'head'>, { timeoutMs }: Target): { timeoutMs: number | undefined } {
   return { timeoutMs: firstField(head.fields, 'grpc-timeout') === undefined ? timeoutMs : undefined }
+}
+
+/** What waiting and earlier attempts have left of the caller's deadline; undefined when that is all of it, or no limit. */
+function timeLeft({ clock, calledAtMs, deadlineAtMs }: AttemptContext): number | undefined {
+  const nowMs = clock.nowMs()
+  if (deadlineAtMs === undefined || nowMs - calledAtMs <= UNTOLD_WAIT_MS) return undefined
+  return deadlineAtMs - nowMs
 }
 
 /** Waits no longer than the caller does. What is at hand costs no timer. @throws HsuError `TIMED_OUT` */

@@ -3,6 +3,7 @@ import { HsuError } from '../base/error.ts'
 import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener } from './call-listener.ts'
+import type { RouteConfig } from './config.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
 import { forward } from './forward.ts'
 import { firstField } from './header-fields.ts'
@@ -18,6 +19,8 @@ export interface LinkServerSeams {
   readonly endpoints: EndpointSource
   /** The id of the member with this certificate; undefined for strangers, and for members that have left. */
   readonly isMember: (fingerprint: string) => string | undefined
+  /** How calls to a unit of this node are routed; undefined, here or as the answer, means the defaults. */
+  readonly routeOf?: (unit: string) => RouteConfig | undefined
   /** Shared with the ingress, so that an instance is drained of the calls of both. */
   readonly inFlight?: InFlight
 }
@@ -80,10 +83,14 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
 }
 
 /** Exactly the instance that a call names, or the control API: nothing is forwarded to a third node. */
-function createLinkRoute({ endpoints, isMember }: LinkServerSeams, { nodeId, controlSocket }: LinkServerConfig): Route {
+function createLinkRoute(
+  { endpoints, isMember, routeOf }: LinkServerSeams,
+  { nodeId, controlSocket }: LinkServerConfig,
+): Route {
   return ({ fields }, { fingerprint = '' }) => {
     if (isMember(fingerprint) === undefined) {
-      throw new HsuError('NOT_AUTHENTICATED', 'the calling node is not a member of this mesh any more')
+      // It may well be one, after a pause in which it seemed dead: a refusal lets it try elsewhere.
+      throw new HsuError('NO_ENDPOINT', 'the calling node is not a member of this mesh at the moment')
     }
     const instance = firstField(fields, 'hsu-instance')
     const path = firstField(fields, ':path') ?? ''
@@ -94,7 +101,9 @@ function createLinkRoute({ endpoints, isMember }: LinkServerSeams, { nodeId, con
           details: { instance },
         })
       }
-      return onlyTarget(localTarget(endpoint.address, `instance '${instance}'`, instance))
+      const { address, unit } = endpoint
+      const timeoutMs = routeOf?.(unit)?.timeout
+      return onlyTarget({ ...localTarget(address, `instance '${instance}'`, instance), timeoutMs })
     }
     if (path.startsWith('/hsu.control.v1.') || firstField(fields, 'hsu-control') === '1') {
       return onlyTarget(localTarget(`unix:${controlSocket}`, 'the control API', undefined))

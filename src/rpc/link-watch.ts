@@ -22,7 +22,8 @@ export async function watchLink(
   const end = (): void => over.abort()
   session.once('close', end)
   stopped.addEventListener('abort', end)
-  while (await slept(clock, PING_INTERVAL_MS, over.signal)) {
+  // Its 'close' may have come before anybody listened.
+  while (!session.destroyed && (await slept(clock, PING_INTERVAL_MS, over.signal))) {
     beforePing()
     if (!(await answersPing(clock, session, over.signal))) session.destroy()
   }

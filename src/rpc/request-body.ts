@@ -50,8 +50,9 @@ export class RequestBody {
     }
   }
 
-  /** Stops sending; `sendTo` may follow. */
+  /** Stops sending; `sendTo` may follow. Nothing is to be done when nothing is sent, or when it was discarded. */
   detach(): void {
+    if (this.#sink === undefined) return
     this.#sink = undefined
     if (this.#reading && !this.#ended) this.#source.pause()
   }

@@ -3,6 +3,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { within } from '../../src/base/clock.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
 import { systemHost } from '../../src/process/index.ts'
 import { processHostContract } from '../contract/process-host.ts'
 import { workspace } from '../support/supervised.ts'
@@ -137,4 +139,26 @@ t.test('a helper program gives its output, is ended by abort and by its timeout 
   const running = host.run(['sleep', '60'], {}, abort.signal)
   abort.abort(new Error('enough'))
   await t.rejects(running, { message: 'enough' })
+})
+
+t.test('a helper program that leaves others behind is over when it ends, and so are they', async (t) => {
+  const host = systemHost()
+  const never = new AbortController().signal
+  const script = 'sleep 20 & echo $!; sleep 20 >/dev/null & echo $!'
+  const done = await within(systemClock, 5_000, host.run(['sh', '-c', script], {}, never))
+  if (typeof done === 'symbol') throw new Error('it waits for what holds the output')
+  t.same(done.exit, { code: 0 })
+  const left = done.stdout.trim().split('\n').map(Number)
+  t.equal(left.length, 2)
+  for (const pid of left) await until(`${pid} is gone`, async () => (await host.table.get(pid))?.state !== 'S')
+})
+
+t.test('a helper program that may not be killed at its timeout is waited for', async (t) => {
+  const host = systemHost()
+  const kill = t.capture(process, 'kill', () => {
+    throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' })
+  })
+  const done = await host.run(['sleep', '0.2'], { timeoutMs: 20 }, new AbortController().signal)
+  t.same(done.exit, { code: 0 })
+  t.ok(kill().length > 0)
 })

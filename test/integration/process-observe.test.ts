@@ -291,13 +291,14 @@ t.test('probes', onLinux, async (t) => {
   const portOf = (server: typeof silent): number => (server.address() as AddressInfo).port
 
   /** The first answers of a probe, until the verdict changes from the one that is not expected. */
-  async function verdict(config: Partial<ProbeConfig>): Promise<HealthChange & { waiting: number }> {
+  async function verdict(config: Partial<ProbeConfig>, user?: string): Promise<HealthChange & { waiting: number }> {
     const identity = await identify(table, process.pid)
     if (identity === undefined) throw new Error('we are not there')
     const defaults = { every: 10, timeout: 300, delay: 0, ok: 1, fail: 2, enabled: true }
+    const env = { PATH: process.env['PATH'] ?? '' }
     const { probe, policy } = createProbe(
       { ...defaults, ...config },
-      { identity, expand: (text) => text, grpcAddress: undefined, cwd: '/', env: { PATH: process.env['PATH'] ?? '' } },
+      { identity, expand: (text) => text, grpcAddress: undefined, cwd: '/', env, user },
       { table, run, grpc: { check: async () => true } },
     )
     const stop = new AbortController()
@@ -355,6 +356,13 @@ t.test('probes', onLinux, async (t) => {
     for (const pid of readFileSync(join(dir, 'pids'), 'utf8').trim().split('\n')) {
       await until(`${pid} is gone`, async () => (await identify(table, Number(pid))) === undefined)
     }
+  })
+
+  t.test('exec runs as the user of the unit', { skip: process.getuid?.() === 0 ? false : 'needs root' }, async (t) => {
+    const asked = ['sh', '-c', 'echo $(id -un) $USER $(id -G) $HOME; exit 1']
+    const { reason } = await verdict({ exec: asked }, 'nobody')
+    t.match(reason, /: nobody nobody [1-9]\d* \/(?!root)/, 'and no group of root is left')
+    t.match(await verdict({ exec: ['true'] }, 'no-such-user'), { reason: /cannot run true as .*no such user/ })
   })
 })
 

@@ -25,6 +25,7 @@ import {
 } from '../support/call-rig.ts'
 import { echoAt, endpoint, literalWorld, SERVICE } from '../support/literal-world.ts'
 import { memoryLog } from '../support/memory-log.ts'
+import { SimClock } from '../support/sim-clock.ts'
 import { until } from '../support/until.ts'
 
 const HELLO = Buffer.from('hello')
@@ -92,7 +93,9 @@ t.test('metadata and status pass byte for byte', async (t) => {
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'x-end': ['1', '2'] }))
     stream.end()
   })
-  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)))
+  // Time stands still, so that the deadline goes out as it came.
+  const clock = { ...systemClock, nowMs: () => 0 }
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { clock })
   const client = rawClient(t, ingress.address())
 
   t.test('repeated and binary keys keep their values and order, and routing keys are taken off', async (t) => {
@@ -602,6 +605,109 @@ t.test('a client that opens calls only to reset them is sent away', async (t) =>
   t.match(log.entries, [{ message: 'connection ended: it opens calls only to reset them' }])
   t.notOk(steady.closed)
   await until('its calls are counted out', () => ingress.inFlight('echo-0-aaaaaa') === 1)
+})
+
+t.test('calls that run into their deadline cost no connection', async (t) => {
+  const backend = await rawBackend(t, (stream) => stream.resume())
+  const log = memoryLog()
+  let nowMs = 0
+  const clock = { ...systemClock, nowMs: () => nowMs }
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { log, clock })
+  const session = rawClient(t, ingress.address())
+  const calls = Array.from({ length: 600 }, () => openRaw(session, `/${SERVICE}/Hang`))
+  await until('all are under way', () => ingress.inFlight('echo-0-aaaaaa') === 600)
+  nowMs = 3_000
+  for (const call of calls) call.close(8)
+  await until('all are counted out', () => ingress.inFlight('echo-0-aaaaaa') === 0)
+  openRaw(session, `/${SERVICE}/Hang`)
+  await until('the connection takes another', () => session.destroyed || ingress.inFlight('echo-0-aaaaaa') === 1)
+  t.notOk(session.destroyed)
+  t.same(log.entries, [])
+})
+
+t.test('a client that is busy for a while keeps its connection, one that is gone does not', async (t) => {
+  const backend = await grpcBackend(t, { Bidi: echo })
+  const sim = new SimClock()
+  const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+    ms === 3_000 ? sim.sleep(ms, signal) : systemClock.sleep(ms, signal)
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { clock: { ...systemClock, sleep } })
+  // A client whose event loop is held up reads nothing: here a proxy holds back what comes for it.
+  let hold: (held: boolean) => void = () => undefined
+  const proxy = createTcpServer((near) => {
+    const far = connectTcp(Number(ingress.address().split(':').at(-1)), '127.0.0.1')
+    for (const socket of [near, far]) socket.on('error', () => undefined)
+    near.pipe(far)
+    far.pipe(near)
+    near.on('close', () => far.destroy())
+    far.on('close', () => near.destroy())
+    hold = (held) => (held ? far.unpipe(near).pause() : far.pipe(near))
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => proxy.close())
+  const bound = proxy.address()
+  const session = rawClient(t, `127.0.0.1:${typeof bound === 'object' ? bound?.port : 0}`)
+  const call = openRaw(session, `/${SERVICE}/Bidi`)
+  call.write(framed(HELLO))
+  await once(call, 'data')
+
+  hold(true)
+  await sim.advance(18_000)
+  await pause(50)
+  hold(false)
+  call.end(framed(HELLO))
+  t.same(valuesOf((await answerOf(call)).trailers, 'grpc-status'), ['0'], 'the call goes on')
+
+  const gone = once(session, 'close')
+  openRaw(session, `/${SERVICE}/Bidi`).write(framed(HELLO))
+  await until('it arrives', () => ingress.inFlight('echo-0-aaaaaa') === 1)
+  hold(true)
+  await sim.advance(30_000)
+  hold(false)
+  await gone
+})
+
+t.test('a call that is sent again carries what is left of its deadline', async (t) => {
+  const timeouts: string[] = []
+  const backend = await rawBackend(t, (stream, _headers, raw) => {
+    stream.resume()
+    const first = timeouts.push(...valuesOf(raw, 'grpc-timeout')) === 1
+    if (first) void pause(100).then(() => stream.close(7))
+    else respondGrpc(stream, [framed(HELLO)])
+  })
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)))
+  const request = openRaw(rawClient(t, ingress.address()), `/${SERVICE}/Unary`, { 'grpc-timeout': '5S' })
+  request.end(framed(HELLO))
+  t.same(valuesOf((await answerOf(request)).trailers, 'grpc-status'), ['0'])
+  const [, second] = timeouts
+  t.match(second, /^\d{4}m$/)
+  t.ok(Number.parseInt(second ?? '', 10) <= 4_910, `${second} at the second attempt`)
+})
+
+t.test('a caller that is slow to take an early answer is told to stop sending once it has it', async (t) => {
+  // One frame more than the window of the caller: the end of the answer stays with the ingress for a while.
+  const backend = await rawBackend(t, (stream) => respondGrpc(stream, [Buffer.alloc(65_000), Buffer.alloc(5_000)]))
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)))
+  const request = openRaw(rawClient(t, ingress.address()), `/${SERVICE}/Early`)
+  request.write(framed(HELLO))
+  await once(request, 'response')
+  await until('the unit is done', () => ingress.inFlight('echo-0-aaaaaa') === 0)
+  await pause(100)
+  const late = (): Promise<string> => pause(3_000, 'too late', { ref: false })
+  const sent = new Promise<string>((resolve) => request.write(Buffer.alloc(2_000_000), () => resolve('sent')))
+  t.equal(await Promise.race([sent, late()]), 'sent', 'what it still sends is read and thrown away')
+  const answer = await Promise.race([answerOf(request), late()])
+  t.match(answer, { rstCode: 0, trailers: ['grpc-status', '0'] })
+  t.equal(typeof answer === 'string' ? 0 : answer.body.length, 70_000)
+})
+
+t.test('a caller that never takes an early answer is cut off', async (t) => {
+  const backend = await rawBackend(t, (stream) => respondGrpc(stream, [Buffer.alloc(65_000), Buffer.alloc(5_000)]))
+  const fast = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal) }
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { clock: fast })
+  const request = openRaw(rawClient(t, ingress.address()), `/${SERVICE}/Early`)
+  request.write(framed(HELLO))
+  await until('it is cut off', () => request.rstCode === 8)
 })
 
 t.test('what the ingress itself must say', async (t) => {

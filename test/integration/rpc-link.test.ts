@@ -237,7 +237,7 @@ t.test('fingerprints are checked on both sides', async (t) => {
     const client = grpcClient(t, ingress.address())
     t.equal((await client.call('Unary', [HELLO])).status.code, status.OK)
     members.delete(certificates.self.fingerprint)
-    t.equal((await client.call('Unary', [HELLO])).status.code, status.UNAUTHENTICATED)
+    t.equal((await client.call('Unary', [HELLO])).status.code, status.UNAVAILABLE)
     t.equal(reached.length, 1)
   })
 
@@ -252,6 +252,69 @@ t.test('fingerprints are checked on both sides', async (t) => {
     const request = openRaw(session, `/${SERVICE}/Unary`)
     request.end()
     t.same(valuesOf((await answerOf(request)).headers, 'grpc-status'), ['12'])
+  })
+})
+
+t.test('a node in doubt about its caller costs no call while another endpoint is ready', async (t) => {
+  const { world, members, certificates, linkOf } = await pair(t)
+  const backend = await grpcBackend(t, { Unary: echo })
+  world.entries = [onOther(backend.address)]
+  const routeOf = () => ({ policy: 'least-request', prefer: 'none', retries: 2 }) as const
+  const ingress = await startIngress(t, world, { linkOf, routeOf }, { certificate: certificates.self })
+  const client = grpcClient(t, ingress.address())
+  t.equal((await client.call('Unary', [HELLO])).status.code, status.OK)
+  members.delete(certificates.self.fingerprint)
+  world.entries = [onOther(backend.address), echoAt(backend.address, { instance: 'echo-1-bbbbbb' })]
+  for (let at = 0; at < 20; at += 1) {
+    const { status: ended } = await client.call('Unary', [HELLO])
+    if (ended.code !== status.OK) t.fail(`${ended.code} ${ended.details}`)
+  }
+})
+
+t.test('a link bears what calls on it do', async (t) => {
+  const { world, certificates, log, link } = await pair(t)
+  const timeouts: string[][] = []
+  const backend = await rawBackend(t, (stream, _headers, fields) => {
+    timeouts.push(valuesOf(fields, 'grpc-timeout'))
+    stream.resume()
+  })
+  world.entries = [onOther(backend.address)]
+  const to = { 'hsu-unit': 'echo', 'hsu-instance': 'echo-0-aaaaaa' }
+  const linkTo = (address: string) => {
+    const { certPem: cert, keyPem: key } = certificates.self
+    const session = connectHttp2(`https://${address}`, { cert, key, rejectUnauthorized: false })
+    session.on('error', () => undefined)
+    t.teardown(() => session.destroy())
+    return session
+  }
+
+  t.test('clients that reset most of their calls', async (t) => {
+    const session = linkTo(link.address())
+    for (let batch = 0; batch < 14 && !session.destroyed; batch += 1) {
+      for (let at = 0; at < 50; at += 1) openRaw(session, `/${SERVICE}/Hang`, to).close(8)
+      await pause(5)
+    }
+    openRaw(session, `/${SERVICE}/Hang`, to)
+    await until('the link takes another', () => session.destroyed || link.inFlight('echo-0-aaaaaa') === 1)
+    t.notOk(session.destroyed)
+    t.same(log.entries, [])
+  })
+
+  t.test("the owner's route bounds calls that have no deadline", async (t) => {
+    const routeOf = () => ({ policy: 'least-request', prefer: 'host', retries: 2, timeout: 150 }) as const
+    const bounded = createLinkServer(
+      { clock: systemClock, log, endpoints: world, isMember: () => 'self', routeOf },
+      { listen: '127.0.0.1:0', nodeId: 'other', certificate: certificates.other, controlSocket: '/nowhere' },
+    )
+    t.teardown(() => bounded.stop())
+    await bounded.start()
+    const session = linkTo(bounded.address())
+    t.teardown(() => session.destroy())
+    const request = openRaw(session, `/${SERVICE}/Hang`, to)
+    request.end(framed(HELLO))
+    const answer = await Promise.race([answerOf(request), pause(3_000, undefined, { ref: false })])
+    t.same(valuesOf(answer?.headers, 'grpc-status'), ['4'])
+    t.same(timeouts.at(-1), ['150m'])
   })
 })
 

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { sample } from '../../src/base/random.ts'
+import { EMPTY_BATCH, encodeRequest } from '../../src/mesh/gossip/codec.ts'
 import { seeded } from '../support/seeded.ts'
 import { registration, SimMesh } from '../support/sim-mesh.ts'
 
@@ -56,6 +57,26 @@ t.test('a partition with 10 % loss: each side drops the other, goes on, and both
     t.same(sim.unitsOf(minority[0] ?? '', one), [`during-partition-${one}`], `seed ${seed}: what was missed is there`)
     await sim.stopAll()
   }),
+)
+
+t.test(
+  'a section that its owner did not write is gone everywhere once the owner sees it, and publishing works on',
+  (t) =>
+    withSeeds(SEEDS.slice(0, 5), async (seed) => {
+      const sim = await SimMesh.formed({ seed })
+      const sections = [
+        { owner: sim.node('n1').nodeId, incarnation: 1, version: 50, registrations: [registration('ghost')] },
+      ]
+      const request = encodeRequest({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections }, wanted: [] })
+      const given = sim.node('n2').transport?.request(sim.node('n3').nodeId, request, new AbortController().signal)
+      await sim.run(given ?? Promise.reject(new Error('n2 is down')))
+      t.same(sim.unitsOf('n3', 'n1'), ['ghost'])
+      await sim.until('views agree', () => sim.isConverged(), 10_000)
+      sim.node('n1').mesh?.publish([registration('next')])
+      await sim.until('views agree on what comes next', () => sim.isConverged(), 1_000)
+      t.same(sim.unitsOf('n3', 'n1'), ['next'])
+      await sim.stopAll()
+    }),
 )
 
 t.test('a healed partition makes nobody die who was well', (t) =>

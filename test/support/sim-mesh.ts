@@ -87,7 +87,6 @@ export class SimMesh {
         store: simStore(node.disk),
         identity: node.identity,
         transport,
-        loopDelayMs: () => 0,
       },
       {
         ...this.#timing,

@@ -6,13 +6,14 @@ import type { Command, CommandContext, Input } from '../command.ts'
 import { type ControlClient, localOptions, type ServiceEntry } from '../control.ts'
 import { pairs, text } from '../options.ts'
 import { readAll } from '../stdin.ts'
+import { parseUnitName } from '../target.ts'
 
 export const callCommand: Command = {
   name: 'call',
   summary: 'call any gRPC method of any unit, through the node on this host',
   description:
     'The messages are described by the server reflection of the unit, or by --descriptor. ' +
-    'A method that takes a stream gets the elements of a JSON array, or one JSON object after the other. ' +
+    'A method that takes a stream gets the elements of a JSON array, or one JSON object a line. ' +
     'With --node, only instances on that node are called.',
   args: [
     { name: 'method', summary: 'SERVICE/METHOD, such as shop.v1.Orders/Get', required: true },
@@ -20,7 +21,7 @@ export const callCommand: Command = {
   ],
   options: [
     { flags: '--metadata <k=v>', summary: 'metadata to send along; may be repeated', many: true },
-    { flags: '--unit <unit>', summary: 'call only this unit' },
+    { flags: '--unit <unit>', summary: 'call only this unit, or unit@node' },
     { flags: '--descriptor <file>', summary: 'FileDescriptorSet that describes the method, instead of reflection' },
   ],
   json: 'the response message as proto3 JSON, one a line for streams; without -o json the same',
@@ -33,14 +34,14 @@ export const callCommand: Command = {
     const [method = ''] = input.args
     const client = await context.client()
     const { ingress } = await client.getNode({}, localOptions(context))
-    const unit = text(input.options, 'unit')
+    const { unit, node } = wantedOf(input, context)
     const descriptor = text(input.options, 'descriptor')
     const descriptors = descriptor === undefined ? undefined : await readBytes(resolve(context.cwd, descriptor))
-    const describedBy = unit ?? (descriptors === undefined ? await offering(method, client, context) : undefined)
+    const describedBy = unit ?? (descriptors === undefined ? await offering(method, client, context, node) : undefined)
     const json = await requestOf(input, context)
     const caller = await context.dial(ingress, descriptors)
     try {
-      for await (const answer of caller.call(method, json, optionsOf(input, unit, context), describedBy)) {
+      for await (const answer of caller.call(method, json, optionsOf(input, { unit, node }, context), describedBy)) {
         await context.output.line(answer, (value) => JSON.stringify(value))
       }
       return undefined
@@ -48,6 +49,17 @@ export const callCommand: Command = {
       return report(method, error, context)
     }
   },
+}
+
+/** Whom the caller wants: anybody who offers the service, unless `--unit` or `--node` narrow it. */
+interface Wanted {
+  readonly unit: string | undefined
+  readonly node: string | undefined
+}
+
+function wantedOf({ options }: Input, { global }: CommandContext): Wanted {
+  const named = text(options, 'unit')
+  return named === undefined ? { unit: undefined, node: global.node } : parseUnitName(named, global.node)
 }
 
 /** An error of the unit's own is its answer, not a failure of HSU: exit 1, whatever status it has. */
@@ -59,11 +71,16 @@ function report(method: string, error: unknown, context: CommandContext): number
 }
 
 /** A unit that offers the method's service. @throws HsuError SERVICE_NOT_FOUND naming what is offered */
-async function offering(method: string, client: ControlClient, context: CommandContext): Promise<string | undefined> {
+async function offering(
+  method: string,
+  client: ControlClient,
+  context: CommandContext,
+  node: string | undefined,
+): Promise<string | undefined> {
   const service = method.replace(/^\//, '').split('/')[0] ?? ''
   const { services } = await client.listServices({}, localOptions(context))
   const found = services.find((entry) => entry.service === service)
-  if (found !== undefined) return readyFirst(found, context.global.node)
+  if (found !== undefined) return readyFirst(found, node) ?? notThere(found, node ?? '')
   const known = services.map((entry) => entry.service).join(', ')
   throw new HsuError('SERVICE_NOT_FOUND', `no unit offers '${service}'; offered: ${known === '' ? 'nothing' : known}`, {
     details: { service, known },
@@ -75,15 +92,23 @@ function readyFirst({ endpoints }: ServiceEntry, wantedNode: string | undefined)
   return (near.find(({ ready }) => ready) ?? near[0])?.unit
 }
 
+/** @throws HsuError SERVICE_NOT_FOUND naming the nodes that offer it */
+function notThere({ service, endpoints }: ServiceEntry, node: string): never {
+  const nodes = [...new Set(endpoints.map((endpoint) => endpoint.node))].join(', ')
+  throw new HsuError('SERVICE_NOT_FOUND', `no unit on a node '${node}' offers '${service}'; offered on: ${nodes}`, {
+    details: { service, node },
+  })
+}
+
 async function requestOf({ args: [, json = ''] }: Input, { stdin }: CommandContext): Promise<string> {
   return json === '-' ? readAll(stdin) : json
 }
 
-function optionsOf({ options }: Input, unit: string | undefined, { global, signal }: CommandContext): CallOptions {
+function optionsOf({ options }: Input, { unit, node }: Wanted, { global, signal }: CommandContext): CallOptions {
   const metadata = {
     ...pairs(options, 'metadata'),
     ...(unit === undefined ? {} : { 'hsu-unit': unit }),
-    ...(global.node === undefined ? {} : { 'hsu-node': global.node }),
+    ...(node === undefined ? {} : { 'hsu-node': node }),
   }
   return { signal, metadata, ...(global.timeoutMs === undefined ? {} : { timeoutMs: global.timeoutMs }) }
 }

@@ -42,7 +42,9 @@ export const logsCommand: Command = {
       if (line === undefined) continue
       const prefix = prefixOf(line)
       width = Math.max(width, prefix.length)
-      await context.output.line(logShape(line), (_shape, style) => textOf(line, prefix.padEnd(width), style))
+      await context.output.line(logShape(line), (_shape, style) =>
+        textOf(context.isTty ? { ...line, line: harmless(line.line) } : line, prefix.padEnd(width), style),
+      )
     }
     return undefined
   },
@@ -50,6 +52,19 @@ export const logsCommand: Command = {
 
 function prefixOf({ instance, unit, node }: LogLine): string {
   return `${instance || unit}@${node}`
+}
+
+/** Everything that would command a terminal but for colours: escapes, and controls other than a tab. */
+const COMMANDS = /\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]/g
+
+/** A line for a person's terminal: what a unit writes, on whatever host, must not take it over. */
+function harmless(line: Uint8Array): Uint8Array {
+  const shown = Buffer.from(line).toString('latin1').replace(COMMANDS, escaped)
+  return Buffer.from(shown, 'latin1')
+}
+
+function escaped(char: string): string {
+  return `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`
 }
 
 /** Prefix and line, the bytes of the line untouched. */

@@ -1,6 +1,6 @@
 import { HsuError } from '../../base/error.ts'
 import type { Registration, Section } from '../member.ts'
-import { MAX_REGISTRATIONS } from '../limits.ts'
+import { MAX_COUNT, MAX_REGISTRATIONS } from '../limits.ts'
 import { canonical, mergeSection } from './section.ts'
 
 /** What all nodes register: one section an owner, of which the owner is the only writer. */
@@ -61,6 +61,19 @@ export class Registry {
     const known = this.#sections.get(section.owner)
     if (known !== undefined && mergeSection(known, section) === known) return false
     this.#put(section)
+    return true
+  }
+
+  /**
+   * Goes above a section of this run of this node that somebody else holds and this node did not write; false when
+   * there is no need. Others would take that one for newer than all that is published here.
+   */
+  outbid(section: Section): boolean {
+    const { owner, incarnation, version } = this.own
+    if (section.owner !== owner || section.incarnation !== incarnation || section.version < version) return false
+    if (section.version === version && canonical(section.registrations) === this.#ownText) return false
+    if (section.version >= MAX_COUNT - 1) return false
+    this.#put({ ...this.own, version: section.version + 1 })
     return true
   }
 

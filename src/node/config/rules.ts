@@ -57,10 +57,9 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
   route: ['integrated'],
   allow: ['unmanaged'],
   ...Object.fromEntries(
-    ['cwd', 'user', 'env', 'env_inherit', 'replicas', 'restart', 'stop', 'logs'].map((key) => [
-      key,
-      ['managed', 'integrated'],
-    ]),
+    ['cwd', 'user', 'env', 'env_inherit', 'replicas', 'restart', 'stop', 'logs', 'depends_on', 'activation'].map(
+      (key) => [key, ['managed', 'integrated']],
+    ),
   ),
 }
 
@@ -78,6 +77,11 @@ function checkKind(
   for (const key of keysWithoutMeaning(kind)) {
     if (find(tree, ['units', name, key]) === undefined) continue
     below([key], `is only for kind: ${KINDS_OF_KEY[key]?.join(' or ') ?? ''}; this unit is ${kind}`)
+  }
+  if (kind !== 'unmanaged') return
+  for (const key of ['start', 'live']) {
+    if (find(tree, ['units', name, 'probes', key]) === undefined) continue
+    below(['probes', key], 'is for units that the node starts; an unmanaged unit has probes.ready alone')
   }
 }
 

@@ -68,7 +68,12 @@ const unit = z.strictObject({
     .array(z.string().regex(SERVICE_NAME, 'must be a full gRPC service name, such as shop.v1.Orders'))
     .optional()
     .describe('Full names of the gRPC services it offers; else it is asked by server reflection'),
-  route: z.strictObject(routeShape).prefault({}).describe('How calls are spread over its instances'),
+  route: z
+    .strictObject(routeShape)
+    .prefault({})
+    .describe(
+      'How calls are spread over its instances. Calls that enter at a node without the unit use the defaults for all but the timeout',
+    ),
   expose: z
     .enum(['private', 'lan'])
     .default('private')

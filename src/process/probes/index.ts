@@ -23,9 +23,10 @@ export interface ProbeContext {
   expand(text: string): string
   /** `host:port` of the unit's gRPC server; undefined when it has no port. */
   readonly grpcAddress: string | undefined
-  /** An exec probe runs where the unit runs, with its environment. */
+  /** An exec probe runs where the unit runs, with its environment and as its user; undefined = as the node. */
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
+  readonly user: string | undefined
 }
 
 /**
@@ -46,7 +47,7 @@ function probeOf(config: ProbeConfig, context: ProbeContext, { table, run, grpc 
   if (http !== undefined) return httpProbe({ ...http, url: context.expand(http.url) })
   if (exec !== undefined) {
     const argv = exec.map((word) => context.expand(word))
-    return execProbe(run, argv, { cwd: context.cwd, env: context.env })
+    return execProbe(run, argv, { cwd: context.cwd, env: context.env, user: context.user })
   }
   if (config.grpc === undefined) return processProbe(table, context.identity)
   if (context.grpcAddress !== undefined) return grpcProbe(grpc, context.grpcAddress, config.grpc)

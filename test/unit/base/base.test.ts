@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { aborted, withSignal } from '../../../src/base/abort.ts'
@@ -10,7 +10,6 @@ import { sample, shuffle } from '../../../src/base/random.ts'
 import { systemRandom } from '../../../src/base/system-random.ts'
 import { createTopic } from '../../../src/base/topic.ts'
 import { seeded } from '../../support/seeded.ts'
-import { openSync } from 'node:fs'
 
 t.test('errors', async (t) => {
   t.test('an HsuError passes a boundary untouched, anything else becomes INTERNAL', async (t) => {
@@ -145,6 +144,16 @@ t.test('the pino log writes one object a line with the message constant and the 
     { level: 'error', error: { reason: 'SPAWN_FAILED', message: 'cannot run x', details: { file: 'x' } } },
   ])
 })
+
+t.test(
+  'a disk that is full costs lines of the log, and nothing else',
+  { skip: !existsSync('/dev/full') },
+  async (t) => {
+    const log = pinoLog({ level: 'info', fd: openSync('/dev/full', 'w') })
+    for (let line = 0; line < 3; line += 1) t.doesNotThrow(() => log.info('lost'))
+    await new Promise((resolve) => setImmediate(resolve))
+  },
+)
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []

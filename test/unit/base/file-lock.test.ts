@@ -44,3 +44,9 @@ t.test('of many that come at once over a stale lock exactly one gets it', async 
   t.equal(results.filter(isLock).length, 1)
   t.same(readdirSync(join(path, '..')), ['node.lock'])
 })
+
+t.test('a second node in the same process does not get the lock of the first', async (t) => {
+  const path = join(t.testdir(), 'node.lock')
+  t.ok(isLock(await acquireFileLock(path, holder(1), everyone)))
+  t.same(await acquireFileLock(path, holder(1), everyone), holder(1))
+})

@@ -1,5 +1,6 @@
-import { readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as setImmediatePromise } from 'node:timers/promises'
 import t from 'tap'
 import { fileStore } from '../../../src/base/file-store.ts'
 import { readJson, writeJson } from '../../../src/base/store.ts'
@@ -38,4 +39,22 @@ t.test('a damaged file is set aside and reported, and reads as absent', async (t
   t.equal(await readJson(fileStore(root), 'node.json', (raw) => raw, log), undefined)
   t.same(readdirSync(root), ['node.json.corrupt-1'])
   t.match(log.entries, [{ level: 'error', fields: { key: 'node.json', aside: 'node.json.corrupt-1' } }])
+})
+
+t.test('what is listed is there although other directories come and go meanwhile', async (t) => {
+  const root = t.testdir()
+  const store = fileStore(root)
+  await store.put('units/api/0.json', new Uint8Array([1]))
+  let over = false
+  const churn = (async () => {
+    for (let round = 0; !over; round += 1) {
+      for (let n = 0; n < 20; n += 1) mkdirSync(join(root, 'units', `x${n}`, 'deep', `${round}`), { recursive: true })
+      await setImmediatePromise()
+      for (let n = 0; n < 20; n += 1) rmSync(join(root, 'units', `x${n}`), { recursive: true })
+      await setImmediatePromise()
+    }
+  })()
+  for (let round = 0; round < 100; round += 1) t.same(await store.list('units/'), ['units/api/0.json'])
+  over = true
+  await churn
 })

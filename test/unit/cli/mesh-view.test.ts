@@ -203,6 +203,14 @@ t.test('hsu logs', async (t) => {
     t.match(JSON.parse(lines[1] ?? ''), { unit: 'w', stream: 'stderr', line: '\uFFFDA' })
   })
 
+  t.test('what a unit writes does not command the terminal of a person; colours stay', async (t) => {
+    const rude = { ...line, line: bytes('\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\tä') }
+    const streamLogs = () => streamOf({ line: rude })
+    const shown = (await hsu('logs', { client: { streamLogs }, world: { isTty: true, env: { NO_COLOR: '1' } } })).stdout
+    t.ok(shown.endsWith('| \\x1b]0;owned\\x07\\x1b[2J\x1b[31mred\x1b[0m\tä\n'), JSON.stringify(shown))
+    t.ok((await hsu('logs', { client: { streamLogs } })).stdout.includes('\x1b[2J'), 'a pipe gets it as it is')
+  })
+
   t.test('prints lines byte for byte behind their instance and stream', async (t) => {
     const written: Uint8Array[] = []
     const stdout = async (chunk: string | Uint8Array): Promise<void> => void written.push(Buffer.from(chunk))

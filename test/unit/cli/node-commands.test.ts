@@ -357,6 +357,14 @@ t.test('hsu call', async (t) => {
       'three',
     ])
     t.match(await last('call a.B/C --unit one'), ['a.B/C', '', { metadata: { 'hsu-unit': 'one' } }, 'one'])
+    t.match(await last('call a.B/C --unit one@x'), [
+      'a.B/C',
+      '',
+      { metadata: { 'hsu-unit': 'one', 'hsu-node': 'x' } },
+      'one',
+    ])
+    const elsewhere = await hsu('call a.B/C --node nowhere', { client, caller })
+    t.match(elsewhere, { code: 4, stderr: /no unit on a node 'nowhere' offers 'a\.B'; offered on: / })
     const { asked } = await hsu('call a.B/C --node x', { client, caller })
     t.ok(
       asked.every(({ options }) => options.metadata === undefined),

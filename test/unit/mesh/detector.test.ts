@@ -86,16 +86,15 @@ t.test('suspicion', async (t) => {
 })
 
 t.test('awareness stretches timeouts with bad health and a late event loop, within a bound', async (t) => {
-  let delayMs = 0
-  const awareness = createAwareness(() => delayMs)
+  const awareness = createAwareness()
   t.equal(awareness.multiplier(), 1)
   awareness.note(2)
   t.equal(awareness.multiplier(), 3)
-  delayMs = 450
-  t.equal(awareness.multiplier(), 5)
+  awareness.wasLate(450)
+  t.same([awareness.multiplier(), awareness.multiplier()], [5, 5], 'reading it does not use it up')
   awareness.note(100)
   t.equal(awareness.multiplier(), 8)
-  delayMs = -1
+  awareness.wasLate(-1)
   awareness.note(-100)
   t.equal(awareness.multiplier(), 1)
 })
@@ -164,6 +163,7 @@ t.test('detector', async (t) => {
       onForgotten: () => undefined,
     }
     const members = new Membership({ clock, listener }, { timing: lan, self: 'self' })
+    const awareness = createAwareness()
     const tasks = createTaskGroup((error) => spoken.push(`failed: ${String(error)}`))
     const pinger: Pinger = {
       direct,
@@ -176,7 +176,7 @@ t.test('detector', async (t) => {
         random: seeded(1),
         membership: members,
         self: 'self',
-        awareness: createAwareness(() => 0),
+        awareness,
         pinger,
         tasks,
         spread: ({ status }) => spoken.push(status),
@@ -188,7 +188,7 @@ t.test('detector', async (t) => {
     const jump = (ms: number): void => {
       jumpedMs += ms
     }
-    return { sim, x, members, detector, spoken, tasks, status, jump }
+    return { sim, x, members, detector, spoken, tasks, status, jump, awareness }
   }
 
   t.test('a member that is silent is suspect, tried again, and dead after the time of a mesh of two', async (t) => {
@@ -219,6 +219,31 @@ t.test('detector', async (t) => {
     await sim.advance(1)
     t.equal(status(), 'alive')
     t.same(spoken, [])
+  })
+
+  t.test('a block of the event loop counts for the round after it, wherever it begins', async (t) => {
+    for (const blockAt of ['rest', 'ping'] as const) {
+      let block = false
+      const seen: number[] = []
+      const made = lab(async () => {
+        seen.push(made.awareness.multiplier(), made.awareness.multiplier())
+        if (block && blockAt === 'ping') made.jump(1_500)
+        block = false
+        return 'alive'
+      })
+      const { sim, detector, tasks, jump } = made
+      detector.start()
+      await sim.advance(1)
+      if (blockAt === 'rest') jump(1_500)
+      else block = true
+      await sim.advance(8_000)
+      t.same(seen.slice(0, 2), [1, 1])
+      const first = Math.max(...seen)
+      t.ok(first >= 5, `${blockAt}: ${first}`)
+      t.equal(seen.filter((multiplier) => multiplier === first).length, 2, `${blockAt}: both reads of one round`)
+      t.same(seen.slice(-2), [1, 1], 'and not for ever')
+      await tasks.stop()
+    }
   })
 
   t.test('a node that slept through the end of a suspicion waits for what it may have missed', async (t) => {

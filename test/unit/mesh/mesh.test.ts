@@ -11,7 +11,7 @@ import {
   type PeerRequest,
 } from '../../../src/mesh/gossip/codec.ts'
 import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
-import type { Batch, MeshEvent, NodeRecord, Rumour, SignedRecord } from '../../../src/mesh/member.ts'
+import type { Batch, MeshEvent, NodeRecord, Rumour, Section, SignedRecord } from '../../../src/mesh/member.ts'
 import { createMesh } from '../../../src/mesh/mesh.ts'
 import { parseRecord, signRecord } from '../../../src/mesh/record.ts'
 import { memoryLog } from '../../support/memory-log.ts'
@@ -41,19 +41,28 @@ function recordOf(identity: Identity, changes: Partial<NodeRecord> = {}): Signed
 }
 
 /** A mesh of one node, and a bare transport beside it that says whatever the test wants. */
-async function lab(t: Test, { disk = new Map<string, Uint8Array>(), identity = createIdentity() } = {}) {
+interface LabOptions {
+  readonly disk?: Map<string, Uint8Array>
+  readonly identity?: Identity
+  readonly labels?: Record<string, string>
+  readonly linkAddresses?: () => readonly string[]
+}
+
+async function lab(t: Test, options: LabOptions = {}) {
+  const { disk = new Map<string, Uint8Array>(), identity = createIdentity(), labels = {} } = options
+  const { linkAddresses = () => ['10.0.0.1:9472'] } = options
   const clock = new SimClock()
   const network = new SimNetwork({ clock, random: seeded(1) })
   const log = memoryLog()
   const store = simStore(disk)
   const transport = network.transport(identity.nodeId)
-  const seams = { clock, random: seeded(2), log, store, identity, transport, loopDelayMs: () => 0 }
+  const seams = { clock, random: seeded(2), log, store, identity, transport }
   const mesh = createMesh(seams, {
     ...lan,
     name: 'under-test',
     version: '0.1.0',
-    labels: {},
-    linkAddresses: () => ['10.0.0.1:9472'],
+    labels,
+    linkAddresses,
     linkFingerprint: FINGERPRINT,
   })
   const events: MeshEvent[] = []
@@ -181,6 +190,77 @@ t.test('rumours about this node', async (t) => {
     t.equal(selfOf().incarnation, 2)
     t.ok(log.entries.some(({ message }) => message === 'incarnation cannot be stored'))
   })
+})
+
+t.test('the own record is one that others take', async (t) => {
+  t.test('of more addresses than a record holds the first are in it', async (t) => {
+    const many = Array.from({ length: 100 }, (_, index) => `10.0.0.${index}:9472`)
+    const { transport, clock, selfOf, heard } = await startedLab(t, { linkAddresses: () => many })
+    t.same(selfOf().linkAddresses, many.slice(0, 64))
+    transport.own = many.map((address) => `/ip4/${address.slice(0, -5)}/tcp/9471`)
+    await clock.advance(5_000)
+    const last = heard.flatMap(({ records }) => records).at(-1)
+    t.same(last && parseRecord(last).record.meshAddresses, transport.own.slice(0, 64))
+    const { recordVersion } = selfOf()
+    await clock.advance(10_000)
+    t.equal(selfOf().recordVersion, recordVersion, 'what was left out is not a change')
+  })
+
+  t.test('labels that others would refuse fail the start, by name', async (t) => {
+    const crowd = Object.fromEntries(Array.from({ length: 65 }, (_, index) => [`l${index}`, '']))
+    for (const [labels, words] of [
+      [{ zone: 'x'.repeat(257) }, /label zone has 257 characters/],
+      [crowd, /labels has 65 entries/],
+    ] as const) {
+      const { mesh } = await lab(t, { labels })
+      const error = await throwsReason(t, 'LIMIT_EXCEEDED', () => mesh.start())
+      t.match(error?.message, words)
+      t.same(mesh.members(), [], 'and nothing is half begun')
+    }
+  })
+
+  t.test('one that cannot be made is logged, and does not end refuting', async (t) => {
+    let fails = false
+    const linkAddresses = (): string[] => {
+      if (fails) throw new Error('link server is closed')
+      return []
+    }
+    const { mesh, say, log, selfOf } = await startedLab(t, { linkAddresses })
+    const accuse = () =>
+      say({ rumours: [{ nodeId: mesh.nodeId, status: 'dead', incarnation: 1, from: '', linkLost: false }] })
+    fails = true
+    await accuse()
+    t.equal(mesh.members()[0]?.incarnation, 1)
+    t.ok(log.entries.some(({ fields }) => fields['cause'] === 'link server is closed'))
+    fails = false
+    await accuse()
+    t.equal(selfOf().incarnation, 2)
+  })
+})
+
+t.test('a section of this node that it did not write is outbid, at most once a second', async (t) => {
+  const { mesh, ask, heard, clock } = await startedLab(t)
+  mesh.publish([registration('real')])
+  await clock.advance(20)
+  const ghost = (version: number, incarnation = 1): Section => {
+    return { owner: mesh.nodeId, incarnation, version, registrations: [registration('ghost')] }
+  }
+  const give = async (section: Section) => {
+    heard.length = 0
+    const answer = await ask({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections: [section] }, wanted: [] })
+    const held = decodeResponse('exchange', answer).held[0]?.sectionVersion
+    const said = heard.flatMap(({ sections }) => sections.map((one) => [one.version, one.registrations[0]?.unit]))
+    return { held, said }
+  }
+  t.same(await give(ghost(1)), { held: 2, said: [] }, 'an older version is nothing')
+  t.same(await give({ ...ghost(2), registrations: [registration('real')] }), { held: 2, said: [] }, 'its own echo')
+  t.same(await give(ghost(9, 0)), { held: 2, said: [] }, 'nor is one of an earlier run')
+  t.same(await give(ghost(2 ** 48)), { held: 2, said: [] }, 'what cannot be outbid is left')
+  t.same(await give(ghost(2)), { held: 3, said: [[3, 'real']] })
+  t.same(await give(ghost(9)), { held: 3, said: [] }, 'too soon')
+  await clock.advance(1_000)
+  t.same(await give(ghost(9)), { held: 10, said: [[10, 'real']] })
+  t.same(mesh.registrations().get(mesh.nodeId)?.[0]?.unit, 'real')
 })
 
 t.test('what a peer may not do', async (t) => {

@@ -117,6 +117,7 @@ t.test('a probe made from the configuration', async (t) => {
         grpcAddress,
         cwd: '/srv',
         env: { A: 'b' },
+        user: 'svc',
       },
       {
         table,
@@ -152,7 +153,7 @@ t.test('a probe made from the configuration', async (t) => {
   t.test('exec: templates are filled in, and the last line of output says why', async (t) => {
     const { probe } = make({ exec: ['check', 'http://127.0.0.1:{port.http}'] })
     t.equal(await probe(never), true)
-    t.same(ran, [[['check', 'http://127.0.0.1:8080'], { cwd: '/srv', env: { A: 'b' } }]])
+    t.same(ran, [[['check', 'http://127.0.0.1:8080'], { cwd: '/srv', env: { A: 'b' }, user: 'svc' }]])
     await t.rejects(probe(never), { message: 'check: exited with code 3: not yet' })
   })
   t.test('grpc: asks at the address of the unit', async (t) => {

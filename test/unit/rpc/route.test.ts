@@ -202,14 +202,20 @@ t.test('a connection that mostly resets its calls is found out', async (t) => {
   let found = 0
   for (let at = 1; at <= 1_000 && found === 0; at += 1) {
     bad.opened()
-    if (bad.reset()) found = at
+    if (bad.reset(5)) found = at
   }
   t.equal(found, 500)
 
   const fair = createResetGuard()
   for (let at = 0; at < 10_000; at += 1) {
     fair.opened()
-    if (at % 3 === 0 && fair.reset()) t.fail('a third of the calls may be reset')
+    if (at % 3 === 0 && fair.reset(5)) t.fail('a third of the calls may be reset')
+  }
+
+  const patient = createResetGuard()
+  for (let at = 0; at < 10_000; at += 1) {
+    patient.opened()
+    if (patient.reset(1_001)) t.fail('a call that ran into its deadline counts for nothing')
   }
 })
 
