@@ -29,6 +29,9 @@ const PEER_TIMEOUT_MS = 2_000
 /** The longest wait a caller may ask for without saying how long: it ends with the call's own deadline. */
 const MAX_WAIT_MS = parseDurationMs('1d') as number
 
+/** As for `replicas` in the configuration. */
+const MAX_REPLICAS = 1_000
+
 /** Longest regular expression accepted for `grep`. */
 const MAX_PATTERN_CHARS = 1_000
 
@@ -115,6 +118,9 @@ function changers(core: NodeCore) {
     },
     async scaleUnit({ unit, replicas }: { unit: string; replicas: number }, { signal }: CallContext) {
       core.refuseWhenStopping()
+      if (replicas > MAX_REPLICAS) {
+        throw new HsuError('USAGE', `${replicas} replicas of '${unit}' are too many; at most ${MAX_REPLICAS}`)
+      }
       await supervisor.scaleUnit(unit, replicas, signal)
       return done(unit)
     },

@@ -160,22 +160,37 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
 }
 
 /** Who is told when something changes. */
-export function connectParts({ clock }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
+export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
   const { mesh, offers, supervisor, world } = parts
   const node = setup.name
+  const publish = publisher(log)
   offers.changes.subscribe(() => {
-    mesh.current()?.publish(offers.registrations())
+    publish(mesh.current(), offers.registrations())
     world.refresh()
   })
   supervisor.events.subscribe((event) => events.append({ ...event, node }))
   mesh.opened.subscribe((opened) => {
-    opened.publish(offers.registrations())
+    publish(opened, offers.registrations())
     opened.changes.subscribe(() => world.refresh())
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
       const details = { nodeId, name }
       events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason, details, cause })
     })
   })
+}
+
+/** What cannot be published (too many instances, say) is said once; the others keep what they last heard. */
+function publisher(log: Log): (mesh: Mesh | undefined, registrations: readonly Registration[]) => void {
+  let refused = false
+  return (mesh, registrations) => {
+    try {
+      mesh?.publish(registrations)
+      refused = false
+    } catch (error) {
+      if (!refused) log.error('other nodes cannot be told what runs here', { error })
+      refused = true
+    }
+  }
 }
 
 interface MeshNeeds {

@@ -78,10 +78,8 @@ function checkKind(
     if (find(tree, ['units', name, key]) === undefined) continue
     below([key], `is only for kind: ${KINDS_OF_KEY[key]?.join(' or ') ?? ''}; this unit is ${kind}`)
   }
-  if (kind !== 'unmanaged') return
-  for (const key of ['start', 'live']) {
-    if (find(tree, ['units', name, 'probes', key]) === undefined) continue
-    below(['probes', key], 'is for units that the node starts; an unmanaged unit has probes.ready alone')
+  if (kind === 'unmanaged' && find(tree, ['units', name, 'probes', 'live']) !== undefined) {
+    below(['probes', 'live'], 'is for units that the node restarts; an unmanaged unit has probes.ready')
   }
 }
 

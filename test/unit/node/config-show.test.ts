@@ -27,12 +27,10 @@ units:
   db:
     kind: unmanaged # hsu.yaml:4:11
     ports: {} # default
-    depends_on: {} # default
     probes:
       start:
         within: 30s # default
     limits: {} # default
-    activation: always # default
     find:
       name: postgres # hsu.yaml:5:19
       args: [ -D ] # hsu.yaml:5:35
