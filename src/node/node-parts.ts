@@ -5,7 +5,15 @@ import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
-import { createMesh, type Identity, libp2pTransport, MESH_PRESETS, type Mesh, type NodeRecord } from '../mesh/index.ts'
+import {
+  createMesh,
+  type Identity,
+  libp2pTransport,
+  MESH_PRESETS,
+  type Mesh,
+  type NodeRecord,
+  type Registration,
+} from '../mesh/index.ts'
 import { createSupervisor, type ProcessHost, type Supervisor } from '../process/index.ts'
 import {
   type Connection,
