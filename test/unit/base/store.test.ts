@@ -45,9 +45,9 @@ t.test('what is listed is there although other directories come and go meanwhile
   const root = t.testdir()
   const store = fileStore(root)
   await store.put('units/api/0.json', new Uint8Array([1]))
-  let over = false
+  const over = new AbortController()
   const churn = (async () => {
-    for (let round = 0; !over; round += 1) {
+    for (let round = 0; !over.signal.aborted; round += 1) {
       for (let n = 0; n < 20; n += 1) mkdirSync(join(root, 'units', `x${n}`, 'deep', `${round}`), { recursive: true })
       await setImmediatePromise()
       for (let n = 0; n < 20; n += 1) rmSync(join(root, 'units', `x${n}`), { recursive: true })
@@ -55,6 +55,6 @@ t.test('what is listed is there although other directories come and go meanwhile
     }
   })()
   for (let round = 0; round < 100; round += 1) t.same(await store.list('units/'), ['units/api/0.json'])
-  over = true
+  over.abort()
   await churn
 })
