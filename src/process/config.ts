@@ -58,7 +58,9 @@ const probe = z
       .describe('Service name for grpc.health.v1; "" = the whole server; "/pkg.Service/Method" = any unary method'),
     every: duration.prefault('5s').describe('Time between two questions'),
     timeout: duration.prefault('1s').describe('How long one answer may take'),
-    delay: duration.prefault('0s').describe('Time after the start before the first question'),
+    delay: duration
+      .prefault('0s')
+      .describe('Time after the start before the first question; for live, after the instance was first ready'),
     ok: z.int().min(1).default(1).describe('Good answers in a row that make it passing'),
     fail: z.int().min(1).default(3).describe('Bad answers in a row that make it failing'),
     enabled: z.boolean().default(true).describe('false = as if the probe were not there'),
@@ -145,7 +147,7 @@ const limits = z.strictObject({
 const dependency = z.strictObject({
   condition: z.enum(['started', 'healthy', 'completed']).default('healthy').describe('What the other unit must be'),
   scope: z.enum(['node', 'mesh']).default('node').describe('Where the other unit may run'),
-  timeout: duration.prefault('60s').describe('How long to wait before the start counts as failed'),
+  timeout: duration.prefault('60s').describe('How long to wait before it is reported as late; it is still waited for'),
 })
 
 const dependencies = z.union([

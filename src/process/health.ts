@@ -1,6 +1,7 @@
+import { aborted, withSignal } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
-import type { UnitConfig } from './config.ts'
+import type { ProbeConfig, UnitConfig } from './config.ts'
 import { ownsListener } from './listeners.ts'
 import { type Probe, type ProbePolicy, type Verdict, watchHealth } from './probe.ts'
 import { ladderProbe } from './probes/grpc.ts'
@@ -24,6 +25,8 @@ export interface HealthSubject extends ProbeContext {
   readonly probes: UnitConfig['probes']
   /** The gRPC port of an integrated unit, which must belong to its own processes. */
   readonly grpcPort: number | undefined
+  /** The ports assigned to it, which must belong to its own processes; absent = nobody assigned it any. */
+  readonly ownPorts?: readonly number[]
   /** The root of its processes. */
   readonly rootPid: number
   /** False for an instance that was ready before (adopted), which is only asked at the usual pace. */
@@ -34,6 +37,7 @@ type Question = { readonly probe: Probe; readonly policy: ProbePolicy }
 
 /**
  * Asks the readiness and the liveness probe of one instance until aborted, and reports each change.
+ * Liveness is asked once the instance was ready: until then it may take the time its start has.
  * Without a readiness probe an instance is ready when its process is there; an integrated one when it answers gRPC.
  *
  * @throws HsuError `CONFIG_INVALID` when a probe makes no sense with its templates filled in
@@ -46,10 +50,19 @@ export async function watchInstanceHealth(
 ): Promise<void> {
   const ready = readiness(subject, seams)
   const live = liveness(subject, seams)
-  if (ready === undefined) report('ready', '')
+  let begin = (): void => undefined
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve
+  })
+  const tell: HealthReport = (type, reason) => {
+    if (type === 'ready') begin()
+    report(type, reason)
+  }
+  if (!subject.starting) begin()
+  if (ready === undefined) tell('ready', '')
   await Promise.all([
-    ready === undefined ? undefined : watchReadiness(ready, subject.starting, seams.clock, report, signal),
-    live === undefined ? undefined : watchLiveness(live, seams.clock, report, signal),
+    ready === undefined ? undefined : watchReadiness(ready, subject.starting, seams.clock, tell, signal),
+    live === undefined ? undefined : watchLiveness(live, begun, seams.clock, report, signal),
   ])
 }
 
@@ -76,10 +89,12 @@ async function watchReadiness(
 
 async function watchLiveness(
   { probe, policy }: Question,
+  begun: Promise<void>,
   clock: Clock,
   report: HealthReport,
   signal: AbortSignal,
 ): Promise<void> {
+  await withSignal(signal, (inner) => Promise.race([begun, aborted(inner)]))
   for await (const { verdict, reason } of watchHealth(probe, policy, { clock, initial: 'passing' }, signal)) {
     if (verdict === 'failing') report('unhealthy', `liveness probe failed: ${reason}`)
   }
@@ -87,7 +102,10 @@ async function watchLiveness(
 
 function readiness(subject: HealthSubject, seams: HealthSeams): Question | undefined {
   const { ready } = subject.probes
-  if (ready?.enabled === true) return createProbe(ready, subject, seams)
+  if (ready?.enabled === true) {
+    const { probe, policy } = createProbe(ready, subject, seams)
+    return { probe: ownedBy(subject.rootPid, ownPortAsked(ready, subject), probe, seams), policy }
+  }
   if (ready !== undefined || subject.kind !== 'integrated' || subject.grpcAddress === undefined) return undefined
   const { rootPid, grpcPort, grpcAddress } = subject
   const ladder = ladderProbe(seams.grpc, grpcAddress)
@@ -97,6 +115,14 @@ function readiness(subject: HealthSubject, seams: HealthSeams): Question | undef
 function liveness(subject: HealthSubject, seams: HealthSeams): Question | undefined {
   const { live } = subject.probes
   return live?.enabled === true ? createProbe(live, subject, seams) : undefined
+}
+
+/** The port of the unit's own that a probe asks; undefined when it asks none. */
+function ownPortAsked({ grpc, tcp }: ProbeConfig, subject: HealthSubject): number | undefined {
+  const address = tcp === undefined ? '' : subject.expand(tcp)
+  const local = /^(?:(?:127\.0\.0\.1|localhost|\[::1\]):)?(\d+)$/.exec(address)
+  const asked = grpc === undefined ? Number(local?.[1]) : subject.grpcPort
+  return subject.ownPorts?.find((port) => port === asked)
 }
 
 /** Another process may answer on the port (SO_REUSEPORT, or one that was there first); then the answer proves nothing. */

@@ -113,7 +113,7 @@ function ownChild(
   const exited = ended.then(async (exit) => {
     if (exit !== 'shim killed') return exit
     // Without its shim nobody sees how the program ends; killed together with it is by far the likeliest.
-    const orphaned = await isSame(table, parts.main)
+    const orphaned = await isSame(table, parts.main).catch(() => true)
     const recorded = await watchEnd(parts, table, clock, letGo.signal)
     return recorded ?? (orphaned ? undefined : { signal: 'SIGKILL' })
   })
@@ -149,7 +149,8 @@ function watchEnd(parts: Parts, table: ProcessTable, clock: Clock, letGo: AbortS
         const change = new Promise<void>((resolveChange) => {
           changed = resolveChange
         })
-        const end = await endOf(parts, table)
+        // A look can fail for a reason that passes (no file descriptor left, say); the next one tells.
+        const end = await endOf(parts, table).catch(() => undefined)
         if (end !== undefined) {
           resolve(end.exit)
           return

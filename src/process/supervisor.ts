@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { aborted, withSignal } from '../base/abort.ts'
 import { HsuError } from '../base/error.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Service } from '../base/lifecycle.ts'
@@ -219,8 +220,9 @@ class UnitSupervisor implements Supervisor {
     await Promise.all(found.slots.map((slot) => slot.signal(name)))
   }
 
-  scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void> {
-    return this.#change(async () => {
+  async scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void> {
+    const scaled = this.#change(async () => {
+      signal.throwIfAborted()
       const owned = this.#owned(unit)
       const { config } = owned.spec
       const fixed = Object.entries(config.ports).find(([, port]) => port !== 'auto')
@@ -233,8 +235,11 @@ class UnitSupervisor implements Supervisor {
         )
       }
       await writeScale(this.#seams.store, unit, config.replicas, replicas)
-      await this.#resize(owned, replicas, signal)
+      await this.#resize(owned, replicas)
     })
+    // Who asked may turn away; a slot half retired would leave its process to nobody.
+    await withSignal(signal, (inner) => Promise.race([scaled, aborted(inner)]))
+    signal.throwIfAborted()
   }
 
   async *logs(query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void> {
@@ -266,7 +271,7 @@ class UnitSupervisor implements Supervisor {
     }
     const owned: Owned = { spec, slots: [], waitingSinceMs: undefined }
     this.#units.set(spec.name, owned)
-    await this.#resize(owned, await this.#replicasOf(spec), this.#tasks.signal)
+    await this.#resize(owned, await this.#replicasOf(spec))
   }
 
   async #update(owned: Owned, spec: UnitSpec): Promise<void> {
@@ -276,14 +281,14 @@ class UnitSupervisor implements Supervisor {
       slot.reconfigure(spec)
       slot.reconsider()
     }
-    await this.#resize(owned, await this.#replicasOf(spec), this.#tasks.signal)
+    await this.#resize(owned, await this.#replicasOf(spec))
   }
 
   async #replicasOf({ name, config }: UnitSpec): Promise<number> {
     return (await readScale(this.#seams.store, name, config.replicas, this.#log)) ?? config.replicas
   }
 
-  async #resize(owned: Owned, replicas: number, signal: AbortSignal): Promise<void> {
+  async #resize(owned: Owned, replicas: number): Promise<void> {
     const surplus = owned.slots.splice(replicas)
     for (let replica = owned.slots.length; replica < replicas; replica += 1) {
       const slot = new UnitSlot(this.#slotSeams(), owned.spec, replica, this.#config.runDir)
@@ -292,12 +297,12 @@ class UnitSupervisor implements Supervisor {
       this.#records.delete(slotName(slot))
       await slot.begin(record)
     }
-    await Promise.all(surplus.map((slot) => this.#retire(slot, signal)))
+    await Promise.all(surplus.map((slot) => this.#retire(slot)))
   }
 
   /** Stops a slot for good. */
-  async #retire(slot: UnitSlot, signal: AbortSignal): Promise<void> {
-    await slot.stop(signal)
+  async #retire(slot: UnitSlot): Promise<void> {
+    await slot.stop(this.#tasks.signal)
     await slot.close()
     await deleteSlotRecord(this.#seams.store, slot.unit, slot.replica)
     this.#published.delete(slotName(slot))
@@ -306,7 +311,7 @@ class UnitSupervisor implements Supervisor {
   /** Stops these units, dependants first, and forgets them. */
   async #remove(names: readonly string[]): Promise<void> {
     await this.#inReverseOrder(async (unit) => {
-      for (const slot of unit.slots.splice(0)) await this.#retire(slot, this.#tasks.signal)
+      for (const slot of unit.slots.splice(0)) await this.#retire(slot)
     }, names)
     for (const name of names) {
       const unit = this.#units.get(name)
@@ -359,13 +364,15 @@ class UnitSupervisor implements Supervisor {
     const unit = this.#units.get(name)
     if (unit === undefined || 'watched' in unit) return undefined
     const { clock } = this.#seams
-    unit.waitingSinceMs ??= clock.nowMs()
-    const waitedMs = clock.nowMs() - unit.waitingSinceMs
+    const nowMs = clock.nowMs()
+    const isFirst = unit.waitingSinceMs === undefined
+    unit.waitingSinceMs ??= nowMs
+    const waitedMs = nowMs - unit.waitingSinceMs
     for (const [dependency, terms] of Object.entries(unit.spec.config.depends_on)) {
       const other = this.#units.get(dependency)
       const reason = waitsFor(dependency, terms, other === undefined ? undefined : statusesOf(other), waitedMs)
       if (reason === undefined) continue
-      if (waitedMs === 0) this.#askAgain(unit, terms.timeout)
+      if (isFirst) this.#askAgain(unit, terms.timeout)
       return reason
     }
     unit.waitingSinceMs = undefined

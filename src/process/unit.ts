@@ -26,7 +26,7 @@ import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { fromRecord, toRecord } from './slot-state.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
 import { expandTemplates, templateValues } from './templates.ts'
-import { killTree, terminate } from './terminate.ts'
+import { type AllGone, killTree, terminate } from './terminate.ts'
 import { newsOf } from './unit-news.ts'
 import {
   INITIAL_STATE,
@@ -46,6 +46,9 @@ const NAMES = 0x1000000
 /** Ending a unit can fail for reasons that pass (no file descriptor left, say); it is tried again, so often and after this. */
 const MAX_END_ATTEMPTS = 30
 const END_RETRY_MS = 1_000
+
+/** The news that a process ended comes with its end; when it has not come after this, it never will. */
+const NEWS_MS = 1_000
 
 export interface SlotSeams {
   readonly clock: Clock
@@ -157,6 +160,7 @@ export class UnitSlot {
 
   async #begin(record: SlotRecord | undefined): Promise<void> {
     const { host, clock } = this.#seams
+    const { restart, activation } = this.#spec.config
     this.#bootId = await host.table.bootId()
     if (record === undefined) return this.#beginAfresh(undefined)
     this.#instance = record.instance
@@ -169,7 +173,7 @@ export class UnitSlot {
       case 'stopping':
         return this.#takeOver(record)
       case 'down':
-        if (record.want === 'up' || this.#spec.config.restart.policy === 'always') this.#dispatch('wantUp')
+        if (record.want === 'up' || (restart.policy === 'always' && activation !== 'manual')) this.#dispatch('wantUp')
         else this.#changed()
         return
       case 'backoff':
@@ -222,10 +226,18 @@ export class UnitSlot {
   /** Ends the whole tree by force; what follows is up to the restart policy. */
   async kill(): Promise<void> {
     await this.#starting
-    const run = this.#run
-    if (run === undefined) return
+    if (this.#run !== undefined) await this.#kill(this.#run)
+  }
+
+  #kill(run: Run): Promise<AllGone> {
     run.killed = true
-    await killTree(this.#seams.host, run.child, [], this.#seams.clock, this.#tasks.signal)
+    return killTree(this.#seams.host, run.child, [], this.#seams.clock, this.#tasks.signal)
+  }
+
+  async #killOverdue(): Promise<void> {
+    await this.#starting
+    const run = this.#run
+    if (run !== undefined && !(await this.#insist(run, () => this.#kill(run)))) run.lost.abort()
   }
 
   /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none */
@@ -267,8 +279,11 @@ export class UnitSlot {
     this.#queue.push({ type, reason, exit })
     if (this.#stepping) return
     this.#stepping = true
-    for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) this.#apply(event)
-    this.#stepping = false
+    try {
+      for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) this.#apply(event)
+    } finally {
+      this.#stepping = false
+    }
   }
 
   #apply(event: UnitEvent): void {
@@ -312,7 +327,7 @@ export class UnitSlot {
         this.#tasks.run(() => this.#terminate())
         return
       case 'kill':
-        this.#tasks.run(() => this.kill())
+        this.#tasks.run(() => this.#killOverdue())
     }
   }
 
@@ -327,6 +342,9 @@ export class UnitSlot {
     try {
       this.#ports = await ports.assign(this.#slot, config.ports, this.#ports)
       const request = launchOf(spec, this.#describe(instance), directory, host.environment(), environmentOf)
+      // Written down first: a process that the next node finds without a record is ended as a stray.
+      this.#save()
+      await this.#writer.flush()
       const child = await host.spawn(request)
       this.#startFault = undefined
       this.#attach('unit.started', { instance, directory, child, hash: launchHash(spec), startedAtMs: clock.wallMs() })
@@ -426,6 +444,7 @@ export class UnitSlot {
       expand: (text) => expandTemplates(text, values),
       grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,
       grpcPort,
+      ownPorts: Object.values(run.ports),
       rootPid: run.child.leader.pid > 0 ? run.child.leader.pid : run.child.main.pid,
       starting: this.#state.phase === 'starting',
     }
@@ -433,7 +452,6 @@ export class UnitSlot {
 
   /** Waits for the end of the process, sees to it that nothing of it is left, and tells. */
   async #attend(run: Run, signal: AbortSignal): Promise<void> {
-    const { host, clock } = this.#seams
     const exit = await withSignal(signal, (inner) =>
       Promise.race([run.child.exited, aborted(run.lost.signal), aborted(inner)]),
     )
@@ -441,7 +459,8 @@ export class UnitSlot {
     const endedByUs = run.killed || run.ending !== undefined
     run.life.abort()
     run.untrack()
-    await (run.ending ?? killTree(host, run.child, [], clock, signal))
+    const { host, clock } = this.#seams
+    await (run.ending ?? this.#insist(run, () => killTree(host, run.child, [], clock, signal)))
     signal.throwIfAborted()
     this.#run = undefined
     this.#log.info('unit ended', { instance: run.instance, pid: run.child.main.pid, exit })
@@ -469,18 +488,32 @@ export class UnitSlot {
     const { signal, grace } = this.#spec.config.stop
     run.life.abort()
     if (run.wasReady) await this.#drain(run)
-    for (let attempt = 1; attempt <= MAX_END_ATTEMPTS; attempt += 1) {
-      try {
-        if (await terminate(host, run.child, { signal, graceMs: grace }, clock, this.#tasks.signal)) return
-        this.#log.error('processes of a unit do not end though killed, and are left', { instance: run.instance })
-        break
-      } catch (error) {
-        if (this.#tasks.signal.aborted) return
-        this.#log.error('unit cannot be stopped, which is tried again', { instance: run.instance, attempt, error })
-        await clock.sleep(END_RETRY_MS, this.#tasks.signal).catch(() => undefined)
-      }
+    const policy = { signal, graceMs: grace }
+    const isGone = await this.#insist(run, () => terminate(host, run.child, policy, clock, this.#tasks.signal))
+    if (isGone) {
+      await withSignal(this.#tasks.signal, (inner) =>
+        within(clock, NEWS_MS, Promise.race([run.child.exited, aborted(inner)])),
+      )
     }
     run.lost.abort()
+  }
+
+  /** Tries `end` until it does not fail. False when processes are left. @throws the signal's reason */
+  async #insist(run: Run, end: () => Promise<AllGone>): Promise<AllGone> {
+    const { signal } = this.#tasks
+    const { instance } = run
+    for (let attempt = 1; attempt <= MAX_END_ATTEMPTS; attempt += 1) {
+      try {
+        const isGone = await end()
+        if (!isGone) this.#log.error('processes of a unit do not end though killed, and are left', { instance })
+        return isGone
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#log.error('unit cannot be stopped, which is tried again', { instance, attempt, error })
+        await this.#seams.clock.sleep(END_RETRY_MS, signal)
+      }
+    }
+    return false
   }
 
   /** Gives callers time to turn away, no longer than configured; cut short when the process ends by itself. */

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import {
@@ -16,6 +18,7 @@ import { SimHost } from '../../support/sim-host.ts'
 import { simStore } from '../../support/sim-store.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
+import { until } from '../../support/until.ts'
 
 const never = new AbortController().signal
 
@@ -52,6 +55,7 @@ class World {
   readonly host = new SimHost()
   readonly disk = new Map<string, Uint8Array>()
   readonly logDir: string
+  runDir = '/run/hsu'
   readonly #t: Test
 
   constructor(t: Test) {
@@ -74,7 +78,7 @@ class World {
         drain: async () => undefined,
         ...changed,
       },
-      { runDir: '/run/hsu', logDir: join(this.logDir, 'logs') },
+      { runDir: this.runDir, logDir: join(this.logDir, 'logs') },
     )
     const watched = new Watched(supervisor, this, log)
     const started = supervisor.start()
@@ -666,4 +670,192 @@ t.test('what this version does not do is said once', async (t) => {
     'activation on-call is not supported yet; the unit is started at once',
   ])
   t.equal(watched.status('api').state, 'up')
+})
+
+t.test('an end met by a fault that passes is an end all the same', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('api', { run, restart: { backoff: '5s..5s', jitter: '0%' } })
+  const watched = await world.supervise([unit])
+  world.host.tableFaults = 1
+  await watched.crash('api', 3)
+  await watched.pass(1_100, 100)
+  t.match(watched.status('api'), { state: 'backoff', ready: false, exit: { code: 3 }, pid: undefined })
+  await watched.pass(5_000, 100)
+  t.match(watched.status('api'), { state: 'up', restarts: 1 })
+})
+
+t.test('a start that is late is killed though the first attempt fails', async (t) => {
+  const world = new World(t)
+  Object.assign(world.host, { run: async () => ({ exit: { code: 1 }, stdout: '' }) })
+  const probes = { start: { within: '3s' }, ready: { exec: ['check'], every: '1s' } }
+  const watched = await world.supervise([unitSpec('api', { run, probes, restart: { policy: 'no' } })])
+  await watched.pass(2_900, 100)
+  world.host.tableFaults = 1
+  await watched.pass(1_400, 100)
+  t.match(watched.status('api'), { state: 'failed', reason: 'not ready within 3s' })
+  t.equal(world.host.population, 0)
+})
+
+t.test('a stop does not wait for ever for the news of an end that never comes', async (t) => {
+  const world = new World(t)
+  const spawn = world.host.spawn.bind(world.host)
+  Object.assign(world.host, {
+    spawn: async (request: Parameters<typeof spawn>[0]) => ({
+      ...(await spawn(request)),
+      exited: new Promise(() => undefined),
+    }),
+  })
+  const watched = await world.supervise([unitSpec('api', { run, stop: { grace: '2s' } })])
+  const stopping = watched.supervisor.stopUnit('api', never)
+  await watched.pass(4_000, 100)
+  t.match(watched.status('api'), { state: 'down', pid: undefined })
+  await stopping
+})
+
+t.test('scaling down goes on to its end though whoever asked turned away', async (t) => {
+  const world = new World(t)
+  world.host.play(() => ({ ignores: ['SIGTERM'] }))
+  const watched = await world.supervise([unitSpec('api', { run, replicas: 2, stop: { grace: '2s' } })])
+  const asking = new AbortController()
+  const shrinking = watched.supervisor.scaleUnit('api', 1, asking.signal)
+  const refused = t.rejects(shrinking, { message: 'enough' })
+  await watched.pass(1_000, 100)
+  asking.abort(new Error('enough'))
+  await watched.pass(0)
+  await refused
+  const growing = watched.supervisor.scaleUnit('api', 2, never)
+  await watched.pass(2_000, 100)
+  await growing
+  await watched.pass(0)
+  t.equal(world.host.pidsOf('api').length, 2, 'none is orphaned, none runs twice')
+  t.equal(watched.supervisor.status().length, 2)
+  await t.rejects(watched.supervisor.scaleUnit('api', 1, asking.signal), { message: 'enough' })
+  t.equal(watched.supervisor.status().length, 2, 'who turned away before is not heard')
+})
+
+t.test('a dependency is late by a clock that runs, too', async (t) => {
+  const world = new World(t)
+  let looks = 0
+  const clock = {
+    nowMs: () => world.clock.nowMs() + (looks += 1) / 1_000,
+    wallMs: () => world.clock.wallMs(),
+    sleep: (ms: number, signal?: AbortSignal) => world.clock.sleep(ms, signal),
+  }
+  const units = [
+    unitSpec('late', { run, depends_on: { manual: { condition: 'started', timeout: '5s' } } }),
+    unitSpec('manual', { run, activation: 'manual' }),
+  ]
+  const watched = await world.supervise(units, { clock })
+  await watched.pass(5_100, 100)
+  t.match(watched.status('late').reason, "waits for 'manual' to be started, for more than 5s; it is down")
+})
+
+t.test('liveness is not asked before the instance was ready once', async (t) => {
+  const world = new World(t)
+  let isReady = false
+  let isAlive = false
+  Object.assign(world.host, {
+    run: async (argv: readonly string[]) => ({
+      exit: { code: (argv[0] === 'ready' ? isReady : isAlive) ? 0 : 1 },
+      stdout: '',
+    }),
+  })
+  const probes = {
+    start: { within: '30s' },
+    ready: { exec: ['ready'], every: '1s' },
+    live: { exec: ['live'], every: '1s', fail: 2 },
+  }
+  const unit = unitSpec('api', { run, probes })
+  const first = await world.supervise([unit])
+  await first.pass(20_000, 100)
+  t.match(first.status('api'), { state: 'starting', restarts: 0 })
+  t.equal(world.host.spawned.length, 1)
+  isReady = isAlive = true
+  await first.pass(2_000, 100)
+  t.equal(first.states()['api'], 'up ready')
+  await first.supervisor.abandon()
+  isReady = isAlive = false
+  const second = await world.supervise([unit])
+  await second.pass(1_500, 100)
+  t.match(second.events.map(({ cause }) => cause).join(), 'liveness probe failed', 'one adopted was ready before')
+})
+
+t.test('an answer on its port by another process does not make a unit ready', async (t) => {
+  const world = new World(t)
+  const listener = { protocol: 'tcp', address: '127.0.0.1', port: 8_080, pids: [1] }
+  Object.assign(world.host.table, { listeners: async () => [listener] })
+  const probes = { ready: { grpc: '', every: '1s' } } as const
+  const watched = await world.supervise([unitSpec('api', { kind: 'integrated', run, ports: { grpc: 8_080 }, probes })])
+  await watched.pass(1_000, 100)
+  t.equal(watched.states()['api'], 'starting')
+  listener.pids = world.host.pidsOf('api')
+  await watched.pass(1_000, 100)
+  t.equal(watched.states()['api'], 'up ready')
+})
+
+t.test('a connection to its port that another process takes does not make a unit ready', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const world = new World(t)
+  let looks = 0
+  const listener = { protocol: 'tcp', address: '127.0.0.1', port, pids: [1] }
+  Object.assign(world.host.table, {
+    listeners: async () => {
+      looks += 1
+      return [listener]
+    },
+  })
+  const probes = { ready: { tcp: '{port.web}', every: '1s', timeout: '1h' }, start: { within: '1h' } } as const
+  const watched = await world.supervise([unitSpec('api', { run, ports: { web: port }, probes })])
+  await until('the owner of the port is asked for', () => looks > 0)
+  t.equal(watched.states()['api'], 'starting')
+  listener.pids = world.host.pidsOf('api')
+  await until('it is ready', async () => {
+    await watched.pass(100)
+    return watched.states()['api'] === 'up ready'
+  })
+})
+
+t.test('a unit to be started by hand is not started by the end of a node', async (t) => {
+  const world = new World(t)
+  const unit = unitSpec('idle', { run, activation: 'manual', restart: { policy: 'always' } })
+  const first = await world.supervise([unit])
+  await first.supervisor.abandon()
+  const second = await world.supervise([unit])
+  t.equal(second.status('idle').state, 'down')
+  t.same(world.host.spawned, [])
+})
+
+t.test('an instance is written down before it is started', async (t) => {
+  const world = new World(t)
+  const store = simStore(world.disk)
+  const slow = {
+    ...store,
+    async put(key: string, value: Uint8Array) {
+      await world.clock.sleep(50)
+      await store.put(key, value)
+    },
+  }
+  const known: boolean[] = []
+  world.host.play(({ directory }) => {
+    const instance = directory.split('/').at(-1) ?? ''
+    known.push([...world.disk.values()].some((value) => Buffer.from(value).includes(instance)))
+    return {}
+  })
+  const watched = await world.supervise([unitSpec('api', { run, ports: { http: 'auto' } })], { store: slow })
+  await watched.pass(1_000, 100)
+  t.same(known, [true])
+})
+
+t.test('a listener that throws does not keep a unit from what comes next', async (t) => {
+  const world = new World(t)
+  const watched = await world.supervise([unitSpec('api', { run })])
+  watched.supervisor.changes.subscribe(({ state }) => {
+    if (state === 'stopping') throw new Error('listener')
+  })
+  await t.rejects(watched.supervisor.stopUnit('api', never), { message: 'listener' })
+  await watched.pass(1_000, 100)
+  t.match(watched.status('api'), { state: 'down', pid: undefined })
 })
