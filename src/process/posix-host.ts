@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { withSignal } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../base/error.ts'
-import { type Account, findAccount } from './accounts.ts'
+import { type Account, findAccount, variablesOf } from './accounts.ts'
 import { resolveExecutable } from './executable.ts'
 import { type Exit, exitOfStatus } from './exit.ts'
 import type { Child, Gone, Left, ProcessHost, SpawnRequest } from './host.ts'
@@ -53,7 +53,7 @@ export function posixHost({ clock, table }: PosixHostSeams): ProcessHost {
 
 async function spawnInstance(request: SpawnRequest, table: ProcessTable, clock: Clock): Promise<Child> {
   const account = await accountOf(request)
-  const env = { ...environmentOf(account), ...request.env }
+  const env = { ...(account === undefined ? {} : variablesOf(account)), ...request.env }
   const [program = '', ...args] = request.argv
   const file = await resolveExecutable(program, request.cwd, env['PATH'], request.unit)
   const files = await openInstanceFiles(request.directory, account)
@@ -224,12 +224,6 @@ async function accountOf({ user, unit }: SpawnRequest): Promise<Account | undefi
   throw new HsuError('SPAWN_FAILED', `cannot run unit '${unit}' as '${user}': only a node that runs as root can`, {
     details: { unit, user },
   })
-}
-
-function environmentOf(account: Account | undefined): Record<string, string> {
-  if (account === undefined) return {}
-  const { name, home, shell } = account
-  return { HOME: home, USER: name, LOGNAME: name, SHELL: shell }
 }
 
 async function freePort(): Promise<number> {
