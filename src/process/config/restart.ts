@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { duration, durationRange, percentage } from '../../base/schema.ts'
+
+export const restart = z.strictObject({
+  policy: z
+    .enum(['no', 'on-failure', 'always', 'unless-stopped'])
+    .default('on-failure')
+    .describe('Which ends are followed by a new start; on-failure = an exit code other than 0, or a signal'),
+  backoff: durationRange.prefault('500ms..60s').describe('First and longest wait before a restart; doubles in between'),
+  jitter: percentage.prefault('20%').describe('Random part of each wait'),
+  reset_after: duration.prefault('60s').describe('Time up after which past crashes are forgotten'),
+  give_up: z
+    .string()
+    .transform((text, context) => {
+      const match = /^(\d+)\/(.+)$/.exec(text)
+      const windowMs = duration.safeParse(match?.[2] ?? '')
+      if (match !== null && windowMs.success) return { crashes: Number(match[1]), windowMs: windowMs.data }
+      context.addIssue({ code: 'custom', message: `'${text}' must be crashes/time, such as "5/5m"` })
+      return z.NEVER
+    })
+    .prefault('5/5m')
+    .describe('Crashes within a time after which the unit is failed'),
+  then: z
+    .string()
+    .transform((text, context) => {
+      if (text === 'stop') return { retryMs: undefined }
+      const retryMs = duration.safeParse(text.replace(/^retry /, ''))
+      if (text.startsWith('retry ') && retryMs.success) return { retryMs: retryMs.data }
+      context.addIssue({
+        code: 'custom',
+        message: `'${text}' must be "stop" or "retry" and a duration, such as "retry 10m"`,
+      })
+      return z.NEVER
+    })
+    .prefault('retry 10m')
+    .describe('What a failed unit does: stay down, or try once more after a time'),
+})

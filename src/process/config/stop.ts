@@ -1,0 +1,17 @@
+import { z } from 'zod'
+import { duration } from '../../base/schema.ts'
+
+export const stop = z.strictObject({
+  signal: z
+    .string()
+    .transform((name) => `SIG${name.replace(/^SIG/, '')}`)
+    .pipe(
+      z.enum(['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGKILL'], {
+        error: 'must be one of TERM, INT, QUIT, HUP, USR1, USR2, KILL',
+      }),
+    )
+    .prefault('TERM')
+    .describe('Signal that asks for the end: TERM, INT, QUIT, HUP, USR1, USR2 or KILL'),
+  grace: duration.prefault('10s').describe('Time between the signal and the kill'),
+  drain: duration.prefault('500ms').describe('Time for the news to spread before the signal, for units with services'),
+})
