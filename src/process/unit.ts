@@ -1,32 +1,17 @@
 import { join } from 'node:path'
-import { aborted, withSignal } from '../base/abort.ts'
-import { type Clock, within } from '../base/clock.ts'
 import { HsuError, messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { below, type Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import type { Exit } from './exit.ts'
-import { describeProbeFault, type HealthSubject, watchInstanceHealth } from './health.ts'
-import type { Child, ProcessHost } from './host.ts'
-import {
-  type EnvironmentOf,
-  type InstanceDescription,
-  launchHash,
-  launchOf,
-  mainPort,
-  type UnitSpec,
-} from './launch.ts'
-import type { Meter, Usage } from './meter.ts'
-import { NO_USAGE } from './meter.ts'
-import type { Capture, Output } from './output.ts'
+import type { Child } from './host.ts'
+import { captureOf, describeInstance, Instance, type InstanceSeams } from './instance.ts'
+import { launchHash, launchOf, type UnitSpec } from './launch.ts'
 import type { PortBook } from './ports.ts'
-import type { GrpcProber } from './probes/grpc.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { fromRecord, toRecord } from './slot-state.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
-import { expandTemplates, templateValues } from './templates.ts'
-import { type AllGone, killTree, terminate } from './terminate.ts'
 import { newsOf } from './unit-news.ts'
 import {
   INITIAL_STATE,
@@ -43,50 +28,14 @@ import { createWaiters } from './waiters.ts'
 /** The names of instances end in six hex digits of chance. */
 const NAMES = 0x1000000
 
-/** Ending a unit can fail for reasons that pass (no file descriptor left, say); it is tried again, so often and after this. */
-const MAX_END_ATTEMPTS = 30
-const END_RETRY_MS = 1_000
-
-/** The news that a process ended comes with its end; when it has not come after this, it never will. */
-const NEWS_MS = 1_000
-
-export interface SlotSeams {
-  readonly clock: Clock
+export interface SlotSeams extends Omit<InstanceSeams, 'tasks'> {
   readonly random: Random
-  readonly log: Log
   readonly store: Store
-  readonly host: ProcessHost
-  readonly grpc: GrpcProber
   readonly ports: PortBook
-  readonly meter: Pick<Meter, 'track'>
-  readonly output: Pick<Output, 'capture'>
-  readonly environmentOf: EnvironmentOf
-  readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
   /** Whether the unit's dependencies allow a start: undefined, or for whom it waits. */
   readonly admission: (unit: string) => string | undefined
   readonly publish: (event: ProcessEvent) => void
   readonly changed: (status: InstanceStatus) => void
-}
-
-/** One process of this slot, from start or adoption to its end. */
-interface Run {
-  readonly instance: string
-  readonly directory: string
-  readonly child: Child
-  readonly ports: Readonly<Record<string, number>>
-  readonly startedAtMs: number
-  readonly launchHash: string
-  readonly capture: Capture
-  readonly untrack: () => void
-  /** Aborts when it is no longer to be asked for its health. */
-  life: AbortController
-  usage: Usage
-  wasReady: boolean
-  killed: boolean
-  /** Aborts when it cannot be ended, and is no longer waited for. */
-  readonly lost: AbortController
-  /** The end we have begun to bring about. */
-  ending: Promise<void> | undefined
 }
 
 /** One replica slot of a managed or integrated unit: keeps what runs there in line with what is wanted. */
@@ -101,7 +50,7 @@ export class UnitSlot {
   readonly #tasks
   #spec: UnitSpec
   #state: UnitState = INITIAL_STATE
-  #run: Run | undefined
+  #run: Instance | undefined
   /** The start under way, if any; resolves when it has succeeded or failed. */
   #starting: Promise<void> | undefined
   #timer: AbortController | undefined
@@ -134,8 +83,8 @@ export class UnitSlot {
       kind: this.#spec.config.kind,
       state: phase,
       ready,
-      pid: run?.child.main.pid,
-      startedAtMs: run?.startedAtMs,
+      pid: run?.pid,
+      startedAtMs: run?.facts.startedAtMs,
       restarts,
       cpu: run?.usage.cpu ?? 0,
       rssBytes: run?.usage.rssBytes ?? 0,
@@ -193,9 +142,7 @@ export class UnitSlot {
     this.#spec = spec
     if (launchHash(spec) !== before) {
       if (this.#state.want === 'up') this.#dispatch('restart', 'its configuration changed')
-    } else if (this.#run !== undefined && this.#run.ending === undefined) {
-      this.#watchHealth(this.#run)
-    }
+    } else if (this.#run?.isEnding === false) this.#watchHealth(this.#run)
   }
 
   /** Asks again whether the dependencies allow a start, when that is what it waits for. */
@@ -226,24 +173,13 @@ export class UnitSlot {
   /** Ends the whole tree by force; what follows is up to the restart policy. */
   async kill(): Promise<void> {
     await this.#starting
-    if (this.#run !== undefined) await this.#kill(this.#run)
-  }
-
-  #kill(run: Run): Promise<AllGone> {
-    run.killed = true
-    return killTree(this.#seams.host, run.child, [], this.#seams.clock, this.#tasks.signal)
-  }
-
-  async #killOverdue(): Promise<void> {
-    await this.#starting
-    const run = this.#run
-    if (run !== undefined && !(await this.#insist(run, () => this.#kill(run)))) run.lost.abort()
+    await this.#run?.kill()
   }
 
   /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none */
   async signal(name: NodeJS.Signals): Promise<void> {
     const run = this.#run
-    if (run !== undefined && (await this.#seams.host.signal(run.child.main, name))) return
+    if ((await run?.signal(name)) === true) return
     throw new HsuError('NOT_STARTED', `unit '${this.unit}' has no process to signal: it is ${this.#state.phase}`)
   }
 
@@ -257,15 +193,14 @@ export class UnitSlot {
 
   /** Lets go of everything without touching the process. */
   async abandon(): Promise<void> {
-    this.#run?.child.release()
+    this.#run?.release()
     await this.#letGo()
-    this.#run?.child.release()
+    this.#run?.release()
   }
 
   async #letGo(): Promise<void> {
     this.#timer?.abort()
-    this.#run?.life.abort()
-    this.#run?.untrack()
+    this.#run?.detach()
     await this.#tasks.stop()
     await this.#writer.flush()
     this.#seams.ports.release(this.#slot)
@@ -324,10 +259,16 @@ export class UnitSlot {
         this.#tasks.run(() => this.#starting ?? Promise.resolve())
         return
       case 'terminate':
-        this.#tasks.run(() => this.#terminate())
+        this.#tasks.run(async () => {
+          await this.#starting
+          await this.#run?.terminate()
+        })
         return
       case 'kill':
-        this.#tasks.run(() => this.#killOverdue())
+        this.#tasks.run(async () => {
+          await this.#starting
+          await this.#run?.killSurely()
+        })
     }
   }
 
@@ -341,7 +282,8 @@ export class UnitSlot {
     this.#instance = instance
     try {
       this.#ports = await ports.assign(this.#slot, config.ports, this.#ports)
-      const request = launchOf(spec, this.#describe(instance), directory, host.environment(), environmentOf)
+      const facts = { instance, replica: this.replica, ports: this.#ports }
+      const request = launchOf(spec, describeInstance(spec, facts), directory, host.environment(), environmentOf)
       // Written down first: a process that the next node finds without a record is ended as a stray.
       this.#save()
       await this.#writer.flush()
@@ -361,170 +303,31 @@ export class UnitSlot {
     type: 'unit.started' | 'unit.adopted',
     found: { instance: string; directory: string; child: Child; hash: string; startedAtMs: number },
   ): void {
-    const { instance, directory, child, hash, startedAtMs } = found
-    const root = child.leader.pid > 0 ? child.leader : child.main
-    const run: Run = {
-      instance,
-      directory,
-      child,
-      startedAtMs,
-      ports: this.#ports,
-      launchHash: hash,
-      capture: this.#captureOf(instance, directory),
-      untrack: this.#seams.meter.track(root, (usage) => {
-        run.usage = usage
-      }),
-      life: new AbortController(),
-      usage: NO_USAGE,
-      wasReady: this.#state.phase === 'up',
-      killed: false,
-      lost: new AbortController(),
-      ending: undefined,
-    }
+    const { instance, hash, ...rest } = found
+    const facts = { ...rest, instance, replica: this.replica, ports: this.#ports, launchHash: hash, spec: this.#spec }
+    const seams = { ...this.#seams, log: this.#log, tasks: this.#tasks }
+    const run = new Instance(seams, { ...facts, starting: this.#state.phase !== 'up' })
     this.#run = run
-    const { pid } = child.main
-    this.#log.info(type === 'unit.started' ? 'unit started' : 'unit adopted', { instance, pid })
-    this.#publish({ type, reason: '', details: { pid: String(pid), replica: String(this.replica) }, cause: '' })
+    this.#log.info(type === 'unit.started' ? 'unit started' : 'unit adopted', { instance, pid: run.pid })
+    this.#publish({ type, reason: '', details: { pid: String(run.pid), replica: String(this.replica) }, cause: '' })
     this.#changed()
     this.#watchHealth(run)
     this.#tasks.run((signal) => this.#attend(run, signal))
   }
 
-  #captureOf(instance: string, directory: string): Capture {
-    const { max_size: maxBytes, keep } = this.#spec.config.logs
-    const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
-    const { unit, replica } = this
-    return this.#seams.output.capture({ unit, replica, instance, stdoutPath, stderrPath, maxBytes, keep })
-  }
-
   /** Begins to ask for its health, anew when the probes have changed. */
-  #watchHealth(run: Run): void {
-    run.life.abort()
-    const life = new AbortController()
-    run.life = life
-    const isCurrent = (): boolean => this.#run === run && !life.signal.aborted
-    this.#tasks.run(async () => {
-      try {
-        await watchInstanceHealth(
-          this.#healthSubject(run),
-          {
-            clock: this.#seams.clock,
-            table: this.#seams.host.table,
-            run: this.#seams.host.run,
-            grpc: this.#seams.grpc,
-          },
-          (type, reason) => {
-            if (!isCurrent()) return
-            if (type === 'ready') run.wasReady = true
-            this.#dispatch(type, reason)
-          },
-          life.signal,
-        )
-      } catch (thrown) {
-        if (isCurrent()) this.#dispatch('unhealthy', describeProbeFault(thrown))
-      }
+  #watchHealth(run: Instance): void {
+    run.watchHealth(this.#spec, this.#state.phase === 'starting', (type, reason) => {
+      if (this.#run === run) this.#dispatch(type, reason)
     })
   }
 
-  #healthSubject(run: Run): HealthSubject {
-    const spec = this.#spec
-    const { kind, probes } = spec.config
-    const description = this.#describe(run.instance)
-    const values = templateValues({ ...description, ...spec.variables })
-    const grpcPort = mainPort('integrated', run.ports)
-    const { host, environmentOf } = this.#seams
-    const { cwd, env } = launchOf(spec, description, run.directory, host.environment(), environmentOf)
-    return {
-      kind,
-      probes,
-      cwd,
-      env,
-      user: spec.config.user,
-      identity: run.child.main,
-      expand: (text) => expandTemplates(text, values),
-      grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,
-      grpcPort,
-      ownPorts: Object.values(run.ports),
-      rootPid: run.child.leader.pid > 0 ? run.child.leader.pid : run.child.main.pid,
-      starting: this.#state.phase === 'starting',
-    }
-  }
-
-  /** Waits for the end of the process, sees to it that nothing of it is left, and tells. */
-  async #attend(run: Run, signal: AbortSignal): Promise<void> {
-    const exit = await withSignal(signal, (inner) =>
-      Promise.race([run.child.exited, aborted(run.lost.signal), aborted(inner)]),
-    )
-    signal.throwIfAborted()
-    const endedByUs = run.killed || run.ending !== undefined
-    run.life.abort()
-    run.untrack()
-    const { host, clock } = this.#seams
-    await (run.ending ?? this.#insist(run, () => killTree(host, run.child, [], clock, signal)))
-    signal.throwIfAborted()
+  /** Waits for the end of the instance, and tells. */
+  async #attend(run: Instance, signal: AbortSignal): Promise<void> {
+    const exit = await run.untilGone(signal)
     this.#run = undefined
-    this.#log.info('unit ended', { instance: run.instance, pid: run.child.main.pid, exit })
-    this.#finish(run.capture, run.directory)
-    this.#dispatch('exited', '', exit ?? (endedByUs ? { signal: 'SIGKILL' } : undefined))
-  }
-
-  #finish(capture: Capture, directory: string): void {
-    this.#tasks.run(async () => {
-      await capture.finish()
-      await this.#seams.host.discard(directory)
-    })
-  }
-
-  async #terminate(): Promise<void> {
-    await this.#starting
-    const run = this.#run
-    if (run === undefined || run.ending !== undefined) return
-    run.ending = this.#end(run)
-    await run.ending
-  }
-
-  async #end(run: Run): Promise<void> {
-    const { host, clock } = this.#seams
-    const { signal, grace } = this.#spec.config.stop
-    run.life.abort()
-    if (run.wasReady) await this.#drain(run)
-    const policy = { signal, graceMs: grace }
-    const isGone = await this.#insist(run, () => terminate(host, run.child, policy, clock, this.#tasks.signal))
-    if (isGone) {
-      await withSignal(this.#tasks.signal, (inner) =>
-        within(clock, NEWS_MS, Promise.race([run.child.exited, aborted(inner)])),
-      )
-    }
-    run.lost.abort()
-  }
-
-  /** Tries `end` until it does not fail. False when processes are left. @throws the signal's reason */
-  async #insist(run: Run, end: () => Promise<AllGone>): Promise<AllGone> {
-    const { signal } = this.#tasks
-    const { instance } = run
-    for (let attempt = 1; attempt <= MAX_END_ATTEMPTS; attempt += 1) {
-      try {
-        const isGone = await end()
-        if (!isGone) this.#log.error('processes of a unit do not end though killed, and are left', { instance })
-        return isGone
-      } catch (error) {
-        signal.throwIfAborted()
-        this.#log.error('unit cannot be stopped, which is tried again', { instance, attempt, error })
-        await this.#seams.clock.sleep(END_RETRY_MS, signal)
-      }
-    }
-    return false
-  }
-
-  /** Gives callers time to turn away, no longer than configured; cut short when the process ends by itself. */
-  async #drain(run: Run): Promise<void> {
-    const { clock, drain } = this.#seams
-    await withSignal(this.#tasks.signal, async (signal) => {
-      const drained = drain(this.unit, run.instance, signal).catch((error: unknown) => {
-        if (!signal.aborted) this.#log.warn('unit could not be drained', { cause: messageOf(error) })
-      })
-      await within(clock, this.#spec.config.stop.drain, Promise.race([drained, run.child.exited, aborted(signal)]))
-    })
+    this.#tasks.run(() => run.finish())
+    this.#dispatch('exited', '', exit)
   }
 
   async #beginAfresh(record: SlotRecord | undefined): Promise<void> {
@@ -562,7 +365,11 @@ export class UnitSlot {
 
   #finishLeft(instance: string): void {
     const directory = this.#directoryOf(instance)
-    this.#finish(this.#captureOf(instance, directory), directory)
+    const capture = this.#seams.output.capture(captureOf(this.#spec, { instance, replica: this.replica, directory }))
+    this.#tasks.run(async () => {
+      await capture.finish()
+      await this.#seams.host.discard(directory)
+    })
   }
 
   async #untilOnItsWay(signal: AbortSignal): Promise<void> {
@@ -580,10 +387,6 @@ export class UnitSlot {
     throw new HsuError('UNIT_FAILED', `unit '${this.unit}' failed: ${this.#state.reason}`, {
       details: { unit: this.unit },
     })
-  }
-
-  #describe(instance: string): InstanceDescription {
-    return { unit: this.unit, instance, replica: this.replica, kind: this.#spec.config.kind, ports: this.#ports }
   }
 
   #directoryOf(instance: string): string {
@@ -604,7 +407,7 @@ export class UnitSlot {
   #save(): void {
     const { kind, stop } = this.#spec.config
     const run = this.#run
-    const identities = run === undefined ? {} : { leader: run.child.leader, main: run.child.main }
+    const { leader, main } = run?.facts.child ?? {}
     this.#writer.write({
       format: 1,
       unit: this.unit,
@@ -615,10 +418,10 @@ export class UnitSlot {
       closed: this.#closing !== undefined && run === undefined && this.#state.phase === 'down',
       bootId: this.#bootId,
       instance: this.#instance,
-      ...identities,
+      ...(leader === undefined ? {} : { leader, main }),
       ports: this.#ports,
-      ...(run === undefined ? {} : { startedAtMs: run.startedAtMs }),
-      launchHash: run?.launchHash ?? launchHash(this.#spec),
+      ...(run === undefined ? {} : { startedAtMs: run.facts.startedAtMs }),
+      launchHash: run?.facts.launchHash ?? launchHash(this.#spec),
       stop: { signal: stop.signal, graceMs: stop.grace },
     })
   }
