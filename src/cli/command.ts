@@ -74,6 +74,8 @@ export interface CommandContext {
   readonly cwd: string
   readonly stdin: AsyncIterable<Uint8Array>
   readonly isTty: boolean
+  /** Who types, for the events of the node: `anna (uid 1000) from the command line`. */
+  readonly actor: string
   /** Aborted by ^C or a request to end. */
   readonly signal: AbortSignal
   /** Aborted by a second ^C: no more patience. */

@@ -24,6 +24,7 @@ import { stopCommand } from './commands/stop.ts'
 import { upCommand } from './commands/up.ts'
 import { versionCommand } from './commands/version.ts'
 import { waitCommand } from './commands/wait.ts'
+import { whyCommand } from './commands/why.ts'
 import { GLOBAL_OPTIONS, GROUPS } from './program.ts'
 
 const NAMED: readonly Command[] = [
@@ -40,6 +41,7 @@ const NAMED: readonly Command[] = [
   waitCommand,
   logsCommand,
   eventsCommand,
+  whyCommand,
   nodesCommand,
   servicesCommand,
   callCommand,

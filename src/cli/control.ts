@@ -13,6 +13,7 @@ export type NodeInfo = Answer<'getNode'>
 export type ServiceEntry = Answer<'listServices'>['services'][number]
 export type Check = Answer<'diagnose'>['checks'][number]
 export type UnitDescription = Answer<'describeUnit'>
+export type Why = Answer<'whyUnit'>['instances'][number]
 export type Event = NonNullable<Item<ReturnType<ControlClient['streamEvents']>>['event']>
 export type LogLine = NonNullable<Item<ReturnType<ControlClient['streamLogs']>>['line']>
 
@@ -34,6 +35,9 @@ export function kindName(kind: UnitKind): string {
 const READ_TIMEOUT_MS = 10_000
 /** How long an action on a unit may take; a stop with drain and grace of minutes must fit in. */
 export const ACTION_TIMEOUT_MS = 600_000
+
+/** Metadata that says who asks; the node reads it as percent-encoded text. */
+const ACTOR_KEY = 'hsu-actor'
 
 /** What the options of every call depend on; part of a `CommandContext`. */
 export interface CallScope {
@@ -57,6 +61,15 @@ export function callOptions({ global, signal }: CallScope, aim: Partial<CallAim>
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(node === undefined ? {} : { metadata: { 'hsu-node': node } }),
   }
+}
+
+/** The options of a call that changes something: the account of what happened names who asked. */
+export function actionOptions(
+  context: CallScope & { readonly actor: string },
+  aim: Partial<CallAim> = {},
+): CallOptions {
+  const { metadata, ...rest } = callOptions(context, aim)
+  return { ...rest, metadata: { ...metadata, [ACTOR_KEY]: encodeURIComponent(context.actor) } }
 }
 
 /** The options of a call that only asks. */

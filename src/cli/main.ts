@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { HsuError } from '../base/error.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { COMMANDS } from './commands.ts'
@@ -46,6 +47,17 @@ function isZombie(pid: number): boolean {
   }
 }
 
+/** Who runs this process, by the system's account of users; a container may have none for a number. */
+function userName(): string {
+  const uid = process.getuid?.()
+  try {
+    const { username } = userInfo()
+    return uid === undefined ? username : `${username} (uid ${uid})`
+  } catch {
+    return `uid ${uid ?? '?'}`
+  }
+}
+
 const world: World = {
   stdout: sinkOf(process.stdout),
   stderr: (text) => void process.stderr.write(text),
@@ -56,6 +68,7 @@ const world: World = {
   isTty: process.stdout.isTTY,
   isErrorTty: process.stderr.isTTY,
   clock: systemClock,
+  actor: `${userName()} from the command line`,
   signal: stop.signal,
   force: force.signal,
   processes,

@@ -27,6 +27,8 @@ export interface World {
   readonly isTty: boolean
   readonly isErrorTty: boolean
   readonly clock: Clock
+  /** Who types, in words. */
+  readonly actor: string
   readonly signal: AbortSignal
   readonly force: AbortSignal
   readonly processes: Processes
@@ -71,7 +73,7 @@ function report(thrown: unknown, { stderr, signal, env }: World): number {
 }
 
 function createContext(global: GlobalOptions, opened: Closable[], world: World): CommandContext {
-  const { env, stdout, stderr, isTty, isErrorTty, clock, cwd, stdin, signal, force, processes } = world
+  const { env, stdout, stderr, isTty, isErrorTty, clock, actor, cwd, stdin, signal, force, processes } = world
   const local = once(() => world.loadLocal())
   const connectTo = async (socketPath: string): Promise<ControlClient> => {
     const connection = await world.connectControl(socketPath)
@@ -93,7 +95,7 @@ function createContext(global: GlobalOptions, opened: Closable[], world: World):
       { stdout, stderr },
       { format: global.format, style: styleFor(isTty, env), noteStyle: styleFor(isErrorTty, env) },
     ),
-    ...{ processes, clock, env, cwd, stdin, isTty, signal, force },
+    ...{ processes, clock, actor, env, cwd, stdin, isTty, signal, force },
   }
 }
 

@@ -22,6 +22,8 @@ export interface UnitShape {
   readonly ports: Readonly<Record<string, number>>
   readonly exit: ExitShape
   readonly reason: string
+  readonly want: string
+  readonly retryAt: string | null
 }
 
 export function unitShape(unit: Unit): UnitShape {
@@ -42,6 +44,8 @@ export function unitShape(unit: Unit): UnitShape {
     ports: unit.ports,
     exit: exitShape(unit.exit),
     reason: unit.reason,
+    want: unit.want,
+    retryAt: rfc3339(unit.retryAt),
   }
 }
 
@@ -115,10 +119,16 @@ export interface EventShape {
   readonly reason: string
   readonly details: Readonly<Record<string, string>>
   readonly cause: string
+  readonly id: string
+  /** Id of the event that led to it; '' when none did. */
+  readonly causedBy: string
+  /** Who asked; '' when nobody did. */
+  readonly actor: string
 }
 
-export function eventShape({ time, node, unit, instance, type, reason, details, cause }: Event): EventShape {
-  return { time: rfc3339(time), node, unit, instance, type, reason, details, cause }
+export function eventShape(event: Event): EventShape {
+  const { time, node, unit, instance, type, reason, details, cause, id, causedBy, actor } = event
+  return { time: rfc3339(time), node, unit, instance, type, reason, details, cause, id, causedBy, actor }
 }
 
 /** A line of `hsu logs -o json`. Bytes that are not UTF-8 become U+FFFD; the text output has them as they are. */

@@ -1,6 +1,6 @@
 import { HsuError } from '../base/error.ts'
 import type { Command, CommandContext, Input, Option } from './command.ts'
-import { callOptions, ACTION_TIMEOUT_MS, type ControlClient, type Unit } from './control.ts'
+import { actionOptions, ACTION_TIMEOUT_MS, type ControlClient, type Unit } from './control.ts'
 import { errorLine } from './error-line.ts'
 import type { CallOptions } from '../rpc/index.ts'
 import { type UnitShape, unitShape } from './shapes.ts'
@@ -52,7 +52,7 @@ export async function actOn(names: readonly UnitName[], call: UnitCall, context:
   const targets = (await Promise.all(names.map((name) => locate(name, context)))).flat()
   const act = async (target: Target): Promise<Unit[]> => {
     const aim = { node: target.node, timeoutMs: ACTION_TIMEOUT_MS }
-    return (await call(client, target.unit, callOptions(context, aim))).instances
+    return (await call(client, target.unit, actionOptions(context, aim))).instances
   }
   const results = await Promise.allSettled(targets.map(act))
 

@@ -1,26 +1,24 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { HsuError, messageOf } from '../base/error.ts'
 import { parseDurationMs } from '../base/quantity.ts'
-import type { InstanceStatus } from '../process/index.ts'
 import {
   type CallContext,
-  type CallOptions,
   ControlService,
   type EventSchema,
   implement,
   type ListUnitsRequest,
   Scope,
   type ServiceImplementation,
-  type StreamEventsRequest,
-  type StreamEventsResponseSchema,
   type StreamLogsRequest,
   type StreamLogsResponseSchema,
-  type UnitSchema,
 } from '../rpc/index.ts'
-import type { EventQuery } from './event-log.ts'
-import { lastOf, mergeOrdered, mergeStreams, type OpenStream, orderedStart } from './merge-streams.ts'
+import { askerOf } from './actor.ts'
+import { eventHandlers } from './control-events.ts'
+import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
+import { ALL_EVENTS } from './event-log.ts'
+import { fanOut } from './fan-out.ts'
 import type { NodeCore } from './node-core.ts'
-import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toTimestamp, toUnit } from './to-proto.ts'
+import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toTimestamp } from './to-proto.ts'
 import { isWaitCondition, waitForUnit } from './wait-unit.ts'
 
 /** How long another node may take to answer before its part of a mesh-wide answer is left out. */
@@ -32,21 +30,19 @@ const MAX_WAIT_MS = parseDurationMs('1d') as number
 /** As for `replicas` in the configuration. */
 const MAX_REPLICAS = 1_000
 
+/** The events that `hsu describe` shows. */
+const LATEST = { ...ALL_EVENTS, tail: 20 }
+
 /** Longest regular expression accepted for `grep`. */
 const MAX_PATTERN_CHARS = 1_000
-
-/** How long the past lines of several nodes are gathered before they are put in order and shown. */
-const PAST_WINDOW_MS = 250
-
-type UnitInit = MessageInitShape<typeof UnitSchema>
 
 /** The control API of one node. Handlers translate and delegate; they hold no state and make no policy. */
 export function controlService(core: NodeCore): ServiceImplementation {
   return implement(ControlService, {
     ...readers(core),
     ...changers(core),
+    ...eventHandlers(core),
     streamLogs: (request, { signal }) => streamLogs(core, request, signal),
-    streamEvents: (request, { signal }) => streamEvents(core, request, signal),
   })
 }
 
@@ -75,7 +71,7 @@ function readers(core: NodeCore) {
     async describeUnit({ unit }: { unit: string }, { signal }: CallContext) {
       const spec = core.specOf(unit)
       const events: MessageInitShape<typeof EventSchema>[] = []
-      for await (const event of core.events.query(eventQuery([unit], 20), signal)) events.push(toEvent(event))
+      for await (const event of core.events.query({ ...LATEST, units: [unit] }, signal)) events.push(toEvent(event))
       return { instances: unitsOf(core, unit), configJson: JSON.stringify(spec.config), events }
     },
     async listServices() {
@@ -94,34 +90,34 @@ function changers(core: NodeCore) {
   const { supervisor } = core
   const done = (unit: string): { instances: UnitInit[] } => ({ instances: unitsOf(core, unit) })
   return {
-    async startUnit({ unit }: { unit: string }, { signal }: CallContext) {
+    async startUnit({ unit }: { unit: string }, context: CallContext) {
       core.refuseWhenStopping()
-      await supervisor.startUnit(unit, signal)
+      await supervisor.startUnit(unit, context.signal, askerOf(context))
       return done(unit)
     },
-    async stopUnit({ unit }: { unit: string }, { signal }: CallContext) {
-      await supervisor.stopUnit(unit, signal)
+    async stopUnit({ unit }: { unit: string }, context: CallContext) {
+      await supervisor.stopUnit(unit, context.signal, askerOf(context))
       return done(unit)
     },
-    async restartUnit({ unit }: { unit: string }, { signal }: CallContext) {
+    async restartUnit({ unit }: { unit: string }, context: CallContext) {
       core.refuseWhenStopping()
-      await supervisor.restartUnit(unit, signal)
+      await supervisor.restartUnit(unit, context.signal, askerOf(context))
       return done(unit)
     },
-    async killUnit({ unit }: { unit: string }) {
-      await supervisor.killUnit(unit)
+    async killUnit({ unit }: { unit: string }, context: CallContext) {
+      await supervisor.killUnit(unit, askerOf(context))
       return done(unit)
     },
-    async signalUnit({ unit, signal }: { unit: string; signal: string }) {
-      await supervisor.signalUnit(unit, signal)
+    async signalUnit({ unit, signal }: { unit: string; signal: string }, context: CallContext) {
+      await supervisor.signalUnit(unit, signal, askerOf(context))
       return done(unit)
     },
-    async scaleUnit({ unit, replicas }: { unit: string; replicas: number }, { signal }: CallContext) {
+    async scaleUnit({ unit, replicas }: { unit: string; replicas: number }, context: CallContext) {
       core.refuseWhenStopping()
       if (replicas > MAX_REPLICAS) {
         throw new HsuError('USAGE', `${replicas} replicas of '${unit}' are too many; at most ${MAX_REPLICAS}`)
       }
-      await supervisor.scaleUnit(unit, replicas, signal)
+      await supervisor.scaleUnit(unit, replicas, context.signal, askerOf(context))
       return done(unit)
     },
     async waitUnit(request: WaitRequest, { signal }: CallContext) {
@@ -134,8 +130,8 @@ function changers(core: NodeCore) {
       await waitForUnit({ clock: core.clock, supervisor }, { unit, condition, timeoutMs }, signal)
       return done(unit)
     },
-    async shutdown() {
-      core.requestShutdown()
+    async shutdown(_request: object, context: CallContext) {
+      core.requestShutdown(askerOf(context).actor)
       return {}
     },
   }
@@ -176,19 +172,7 @@ async function listUnits(
   return { units: [...own, ...theirs], unreachable }
 }
 
-function unitsOf(core: NodeCore, unit: string): UnitInit[] {
-  return core.supervisor
-    .status()
-    .filter((status) => status.unit === unit)
-    .map((status) => unitOf(core, status))
-}
-
-function unitOf(core: NodeCore, status: InstanceStatus): UnitInit {
-  return toUnit(status, core.info.name, core.offers.servicesOf(status.instance))
-}
-
 type LogItem = MessageInitShape<typeof StreamLogsResponseSchema>
-type EventItem = MessageInitShape<typeof StreamEventsResponseSchema>
 
 function streamLogs(core: NodeCore, request: StreamLogsRequest, signal: AbortSignal): AsyncIterable<LogItem> {
   const { units, follow, tail, since, stream, grep } = request
@@ -200,69 +184,6 @@ function streamLogs(core: NodeCore, request: StreamLogsRequest, signal: AbortSig
     ofPeer: (options) => core.control.streamLogs({ ...request, scope: Scope.NODE }, options),
     keyOf: ({ line }) => fromTimestamp(line?.time as Timestamp | undefined) ?? 0,
   })
-}
-
-function streamEvents(core: NodeCore, request: StreamEventsRequest, signal: AbortSignal): AsyncIterable<EventItem> {
-  const { units, follow, tail, since } = request
-  const query = { units, follow, tail, sinceMs: fromTimestamp(since) }
-  return fanOut<EventItem>(core, request, signal, {
-    own: async function* (signal) {
-      for await (const event of core.events.query(query, signal)) yield { event: toEvent(event) }
-    },
-    ofPeer: (options) => core.control.streamEvents({ ...request, scope: Scope.NODE }, options),
-    keyOf: ({ event }) => fromTimestamp(event?.time as Timestamp | undefined) ?? 0,
-  })
-}
-
-interface FanOut<T> {
-  readonly own: OpenStream<T>
-  readonly ofPeer: (options: CallOptions) => AsyncIterable<T>
-  readonly keyOf: (item: T) => number
-}
-
-interface FanOutRequest {
-  readonly units: readonly string[]
-  readonly scope: Scope
-  readonly follow: boolean
-  readonly tail?: number | undefined
-}
-
-/** Asks this node, or every node of the mesh, and merges what they say by time. */
-async function* fanOut<T>(
-  core: NodeCore,
-  { scope, units, follow, tail }: FanOutRequest,
-  signal: AbortSignal,
-  { own, ofPeer, keyOf }: FanOut<T>,
-): AsyncGenerator<T> {
-  if (scope !== Scope.MESH) {
-    yield* own(signal)
-    return
-  }
-  const { log } = core
-  const peers = core.peers()
-  const theirs = peers.map(
-    ({ nodeId }): OpenStream<T> =>
-      (signal) =>
-        ofPeer({ signal, metadata: { 'hsu-node': nodeId } }),
-  )
-  const sources = [own, ...theirs]
-  let strangers = 0
-  const onError = (error: unknown, index: number): void => {
-    // Most nodes do not run the unit that is asked for; only when none does is that the answer.
-    if (error instanceof HsuError && error.reason === 'UNIT_NOT_FOUND') strangers += 1
-    else log.warn('a node is left out of a mesh-wide answer', { node: peers[index - 1]?.name, cause: messageOf(error) })
-  }
-  if (!follow) {
-    yield* lastOf(mergeOrdered(sources, signal, keyOf, onError), tail)
-  } else {
-    const live = mergeStreams(sources, signal, onError)
-    yield* orderedStart(live, { clock: core.clock, windowMs: PAST_WINDOW_MS, count: tail }, keyOf)
-  }
-  if (strangers === sources.length) throw new HsuError('UNIT_NOT_FOUND', `no node runs a unit ${units.join(' or ')}`)
-}
-
-function eventQuery(units: readonly string[], tail: number): EventQuery {
-  return { units, follow: false, tail, sinceMs: undefined }
 }
 
 function streamName(name: string): 'stdout' | 'stderr' | undefined {

@@ -49,6 +49,9 @@ export interface HsuNode {
 /** The name under which a configuration given in code appears in messages and origins. */
 const IN_CODE = 'createNode.yaml'
 
+/** Who asks when the program asks. */
+const EMBEDDER = { actor: 'the program that embeds the node' }
+
 /** A node to be embedded in a program of yours. Reads and checks its configuration at `start`. */
 export function createNode(options: NodeOptions = {}): HsuNode {
   if (options.config !== undefined && options.files !== undefined) {
@@ -87,9 +90,9 @@ export function createNode(options: NodeOptions = {}): HsuNode {
         await stopping?.stop()
       }),
     units: () => node().core.supervisor.status(),
-    startUnit: (unit) => node().core.supervisor.startUnit(unit, never),
-    stopUnit: (unit) => node().core.supervisor.stopUnit(unit, never),
-    restartUnit: (unit) => node().core.supervisor.restartUnit(unit, never),
+    startUnit: (unit) => node().core.supervisor.startUnit(unit, never, EMBEDDER),
+    stopUnit: (unit) => node().core.supervisor.stopUnit(unit, never, EMBEDDER),
+    restartUnit: (unit) => node().core.supervisor.restartUnit(unit, never, EMBEDDER),
     events: (signal) => node().core.events.query({ units: [], follow: true, tail: 0, sinceMs: undefined }, signal),
   }
 }

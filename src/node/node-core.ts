@@ -6,6 +6,7 @@ import type { MemberView } from '../mesh/index.ts'
 import type { Supervisor, UnitSpec } from '../process/index.ts'
 import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
 import type { EventLog } from './event-log.ts'
+import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { Offers } from './offers.ts'
 import { byService, isReachable, type WorldView } from './world-view.ts'
 
@@ -41,6 +42,7 @@ export interface NodeCoreParts {
   readonly log: Log
   readonly supervisor: Supervisor
   readonly events: EventLog
+  readonly news: NodeNews
   readonly world: WorldView
   readonly offers: Offers
   readonly ingress: Ingress
@@ -48,8 +50,8 @@ export interface NodeCoreParts {
   readonly control: ServiceClient<typeof ControlService>
   readonly config: ConfigReport
   readonly diagnose: () => Promise<readonly Check[]>
-  /** Begins the orderly end of the node; returns at once. */
-  readonly requestShutdown: () => void
+  /** Begins the orderly end of the node, which `actor` asked for; returns at once. */
+  readonly requestShutdown: (actor: string) => void
 }
 
 /** The running node as its control API and its embedder see it: its parts, and questions that take several of them. */
@@ -60,16 +62,14 @@ export interface NodeCore extends NodeCoreParts {
   services(): MessageInitShape<typeof ServiceSchema>[]
   /** @throws HsuError UNIT_NOT_FOUND */
   specOf(unit: string): UnitSpec
-  /** Records an event of the node itself. */
-  note(type: string, details: Readonly<Record<string, string>>): void
-  /** From now on the node takes no new work. */
-  beginStopping(): void
+  /** From now on the node takes no new work; `item` says why. */
+  beginStopping(item?: NodeNewsItem): void
   /** @throws HsuError NODE_DRAINING once the node is on its way down. */
   refuseWhenStopping(): void
 }
 
 export function createNodeCore(parts: NodeCoreParts): NodeCore {
-  const { info, clock, world, ingress, supervisor, events } = parts
+  const { info, world, ingress, supervisor, news } = parts
   let stopping = false
   return {
     ...parts,
@@ -96,12 +96,8 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
       const text = `no unit '${unit}' on node ${info.name}; hsu ps lists the units of every node`
       throw new HsuError('UNIT_NOT_FOUND', text, { details: { unit, node: info.name } })
     },
-    note(type, details) {
-      const node = info.name
-      events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason: '', details, cause: '' })
-    },
-    beginStopping() {
-      if (!stopping) this.note('node.stopping', {})
+    beginStopping(item) {
+      if (!stopping) news.tell('node.stopping', item)
       stopping = true
     },
     refuseWhenStopping() {

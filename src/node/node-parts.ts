@@ -32,6 +32,7 @@ import { createEventLog, type EventLog } from './event-log.ts'
 import { linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
+import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { createOffers, type Offers } from './offers.ts'
 import { unitEnvironment } from './unit-environment.ts'
@@ -67,6 +68,7 @@ export interface Sockets {
 /** Tools that several parts use. */
 export interface Tools {
   readonly events: EventLog
+  readonly news: NodeNews
   readonly prober: GrpcProber
   readonly connection: Connection
   /** Undefined without a mesh. */
@@ -89,10 +91,12 @@ export async function makeTools(
   { store }: Ground,
   sockets: Sockets,
 ): Promise<Tools> {
+  const events = createEventLog(MAX_EVENTS)
   const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
   return {
     certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
-    events: createEventLog(MAX_EVENTS),
+    events,
+    news: createNodeNews({ clock, events }, name),
     prober: createGrpcProber(),
     connection: connect(`unix:${sockets.control}`),
   }
@@ -145,6 +149,8 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
       grpc: prober,
       environmentOf,
       drain: (_unit, instance, signal) => drain(instance, signal),
+      nextEventId: () => tools.events.nextId(),
+      nodeEvent: () => tools.news.last,
     },
     { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
   )
@@ -182,7 +188,8 @@ export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { even
     opened.changes.subscribe(() => world.refresh())
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
       const details = { nodeId, name }
-      events.append({ wallMs: clock.wallMs(), node, unit: '', instance: '', type, reason, details, cause })
+      const about = { node, unit: '', instance: '', type, reason, details, cause, causedBy: '', actor: '' }
+      events.append({ id: events.nextId(), wallMs: clock.wallMs(), ...about })
     })
   })
 }

@@ -81,10 +81,14 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
     clock,
     log,
     events: tools.events,
+    news: tools.news,
     control: tools.connection.client(ControlService),
     config: setup.config,
     diagnose: () => diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world }),
-    requestShutdown: shutdown.resolve,
+    requestShutdown(actor) {
+      core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor })
+      shutdown.resolve()
+    },
   })
 
   await stack.begin(createApiServer({ clock, log }, { socketPath: sockets.api }, [controlService(core)]))
@@ -92,10 +96,11 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   if (linkServer !== undefined) await stack.begin(linkServer)
   await stack.begin(mesh)
   await stack.begin(atStop('offers', () => offers.stop()))
+  tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
   await stack.begin(supervisor)
   await supervisor.apply(setup.units)
   await stack.begin(controlFront(seams, setup, ground, { sockets, tools, world }))
-  core.note('node.started', { ingress: ingress.address(), pid: String(seams.pid) })
+  tools.news.tell('node.started', { details: { ingress: ingress.address(), pid: String(seams.pid) } })
   return {
     core,
     shutdownRequested: shutdown.promise,

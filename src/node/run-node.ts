@@ -100,7 +100,7 @@ async function showProgress(
 ): Promise<void> {
   for await (const event of events.query({ units: [], follow: true, tail: undefined, sinceMs: undefined }, signal)) {
     const { type, unit, instance, reason, details } = event
-    if (type === 'node.started') continue
+    if (type === 'node.starting' || type === 'node.started') continue
     const subject = unit === '' ? (details['name'] ?? '') : instance === '' ? unit : instance
     show([type, subject, reason].filter((part) => part !== '').join('  '))
   }

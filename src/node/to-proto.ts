@@ -39,10 +39,10 @@ export function toUnit(
   node: string,
   services: readonly string[],
 ): MessageInitShape<typeof UnitSchema> {
-  const { startedAtMs, exit, pid, ports, rssBytes, kind, ...same } = status
+  const { startedAtMs, exit, pid, ports, rssBytes, kind, retryAtMs } = status
+  const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {
-    ...same,
-    node,
+    ...{ unit, instance, replica, node, state, ready, restarts, cpu, reason, want },
     kind: KINDS[kind],
     pid: pid ?? 0,
     rssBytes: BigInt(rssBytes),
@@ -50,6 +50,7 @@ export function toUnit(
     ports: { ...ports },
     ...(startedAtMs === undefined ? {} : { startedAt: toTimestamp(startedAtMs) }),
     ...(exit === undefined ? {} : { exit: toExit(exit) }),
+    ...(retryAtMs === undefined ? {} : { retryAt: toTimestamp(retryAtMs) }),
   }
 }
 

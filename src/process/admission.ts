@@ -2,6 +2,14 @@ import { formatDurationMs } from '../base/quantity.ts'
 import type { UnitConfig } from './config.ts'
 import type { InstanceStatus } from './status.ts'
 
+/** What a start waits for. */
+export interface Obstacle {
+  /** The unit that is not as far as it must be. */
+  readonly unit: string
+  /** In words: `waits for 'db' to be healthy; it is starting`. */
+  readonly reason: string
+}
+
 type Dependency = UnitConfig['depends_on'][string]
 
 /** Why a dependency does not allow a start yet, in words; undefined when it does. `waitedMs` = since the start was wanted. */

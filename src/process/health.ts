@@ -3,9 +3,10 @@ import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
 import type { ProbeConfig, UnitConfig } from './config.ts'
 import { ownsListener } from './listeners.ts'
-import { type Probe, type ProbePolicy, type Verdict, watchHealth } from './probe.ts'
+import { type HealthChange, type Probe, type ProbePolicy, type Verdict, watchHealth } from './probe.ts'
 import { ladderProbe } from './probes/grpc.ts'
 import { createProbe, type ProbeContext, type ProbeSeams } from './probes/index.ts'
+import type { ProbeFacts } from './unit-state.ts'
 
 /** How often an instance that is still starting is asked: a start should not cost a whole probe interval. */
 const STARTING_INTERVAL_MS = 100
@@ -14,7 +15,7 @@ const STARTING_INTERVAL_MS = 100
 const LADDER_POLICY: ProbePolicy = { delayMs: 0, intervalMs: 5_000, timeoutMs: 1_000, passAfter: 1, failAfter: 3 }
 
 /** What the probes make of an instance; `reason` says why not, and is empty for `ready`. */
-export type HealthReport = (type: 'ready' | 'unready' | 'unhealthy', reason: string) => void
+export type HealthReport = (type: 'ready' | 'unready' | 'unhealthy', reason: string, facts?: ProbeFacts) => void
 
 export interface HealthSeams extends ProbeSeams {
   readonly clock: Clock
@@ -54,9 +55,9 @@ export async function watchInstanceHealth(
   const begun = new Promise<void>((resolve) => {
     begin = resolve
   })
-  const tell: HealthReport = (type, reason) => {
+  const tell: HealthReport = (type, reason, facts) => {
     if (type === 'ready') begin()
-    report(type, reason)
+    report(type, reason, facts)
   }
   if (!subject.starting) begin()
   if (ready === undefined) tell('ready', '')
@@ -73,18 +74,20 @@ async function watchReadiness(
   report: HealthReport,
   signal: AbortSignal,
 ): Promise<void> {
-  const pass = (verdict: Verdict, reason: string): void =>
-    verdict === 'passing' ? report('ready', '') : report('unready', `not ready: ${reason}`)
+  const pass = ({ verdict, reason, ...facts }: HealthChange): void =>
+    verdict === 'passing'
+      ? report('ready', '')
+      : report('unready', `not ready: ${reason}`, { probe: 'ready', ...facts })
   if (starting) {
     const quick = { ...policy, intervalMs: Math.min(policy.intervalMs, STARTING_INTERVAL_MS) }
-    for await (const { verdict, reason } of watchHealth(probe, quick, { clock }, signal)) {
-      pass(verdict, reason)
+    for await (const change of watchHealth(probe, quick, { clock }, signal)) {
+      pass(change)
       break
     }
   }
   const initial: Verdict = starting ? 'passing' : 'failing'
   const usual = { ...policy, delayMs: starting ? policy.intervalMs : 0 }
-  for await (const { verdict, reason } of watchHealth(probe, usual, { clock, initial }, signal)) pass(verdict, reason)
+  for await (const change of watchHealth(probe, usual, { clock, initial }, signal)) pass(change)
 }
 
 async function watchLiveness(
@@ -95,8 +98,8 @@ async function watchLiveness(
   signal: AbortSignal,
 ): Promise<void> {
   await withSignal(signal, (inner) => Promise.race([begun, aborted(inner)]))
-  for await (const { verdict, reason } of watchHealth(probe, policy, { clock, initial: 'passing' }, signal)) {
-    if (verdict === 'failing') report('unhealthy', `liveness probe failed: ${reason}`)
+  for await (const { verdict, reason, ...facts } of watchHealth(probe, policy, { clock, initial: 'passing' }, signal)) {
+    if (verdict === 'failing') report('unhealthy', `liveness probe failed: ${reason}`, { probe: 'live', ...facts })
   }
 }
 

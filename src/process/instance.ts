@@ -100,10 +100,10 @@ export class Instance {
     this.#life.abort()
     const life = new AbortController()
     this.#life = life
-    const tell: HealthReport = (type, reason) => {
+    const tell: HealthReport = (type, reason, facts) => {
       if (life.signal.aborted) return
       if (type === 'ready') this.#wasReady = true
-      report(type, reason)
+      report(type, reason, facts)
     }
     this.#seams.tasks.run(async () => {
       try {

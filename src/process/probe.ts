@@ -33,6 +33,10 @@ export interface Answer {
 export interface HealthChange {
   readonly verdict: Verdict
   readonly reason: string
+  /** Failures in a row that led to it; 0 when passing. */
+  readonly failures: number
+  /** Their reasons, oldest first, each once, at most `MAX_REASONS`. */
+  readonly reasons: readonly string[]
 }
 
 export interface WatchSeams {
@@ -42,6 +46,9 @@ export interface WatchSeams {
   /** Told of each answer, so that a cause can be given while the verdict stands. */
   readonly onAnswer?: (answer: Answer) => void
 }
+
+/** How many different reasons of failures in a row are kept. */
+const MAX_REASONS = 3
 
 export function judge(health: Health, passed: boolean, policy: ProbePolicy): Health {
   const agrees = passed === (health.verdict === 'passing')
@@ -59,6 +66,8 @@ export async function* watchHealth(
   signal: AbortSignal,
 ): AsyncGenerator<HealthChange> {
   let health: Health = { verdict: initial, dissent: 0 }
+  let reasons: readonly string[] = []
+  let failures = 0
   const rest = (ms: number): Promise<void> => clock.sleep(ms, signal).catch(() => undefined)
   const over = (): boolean => signal.aborted
   if (policy.delayMs > 0) await rest(policy.delayMs)
@@ -67,10 +76,14 @@ export async function* watchHealth(
     // What aborting did to the probe is no answer of the unit.
     if (over()) return
     onAnswer?.(answer)
+    failures = answer.passed ? 0 : failures + 1
+    reasons = answer.passed
+      ? []
+      : [...reasons.filter((one) => one !== answer.reason), answer.reason].slice(-MAX_REASONS)
     const next = judge(health, answer.passed, policy)
     const changed = next.verdict !== health.verdict
     health = next
-    if (changed) yield { verdict: next.verdict, reason: answer.reason }
+    if (changed) yield { verdict: next.verdict, reason: answer.reason, failures, reasons }
     await rest(policy.intervalMs)
   }
 }

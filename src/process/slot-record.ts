@@ -22,6 +22,7 @@ const slotRecord = z.object({
   crashesAtWallMs: z.array(z.number()),
   gaveUp: z.boolean(),
   waitMs: z.number().optional(),
+  untilWallMs: z.number().optional(),
   fault: z.string(),
   exit: exit.optional(),
   reason: z.string(),
@@ -30,6 +31,7 @@ const slotRecord = z.object({
   main: identity.optional(),
   ports: z.record(z.string(), z.number()),
   startedAtMs: z.number().optional(),
+  eventId: z.string().optional(),
   launchHash: z.string(),
   stop: z.object({ signal: z.string(), graceMs: z.number() }),
 })

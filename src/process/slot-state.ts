@@ -9,11 +9,15 @@ export function toRecord(
 ): Pick<
   SlotRecord,
   'phase' | 'want' | 'generation' | 'restarts' | 'streak' | 'crashesAtWallMs' | 'gaveUp' | 'fault' | 'reason'
-> & { waitMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
-  const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = state
+> & { waitMs?: number; untilWallMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, fault, exit, reason } = state
   const offsetMs = clock.wallMs() - clock.nowMs()
   const crashesAtWallMs = state.crashesAtMs.map((atMs) => Math.round(atMs + offsetMs))
-  const optional = { ...(waitMs === undefined ? {} : { waitMs }), ...(exit === undefined ? {} : { exit }) }
+  const optional = {
+    ...(waitMs === undefined ? {} : { waitMs }),
+    ...(untilMs === undefined ? {} : { untilWallMs: Math.round(untilMs + offsetMs) }),
+    ...(exit === undefined ? {} : { exit }),
+  }
   return { phase, want, generation, restarts, streak, crashesAtWallMs, gaveUp, fault, reason, ...optional }
 }
 
@@ -22,6 +26,7 @@ export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
   const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = record
   const offsetMs = clock.nowMs() - clock.wallMs()
   const crashesAtMs = record.crashesAtWallMs.map((atMs) => Math.min(clock.nowMs(), atMs + offsetMs))
-  const state = { phase, want, generation, restarts, streak, gaveUp, crashesAtMs, waitMs, fault, exit, reason }
+  const untilMs = record.untilWallMs === undefined ? undefined : record.untilWallMs + offsetMs
+  const state = { phase, want, generation, restarts, streak, gaveUp, crashesAtMs, waitMs, untilMs, fault, exit, reason }
   return { ...INITIAL_STATE, ...state }
 }

@@ -27,13 +27,22 @@ export interface InstanceStatus {
   readonly exit: Exit | undefined
   /** Why the state is what it is, in words; empty when there is nothing to say. */
   readonly reason: string
+  /** What was asked for; of an unmanaged unit always `up`. */
+  readonly want: 'up' | 'down'
+  /** When it is tried again by itself, wall clock; undefined when it is not waiting for that. */
+  readonly retryAtMs: number | undefined
+  /** Id of the event that explains the state; '' when there is none. */
+  readonly eventId: string
 }
 
 export type ProcessEventType =
+  | 'unit.requested'
+  | 'unit.waiting'
   | 'unit.started'
   | 'unit.adopted'
   | 'unit.ready'
   | 'unit.unready'
+  | 'unit.unhealthy'
   | 'unit.exited'
   | 'unit.stopping'
   | 'unit.backoff'
@@ -46,6 +55,8 @@ export type ProcessEventType =
 
 /** Something that happened to a unit. */
 export interface ProcessEvent {
+  /** Unlike that of any other event of this node; later events have later ids. */
+  readonly id: string
   readonly wallMs: number
   readonly unit: string
   /** '' when it concerns no instance. */
@@ -54,6 +65,10 @@ export interface ProcessEvent {
   readonly reason: string
   /** Every fact of `reason` in a form for programs. */
   readonly details: Readonly<Record<string, string>>
-  /** What brought it about; empty when it is a first cause. */
+  /** What brought it about, in words; empty when it is a first cause. */
   readonly cause: string
+  /** Id of the event that brought it about; empty when it is a first cause. */
+  readonly causedBy: string
+  /** Who asked for it, in words; empty when nobody did. */
+  readonly actor: string
 }

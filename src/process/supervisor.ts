@@ -8,7 +8,8 @@ import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
-import { waitsFor } from './admission.ts'
+import { type Obstacle, waitsFor } from './admission.ts'
+import { type Asker, countingIds, type NewEvent, type Operation, type Origin, requested } from './causes.ts'
 import { dependantsOf, findCycle, startOrder } from './dependencies.ts'
 import type { ProcessHost } from './host.ts'
 import type { EnvironmentOf, UnitSpec } from './launch.ts'
@@ -49,17 +50,19 @@ export interface Supervisor extends Service {
    *
    * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`
    */
-  startUnit(unit: string, signal: AbortSignal): Promise<void>
+  startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
   /** Resolves when its processes are gone. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
-  stopUnit(unit: string, signal: AbortSignal): Promise<void>
+  stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
   /** Single flight: concurrent calls join the restart that has not spawned yet. @throws as `startUnit` */
-  restartUnit(unit: string, signal: AbortSignal): Promise<void>
+  restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
   /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
-  killUnit(unit: string): Promise<void>
+  killUnit(unit: string, asker?: Asker): Promise<void>
   /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
-  signalUnit(unit: string, signalName: string): Promise<void>
+  signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void>
   /** Changes the number of replicas until the configured number changes. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `USAGE` */
-  scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void>
+  scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
+  /** Adds an event to those of the units and returns its id. */
+  tell(event: NewEvent): string
   /** Each change of state, readiness, pid or ports. */
   readonly changes: Topic<InstanceStatus>
   readonly events: Topic<ProcessEvent>
@@ -79,6 +82,10 @@ export interface SupervisorSeams {
   readonly environmentOf: EnvironmentOf
   /** Called before the stop signal of an instance that was ready: withdraw its endpoints, wait. Bounded by `stop.drain`. */
   readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
+  /** Gives the ids of events. Default: numbers that begin anew with each supervisor. */
+  readonly nextEventId?: () => string
+  /** Id of the event that tells what the node itself is doing; '' = nothing is known of it. */
+  readonly nodeEvent?: () => string
 }
 
 export interface SupervisorConfig {
@@ -122,11 +129,15 @@ class UnitSupervisor implements Supervisor {
   /** Changes of the set of units, one at a time. */
   #changing: Promise<unknown> = Promise.resolve()
   readonly #published = new Map<string, string>()
+  readonly #nextEventId: () => string
+  readonly #nodeEvent: () => string
 
   constructor(seams: SupervisorSeams, config: SupervisorConfig) {
     const { clock, log, host } = seams
     this.#seams = seams
     this.#config = config
+    this.#nextEventId = seams.nextEventId ?? countingIds()
+    this.#nodeEvent = seams.nodeEvent ?? (() => '')
     this.#log = log
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
     this.#output = createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
@@ -189,38 +200,45 @@ class UnitSupervisor implements Supervisor {
     })
   }
 
-  async startUnit(unit: string, signal: AbortSignal): Promise<void> {
+  async startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
     const { spec, slots } = this.#owned(unit)
     const elsewhere = Object.entries(spec.config.depends_on).find(([, { scope }]) => scope === 'mesh')
     if (elsewhere !== undefined) {
       const text = `unit '${unit}' depends on '${elsewhere[0]}' with scope: mesh, which is not supported yet`
       throw new HsuError('UNSUPPORTED', text, { details: { unit } })
     }
-    await Promise.all(slots.map((slot) => slot.start(signal)))
+    const origin = this.#request(unit, 'start', asker)
+    await Promise.all(slots.map((slot) => slot.start(signal, origin)))
   }
 
-  async stopUnit(unit: string, signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#owned(unit).slots.map((slot) => slot.stop(signal)))
+  async stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
+    const { slots } = this.#owned(unit)
+    const origin = this.#request(unit, 'stop', asker)
+    await Promise.all(slots.map((slot) => slot.stop(signal, origin)))
   }
 
-  async restartUnit(unit: string, signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#owned(unit).slots.map((slot) => slot.restart(signal)))
+  async restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
+    const { slots } = this.#owned(unit)
+    const origin = this.#request(unit, 'restart', asker)
+    await Promise.all(slots.map((slot) => slot.restart(signal, origin)))
   }
 
-  async killUnit(unit: string): Promise<void> {
+  async killUnit(unit: string, asker?: Asker): Promise<void> {
     const found = this.#find(unit)
+    const origin = this.#request(unit, 'kill', asker)
     if ('watched' in found) return found.watched.signal('SIGKILL')
-    await Promise.all(found.slots.map((slot) => slot.kill()))
+    await Promise.all(found.slots.map((slot) => slot.kill(origin)))
   }
 
-  async signalUnit(unit: string, signalName: string): Promise<void> {
+  async signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void> {
     const found = this.#find(unit)
     const name = signalNamed(signalName)
+    this.#request(unit, 'signal', asker, `signal ${name.replace('SIG', '')}`)
     if ('watched' in found) return found.watched.signal(name)
     await Promise.all(found.slots.map((slot) => slot.signal(name)))
   }
 
-  async scaleUnit(unit: string, replicas: number, signal: AbortSignal): Promise<void> {
+  async scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void> {
     const scaled = this.#change(async () => {
       signal.throwIfAborted()
       const owned = this.#owned(unit)
@@ -235,11 +253,22 @@ class UnitSupervisor implements Supervisor {
         )
       }
       await writeScale(this.#seams.store, unit, config.replicas, replicas)
-      await this.#resize(owned, replicas)
+      await this.#resize(owned, replicas, this.#request(unit, 'scale', asker, `scale to ${replicas}`))
     })
     // Who asked may turn away; a slot half retired would leave its process to nobody.
     await withSignal(signal, (inner) => Promise.race([scaled, aborted(inner)]))
     signal.throwIfAborted()
+  }
+
+  tell(event: NewEvent): string {
+    const id = this.#nextEventId()
+    this.events.publish({ causedBy: '', actor: '', ...event, id, wallMs: this.#seams.clock.wallMs() })
+    return id
+  }
+
+  /** Writes down that somebody asked for something; nobody did when `asker` is undefined. */
+  #request(unit: string, operation: Operation, asker: Asker | undefined, what?: string): Origin | undefined {
+    return asker && { causedBy: this.tell(requested(unit, operation, asker, what)) }
   }
 
   async *logs(query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void> {
@@ -288,7 +317,7 @@ class UnitSupervisor implements Supervisor {
     return (await readScale(this.#seams.store, name, config.replicas, this.#log)) ?? config.replicas
   }
 
-  async #resize(owned: Owned, replicas: number): Promise<void> {
+  async #resize(owned: Owned, replicas: number, origin?: Origin): Promise<void> {
     const surplus = owned.slots.splice(replicas)
     for (let replica = owned.slots.length; replica < replicas; replica += 1) {
       const slot = new UnitSlot(this.#slotSeams(), owned.spec, replica, this.#config.runDir)
@@ -297,12 +326,12 @@ class UnitSupervisor implements Supervisor {
       this.#records.delete(slotName(slot))
       await slot.begin(record)
     }
-    await Promise.all(surplus.map((slot) => this.#retire(slot)))
+    await Promise.all(surplus.map((slot) => this.#retire(slot, origin)))
   }
 
   /** Stops a slot for good. */
-  async #retire(slot: UnitSlot): Promise<void> {
-    await slot.stop(this.#tasks.signal)
+  async #retire(slot: UnitSlot, origin: Origin = { causedBy: this.#nodeEvent() }): Promise<void> {
+    await slot.stop(this.#tasks.signal, origin)
     await slot.close()
     await deleteSlotRecord(this.#seams.store, slot.unit, slot.replica)
     this.#published.delete(slotName(slot))
@@ -349,7 +378,7 @@ class UnitSupervisor implements Supervisor {
       const unit = this.#units.get(name)
       const slots = unit === undefined || 'watched' in unit ? [] : unit.slots
       const close = async (): Promise<void> => {
-        await Promise.all(slots.map((slot) => slot.close()))
+        await Promise.all(slots.map((slot) => slot.close({ causedBy: this.#nodeEvent() })))
       }
       done.set(
         name,
@@ -360,7 +389,7 @@ class UnitSupervisor implements Supervisor {
   }
 
   /** For whom the start of `unit` waits; undefined when it may go on. */
-  #admission(name: string): string | undefined {
+  #admission(name: string): Obstacle | undefined {
     const unit = this.#units.get(name)
     if (unit === undefined || 'watched' in unit) return undefined
     const { clock } = this.#seams
@@ -373,7 +402,7 @@ class UnitSupervisor implements Supervisor {
       const reason = waitsFor(dependency, terms, other === undefined ? undefined : statusesOf(other), waitedMs)
       if (reason === undefined) continue
       if (isFirst) this.#askAgain(unit, terms.timeout)
-      return reason
+      return { unit: dependency, reason }
     }
     unit.waitingSinceMs = undefined
     return undefined
@@ -400,7 +429,8 @@ class UnitSupervisor implements Supervisor {
     const specs = [...this.#units.values()].map(({ spec }) => spec)
     for (const dependant of dependantsOf(unit, specs)) {
       const other = this.#units.get(dependant)
-      if (other !== undefined && 'slots' in other) for (const slot of other.slots) slot.reconsider()
+      const origin = { causedBy: status.eventId }
+      if (other !== undefined && 'slots' in other) for (const slot of other.slots) slot.reconsider(origin)
     }
   }
 
@@ -455,14 +485,14 @@ class UnitSupervisor implements Supervisor {
 
   #unitSeams() {
     const { clock, log, host, grpc } = this.#seams
-    const publish = (event: ProcessEvent): void => this.events.publish(event)
+    const publish = (event: NewEvent): string => this.tell(event)
     const changed = (status: InstanceStatus): void => this.#changed(status)
     return { clock, log, host, grpc, meter: this.#meter, publish, changed }
   }
 
   #slotSeams() {
     const { random, store, environmentOf, drain } = this.#seams
-    const admission = (unit: string): string | undefined => this.#admission(unit)
+    const admission = (unit: string): Obstacle | undefined => this.#admission(unit)
     return {
       ...this.#unitSeams(),
       random,
@@ -472,6 +502,7 @@ class UnitSupervisor implements Supervisor {
       admission,
       ports: this.#ports,
       output: this.#output,
+      nodeEvent: this.#nodeEvent,
     }
   }
 }

@@ -30,6 +30,21 @@ export interface UnitEvent {
   readonly reason: string
   /** Only of `exited`; undefined when nobody saw how the process ended. */
   readonly exit: Exit | undefined
+  /** What led to it, when that is not the state the slot was in; '' or absent otherwise. */
+  readonly causedBy?: string
+  /** Only of `blocked`: the unit that is waited for. */
+  readonly awaited?: string | undefined
+  /** Only of `unready` and `unhealthy`: what the probe saw. */
+  readonly facts?: ProbeFacts | undefined
+}
+
+/** What made a probe's verdict. */
+export interface ProbeFacts {
+  readonly probe: string
+  /** Failures in a row. */
+  readonly failures: number
+  /** The last reasons, oldest first, each once. */
+  readonly reasons: readonly string[]
 }
 
 /** `admit`: ask whether the dependencies allow a start. `terminate`: drain, signal, grace, kill. `kill`: at once. */
@@ -52,6 +67,8 @@ export interface UnitState {
   readonly gaveUp: boolean
   /** How long `backoff` or `failed` lasts; undefined = until somebody asks. */
   readonly waitMs: number | undefined
+  /** Monotonic time at which that wait is over. */
+  readonly untilMs: number | undefined
   /** Why the instance is being ended, when it is by us for its own fault; empty otherwise. */
   readonly fault: string
   /** How the last instance ended. */
@@ -84,6 +101,7 @@ export const INITIAL_STATE: UnitState = {
   crashesAtMs: [],
   gaveUp: false,
   waitMs: undefined,
+  untilMs: undefined,
   fault: '',
   exit: undefined,
   reason: '',
@@ -91,19 +109,21 @@ export const INITIAL_STATE: UnitState = {
 
 type Cell = (state: UnitState, event: UnitEvent, rules: StepRules) => Step
 
+const NO_WAIT = { waitMs: undefined, untilMs: undefined } as const
+
 const still = (state: UnitState): Step => ({ state, effects: [] })
 
 const go =
   (phase: UnitPhase, ...effects: UnitEffect[]): Cell =>
-  (state, { reason }) => ({ state: { ...state, phase, ready: false, waitMs: undefined, reason }, effects })
+  (state, { reason }) => ({ state: { ...state, ...NO_WAIT, phase, ready: false, reason }, effects })
 
 /** A new instance. The first one of a slot is no restart. */
 const spawn: Cell = (state, { reason }) => ({
   state: {
     ...state,
+    ...NO_WAIT,
     phase: 'starting',
     ready: false,
-    waitMs: undefined,
     fault: '',
     reason,
     generation: state.generation + 1,
@@ -148,14 +168,19 @@ function crashed(state: UnitState, reason: string, rules: StepRules): Step {
   const sinceMs = rules.nowMs - give_up.windowMs
   const crashesAtMs = [...state.crashesAtMs.filter((atMs) => atMs > sinceMs), rules.nowMs].slice(-give_up.crashes)
   const next = { ...state, crashesAtMs, streak: state.streak + 1, fault: '', ready: false }
-  if (policy === 'no') return still({ ...next, phase: 'failed', waitMs: undefined, reason })
+  if (policy === 'no') return still({ ...next, ...NO_WAIT, phase: 'failed', reason })
   const tooMany = crashesAtMs.length >= give_up.crashes
   if (!tooMany && !state.gaveUp) return retreat(next, reason, rules)
-  return still({ ...next, phase: 'failed', gaveUp: true, waitMs: rules.restart.then.retryMs, reason })
+  const failed = { ...next, phase: 'failed', gaveUp: true, reason } as const
+  return still({ ...failed, ...waitOf(rules.restart.then.retryMs, rules) })
 }
 
 function retreat(state: UnitState, reason: string, rules: StepRules): Step {
-  return still({ ...state, phase: 'backoff', ready: false, waitMs: delayMs(state, rules), reason })
+  return still({ ...state, phase: 'backoff', ready: false, reason, ...waitOf(delayMs(state, rules), rules) })
+}
+
+function waitOf(waitMs: number | undefined, { nowMs }: StepRules): Pick<UnitState, 'waitMs' | 'untilMs'> {
+  return { waitMs, untilMs: waitMs === undefined ? undefined : nowMs + waitMs }
 }
 
 function delayMs({ streak }: UnitState, { restart, random }: StepRules): number {
@@ -217,12 +242,20 @@ export function timerOf(state: UnitState, rules: StepRules): { type: UnitEventTy
     case 'up':
       return { type: 'stableTimer', ms: rules.restart.reset_after }
     case 'backoff':
-      return { type: 'backoffTimer', ms: state.waitMs ?? 0 }
-    case 'failed':
-      return state.waitMs === undefined ? undefined : { type: 'retryTimer', ms: state.waitMs }
+      return { type: 'backoffTimer', ms: leftMs(state, rules) ?? 0 }
+    case 'failed': {
+      const ms = leftMs(state, rules)
+      return ms === undefined ? undefined : { type: 'retryTimer', ms }
+    }
     case 'down':
     case 'stopping':
     case 'completed':
       return undefined
   }
+}
+
+/** What is left of a wait: all of it on entering the phase, less after the node was started anew. */
+function leftMs({ waitMs, untilMs }: UnitState, { nowMs }: StepRules): number | undefined {
+  if (waitMs === undefined) return undefined
+  return untilMs === undefined ? waitMs : Math.min(waitMs, Math.max(0, untilMs - nowMs))
 }

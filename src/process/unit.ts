@@ -4,14 +4,16 @@ import type { Log } from '../base/log.ts'
 import { below, type Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
 import { createTaskGroup } from '../base/task-group.ts'
-import type { Exit } from './exit.ts'
+import type { Origin, Tell } from './causes.ts'
+import type { Obstacle } from './admission.ts'
 import type { Child } from './host.ts'
 import { captureOf, describeInstance, Instance, type InstanceSeams } from './instance.ts'
 import { launchHash, launchOf, type UnitSpec } from './launch.ts'
 import type { PortBook } from './ports.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { fromRecord, toRecord } from './slot-state.ts'
-import type { InstanceStatus, ProcessEvent } from './status.ts'
+import type { InstanceStatus } from './status.ts'
+import { createTrail } from './trail.ts'
 import { newsOf } from './unit-news.ts'
 import {
   INITIAL_STATE,
@@ -33,8 +35,10 @@ export interface SlotSeams extends Omit<InstanceSeams, 'tasks'> {
   readonly store: Store
   readonly ports: PortBook
   /** Whether the unit's dependencies allow a start: undefined, or for whom it waits. */
-  readonly admission: (unit: string) => string | undefined
-  readonly publish: (event: ProcessEvent) => void
+  readonly admission: (unit: string) => Obstacle | undefined
+  readonly publish: Tell
+  /** Id of the event that tells what the node itself is doing: it starts, stops, takes a new configuration. */
+  readonly nodeEvent: () => string
   readonly changed: (status: InstanceStatus) => void
 }
 
@@ -54,6 +58,9 @@ export class UnitSlot {
   /** The start under way, if any; resolves when it has succeeded or failed. */
   #starting: Promise<void> | undefined
   #timer: AbortController | undefined
+  #trail
+  /** What led to the end that is to come, when somebody brought it about. */
+  #endOrigin: Origin | undefined
   #instance = ''
   #ports: Readonly<Record<string, number>> = {}
   #startFault: HsuError | undefined
@@ -71,10 +78,11 @@ export class UnitSlot {
     this.#log = seams.log.with({ unit: spec.name, replica })
     this.#writer = createSlotWriter(seams.store, this.#log)
     this.#tasks = createTaskGroup((error) => this.#log.error('supervision of a unit met a fault', { error }))
+    this.#trail = createTrail(spec.name, '', seams.publish)
   }
 
   get status(): InstanceStatus {
-    const { phase, ready, restarts, exit, reason } = this.#state
+    const { phase, want, ready, restarts, exit, reason } = this.#state
     const run = this.#run
     return {
       unit: this.unit,
@@ -91,6 +99,9 @@ export class UnitSlot {
       ports: this.#ports,
       exit: run === undefined ? exit : undefined,
       reason,
+      want,
+      retryAtMs: this.#retryAtMs,
+      eventId: this.#trail.head,
     }
   }
 
@@ -114,6 +125,7 @@ export class UnitSlot {
     if (record === undefined) return this.#beginAfresh(undefined)
     this.#instance = record.instance
     this.#ports = record.ports
+    this.#trail.follow(record.eventId ?? '')
     if (record.closed || record.bootId !== this.#bootId) return this.#beginAfresh(record)
     this.#state = fromRecord(record, clock)
     switch (record.phase) {
@@ -122,13 +134,13 @@ export class UnitSlot {
       case 'stopping':
         return this.#takeOver(record)
       case 'down':
-        if (record.want === 'up' || (restart.policy === 'always' && activation !== 'manual')) this.#dispatch('wantUp')
+        if (record.want === 'up' || (restart.policy === 'always' && activation !== 'manual')) this.#wantUp()
         else this.#changed()
         return
       case 'backoff':
       case 'failed':
       case 'completed':
-        if (record.launchHash !== launchHash(this.#spec)) this.#dispatch('restart', 'its configuration changed')
+        if (record.launchHash !== launchHash(this.#spec)) this.#changeOver()
         else {
           this.#armTimer()
           this.#changed()
@@ -141,39 +153,41 @@ export class UnitSlot {
     const before = launchHash(this.#spec)
     this.#spec = spec
     if (launchHash(spec) !== before) {
-      if (this.#state.want === 'up') this.#dispatch('restart', 'its configuration changed')
+      if (this.#state.want === 'up') this.#changeOver()
     } else if (this.#run?.isEnding === false) this.#watchHealth(this.#run)
   }
 
   /** Asks again whether the dependencies allow a start, when that is what it waits for. */
-  reconsider(): void {
-    if (this.#state.phase === 'down' && this.#state.want === 'up') this.#perform('admit')
+  reconsider(origin?: Origin): void {
+    if (this.#state.phase === 'down' && this.#state.want === 'up') this.#admit(origin)
   }
 
   /** Resolves when it is on its way. @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */
-  async start(signal: AbortSignal): Promise<void> {
-    this.#dispatch('wantUp')
+  async start(signal: AbortSignal, origin?: Origin): Promise<void> {
+    this.#dispatch('wantUp', '', origin)
     await this.#untilOnItsWay(signal)
   }
 
   /** Joins a restart that has not spawned yet. @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */
-  async restart(signal: AbortSignal): Promise<void> {
+  async restart(signal: AbortSignal, origin?: Origin): Promise<void> {
     const { phase, want } = this.#state
     const isUnderWay = phase === 'starting' && want === 'up' && this.#run === undefined
-    if (!isUnderWay) this.#dispatch('restart', 'restart asked for')
+    if (!isUnderWay) this.#dispatch('restart', 'restart asked for', origin)
     await this.#untilOnItsWay(signal)
   }
 
   /** Resolves when its processes are gone. */
-  async stop(signal: AbortSignal): Promise<void> {
-    this.#dispatch('wantDown', 'stopped')
+  async stop(signal: AbortSignal, origin?: Origin): Promise<void> {
+    this.#dispatch('wantDown', 'stopped', origin)
     await this.#waiters.until(() => this.#run === undefined && this.#state.phase === 'down', signal)
   }
 
   /** Ends the whole tree by force; what follows is up to the restart policy. */
-  async kill(): Promise<void> {
+  async kill(origin?: Origin): Promise<void> {
     await this.#starting
-    await this.#run?.kill()
+    if (this.#run === undefined) return
+    this.#endOrigin = origin
+    await this.#run.kill()
   }
 
   /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none */
@@ -184,9 +198,9 @@ export class UnitSlot {
   }
 
   /** Stops it because the node stops: what was wanted of it stays as it was. */
-  async close(): Promise<void> {
+  async close(origin?: Origin): Promise<void> {
     this.#closing ??= this.#state.want
-    await this.stop(new AbortController().signal)
+    await this.stop(new AbortController().signal, origin)
     this.#save()
     await this.#letGo()
   }
@@ -210,8 +224,8 @@ export class UnitSlot {
     return `${this.unit}/${this.replica}`
   }
 
-  #dispatch(type: UnitEventType, reason = '', exit?: Exit): void {
-    this.#queue.push({ type, reason, exit })
+  #dispatch(type: UnitEventType, reason = '', more: Partial<UnitEvent> = {}): void {
+    this.#queue.push({ exit: undefined, ...more, type, reason })
     if (this.#stepping) return
     this.#stepping = true
     try {
@@ -226,9 +240,17 @@ export class UnitSlot {
     const { state, effects } = step(before, event, this.#rules())
     this.#state = state
     if (state.phase !== before.phase || state.generation !== before.generation) this.#armTimer()
-    for (const news of newsOf(before, state, event)) this.#publish(news)
+    if (state !== before) this.#trail.follow(event.causedBy ?? '')
+    const news = newsOf(before, state, event, this.#spec.config.restart.give_up.windowMs)
+    for (const each of news) this.#trail.tell(each, this.#instance)
     for (const effect of effects) this.#perform(effect)
     if (state !== before) this.#changed()
+  }
+
+  get #retryAtMs(): number | undefined {
+    const { untilMs } = this.#state
+    const { clock } = this.#seams
+    return untilMs === undefined ? undefined : Math.round(clock.wallMs() + untilMs - clock.nowMs())
   }
 
   #rules(): StepRules {
@@ -249,11 +271,9 @@ export class UnitSlot {
 
   #perform(effect: UnitEffect): void {
     switch (effect) {
-      case 'admit': {
-        const waitsFor = this.#seams.admission(this.unit)
-        this.#dispatch(waitsFor === undefined ? 'admitted' : 'blocked', waitsFor)
+      case 'admit':
+        this.#admit(undefined)
         return
-      }
       case 'spawn':
         this.#starting = this.#spawn()
         this.#tasks.run(() => this.#starting ?? Promise.resolve())
@@ -270,6 +290,13 @@ export class UnitSlot {
           await this.#run?.killSurely()
         })
     }
+  }
+
+  /** `origin`: what made it worth asking again. */
+  #admit(origin: Origin | undefined): void {
+    const obstacle = this.#seams.admission(this.unit)
+    if (obstacle === undefined) this.#dispatch('admitted', '', origin)
+    else this.#dispatch('blocked', obstacle.reason, { awaited: obstacle.unit })
   }
 
   async #spawn(): Promise<void> {
@@ -309,7 +336,8 @@ export class UnitSlot {
     const run = new Instance(seams, { ...facts, starting: this.#state.phase !== 'up' })
     this.#run = run
     this.#log.info(type === 'unit.started' ? 'unit started' : 'unit adopted', { instance, pid: run.pid })
-    this.#publish({ type, reason: '', details: { pid: String(run.pid), replica: String(this.replica) }, cause: '' })
+    const details = { pid: String(run.pid), replica: String(this.replica) }
+    this.#trail.tell({ type, reason: '', details, cause: '', follows: true }, instance)
     this.#changed()
     this.#watchHealth(run)
     this.#tasks.run((signal) => this.#attend(run, signal))
@@ -317,8 +345,8 @@ export class UnitSlot {
 
   /** Begins to ask for its health, anew when the probes have changed. */
   #watchHealth(run: Instance): void {
-    run.watchHealth(this.#spec, this.#state.phase === 'starting', (type, reason) => {
-      if (this.#run === run) this.#dispatch(type, reason)
+    run.watchHealth(this.#spec, this.#state.phase === 'starting', (type, reason, facts) => {
+      if (this.#run === run) this.#dispatch(type, reason, { facts })
     })
   }
 
@@ -327,7 +355,9 @@ export class UnitSlot {
     const exit = await run.untilGone(signal)
     this.#run = undefined
     this.#tasks.run(() => run.finish())
-    this.#dispatch('exited', '', exit)
+    const origin = this.#endOrigin
+    this.#endOrigin = undefined
+    this.#dispatch('exited', '', { exit, ...origin })
   }
 
   async #beginAfresh(record: SlotRecord | undefined): Promise<void> {
@@ -338,8 +368,17 @@ export class UnitSlot {
       if (!record.closed && record.instance !== '') this.#finishLeft(record.instance)
     }
     const heldDown = record?.want === 'down' && restart.policy === 'unless-stopped'
-    if (!heldDown && activation !== 'manual') this.#dispatch('wantUp')
+    if (!heldDown && activation !== 'manual') this.#wantUp()
     else this.#changed()
+  }
+
+  #changeOver(): void {
+    this.#dispatch('restart', 'its configuration changed', { causedBy: this.#seams.nodeEvent() })
+  }
+
+  /** Because the node has begun to run it. */
+  #wantUp(): void {
+    this.#dispatch('wantUp', '', { causedBy: this.#seams.nodeEvent() })
   }
 
   async #takeOver(record: SlotRecord): Promise<void> {
@@ -352,7 +391,7 @@ export class UnitSlot {
       this.#finishLeft(instance)
       // Without a leader and an exit it was never started.
       if (leader === undefined && found.exit === undefined) return this.#beginAfresh({ ...record, closed: true })
-      this.#dispatch('exited', 'while no node ran', found.exit)
+      this.#dispatch('exited', 'while no node ran', { exit: found.exit })
       return
     }
     this.#state = { ...this.#state, ready: false }
@@ -360,7 +399,7 @@ export class UnitSlot {
     this.#attach('unit.adopted', { instance, directory, child: found, hash: record.launchHash, startedAtMs })
     this.#armTimer()
     if (this.#state.phase === 'stopping') this.#perform('terminate')
-    else if (record.launchHash !== launchHash(this.#spec)) this.#dispatch('restart', 'its configuration changed')
+    else if (record.launchHash !== launchHash(this.#spec)) this.#changeOver()
   }
 
   #finishLeft(instance: string): void {
@@ -393,11 +432,6 @@ export class UnitSlot {
     return join(this.#runDir, this.unit, String(this.replica), instance)
   }
 
-  #publish(news: Pick<ProcessEvent, 'type' | 'reason' | 'details' | 'cause'>): void {
-    const { unit } = this
-    this.#seams.publish({ wallMs: this.#seams.clock.wallMs(), unit, instance: this.#instance, ...news })
-  }
-
   #changed(): void {
     this.#save()
     this.#seams.changed(this.status)
@@ -421,6 +455,7 @@ export class UnitSlot {
       ...(leader === undefined ? {} : { leader, main }),
       ports: this.#ports,
       ...(run === undefined ? {} : { startedAtMs: run.facts.startedAtMs }),
+      eventId: this.#trail.head,
       launchHash: run?.facts.launchHash ?? launchHash(this.#spec),
       stop: { signal: stop.signal, graceMs: stop.grace },
     })

@@ -3,6 +3,7 @@ import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createTaskGroup, type TaskGroup } from '../base/task-group.ts'
 import { type Transition, watchUnmanaged } from './attach.ts'
+import type { Tell } from './causes.ts'
 import { describeProbeFault, watchInstanceHealth } from './health.ts'
 import type { ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
@@ -11,6 +12,7 @@ import { type Meter, NO_USAGE, type Usage } from './meter.ts'
 import type { GrpcProber } from './probes/grpc.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
 import { expandTemplates, templateValues } from './templates.ts'
+import { createTrail } from './trail.ts'
 
 export interface UnmanagedSeams {
   readonly clock: Clock
@@ -18,7 +20,7 @@ export interface UnmanagedSeams {
   readonly host: ProcessHost
   readonly grpc: GrpcProber
   readonly meter: Pick<Meter, 'track'>
-  readonly publish: (event: ProcessEvent) => void
+  readonly publish: Tell
   readonly changed: (status: InstanceStatus) => void
 }
 
@@ -35,6 +37,7 @@ interface Found {
 export class UnmanagedUnit {
   readonly #seams: UnmanagedSeams
   readonly #log: Log
+  readonly #trail
   #spec: UnitSpec
   #tasks: TaskGroup
   #found: Found | undefined
@@ -49,6 +52,7 @@ export class UnmanagedUnit {
     this.#spec = spec
     this.#log = seams.log.with({ unit: spec.name })
     this.#tasks = this.#newTasks()
+    this.#trail = createTrail(spec.name, '', seams.publish)
   }
 
   get status(): InstanceStatus {
@@ -68,6 +72,9 @@ export class UnmanagedUnit {
       ports: fixedPorts(this.#spec),
       exit: undefined,
       reason: this.#reason,
+      want: 'up',
+      retryAtMs: undefined,
+      eventId: this.#trail.head,
     }
   }
 
@@ -212,9 +219,8 @@ export class UnmanagedUnit {
   }
 
   #publish(type: ProcessEvent['type'], reason: string, details: Readonly<Record<string, string>>): void {
-    const { name: unit } = this.#spec
     const instance = this.#found?.instance ?? ''
-    this.#seams.publish({ wallMs: this.#seams.clock.wallMs(), unit, instance, type, reason, details, cause: '' })
+    this.#trail.tell({ type, reason, details, cause: '', follows: false }, instance)
   }
 }
 

@@ -312,7 +312,7 @@ t.test('probes', onLinux, async (t) => {
     for await (const change of watchHealth(probe, policy, { clock: systemClock, onAnswer }, stop.signal)) {
       return { ...change, waiting: count }
     }
-    return { verdict: 'failing', reason: last.reason, waiting: count }
+    return { verdict: 'failing', reason: last.reason, failures: count, reasons: [last.reason], waiting: count }
   }
   const url = (path: string) => ({
     http: { url: `http://127.0.0.1:${portOf(http)}${path}`, method: 'GET', headers: {} },

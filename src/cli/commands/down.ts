@@ -2,7 +2,7 @@ import { withSignal } from '../../base/abort.ts'
 import { TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import type { Command, CommandContext } from '../command.ts'
-import { ACTION_TIMEOUT_MS, type ControlClient, callOptions, readOptions } from '../control.ts'
+import { ACTION_TIMEOUT_MS, actionOptions, type ControlClient, readOptions } from '../control.ts'
 
 /** How often it is looked whether the node is still there. */
 const LOOK_EVERY_MS = 50
@@ -18,7 +18,7 @@ export const downCommand: Command = {
     const client = await context.client()
     const { node, pid } = await client.getNode({}, readOptions(context))
     const timeoutMs = context.global.timeoutMs ?? ACTION_TIMEOUT_MS
-    await client.shutdown({}, callOptions(context, { timeoutMs }))
+    await client.shutdown({}, actionOptions(context, { timeoutMs }))
     const gone = await withSignal(context.signal, (signal) => {
       const here = context.global.node === undefined
       const ended = here ? async () => !context.processes.isAlive(pid) : () => hasLeft(client, context)

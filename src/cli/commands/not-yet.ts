@@ -5,7 +5,6 @@ import { VERSION } from '../../base/version.ts'
 /** Commands of the design that this version does not have, and what to do instead. */
 const NOT_YET: Readonly<Record<string, string>> = {
   top: 'use `hsu ps`, which shows CPU and memory',
-  why: 'use `hsu describe UNIT` and `hsu events UNIT`',
   find: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
   attach: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
   run: 'write the unit into hsu.yaml and start it with `hsu up`',

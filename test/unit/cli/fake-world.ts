@@ -59,6 +59,7 @@ export async function hsu(line: string | readonly string[], fakes: FakeWorld = {
     isTty: false,
     isErrorTty: false,
     clock: new SimClock(),
+    actor: 'anna (uid 1000) from the command line',
     signal: new AbortController().signal,
     force: new AbortController().signal,
     processes: { isAlive: () => false, lastLines: () => [], detach: unexpected('detach'), ...fakes.processes },

@@ -3,7 +3,7 @@ import { HsuError } from '../../../src/base/error.ts'
 import { ago } from '../../../src/cli/moment.ts'
 import { PLAIN, styleFor } from '../../../src/cli/style.ts'
 import { table } from '../../../src/cli/table.ts'
-import { type FakeClient, hsu, streamOf } from './fake-world.ts'
+import { type FakeClient, hsu, streamOf, unit, unitsOf } from './fake-world.ts'
 
 t.test('tables', async (t) => {
   t.test('are aligned by what is seen, without trailing blanks', async (t) => {
@@ -119,6 +119,9 @@ t.test('hsu events', async (t) => {
     reason: 'exit code 3',
     details: { pid: '9' },
     cause: '',
+    id: '1-2',
+    causedBy: '1-1',
+    actor: '',
   }
   const member = { ...event, unit: '', instance: '', type: 'member.dead', reason: '', details: {}, cause: 'no ping' }
   const client: FakeClient = { streamEvents: () => streamOf({ event }, {}, { event: member }) }
@@ -144,19 +147,24 @@ t.test('hsu events', async (t) => {
 
   t.test('asks for what was typed', async (t) => {
     const requestOf = async (line: string) => (await hsu(line, { client })).asked[0]
-    t.strictSame((await requestOf('events'))?.request, { units: [], follow: false, scope: 2 })
-    t.strictSame((await requestOf('events -f'))?.request, { units: [], follow: true, scope: 2, tail: 10 })
+    t.strictSame((await requestOf('events'))?.request, { units: [], types: [], follow: false, scope: 2 })
+    t.strictSame((await requestOf('events -f'))?.request, { units: [], types: [], follow: true, scope: 2, tail: 10 })
     t.strictSame((await requestOf('events -f -n 0 echo'))?.request, {
       units: ['echo'],
+      types: [],
       follow: true,
       scope: 2,
       tail: 0,
     })
     t.strictSame((await requestOf('events -f --since 10s'))?.request, {
       units: [],
+      types: [],
       follow: true,
       scope: 2,
       since: { seconds: 1_699_999_990n, nanos: 0 },
+    })
+    t.match(await requestOf('events api --unit echo --type unit.exited --type node.*'), {
+      request: { units: ['api', 'echo'], types: ['unit.exited', 'node.*'] },
     })
     t.match(await requestOf('events echo@edge-b'), {
       request: { units: ['echo'], scope: 1 },
@@ -250,4 +258,55 @@ t.test('hsu logs', async (t) => {
       stderr: /^hsu: node edge-b went away; /,
     })
   })
+})
+
+t.test('hsu why', async (t) => {
+  const event = { time, node: 'edge-a', unit: 'echo', type: 'unit.exited', reason: 'exited with code 3', details: {} }
+  const instance = unit({ state: 'backoff', ready: false })
+  const links = [
+    { text: 'restart in 1s', event: { ...event, type: 'unit.backoff' } },
+    { text: '', event: { ...event, type: 'unit.stopping' } },
+    { text: 'exited with code 3', event },
+    { text: 'the disk is full' },
+  ]
+  const client: FakeClient = {
+    listUnits: unitsOf('edge-a', [instance]),
+    whyUnit: async () => ({ instances: [{ instance, links, sentence: 'backoff because ...' }] }),
+  }
+
+  t.test('tells the chain, one cause a line', async (t) => {
+    const lines = (await hsu('why echo', { client })).stdout.split('\n')
+    t.match(lines, [
+      'echo-0@edge-a is backoff',
+      /^ {2}because restart in 1s {2}\d{4}-/,
+      /^ {2}because exited with code 3 {2}\d{4}-/,
+      '  because the disk is full',
+      '',
+    ])
+  })
+
+  t.test('prints each link with its event as JSON', async (t) => {
+    const [shape] = JSON.parse((await hsu('why echo -o json', { client })).stdout) as [{ because: unknown[] }]
+    t.match(shape, { unit: 'echo', replica: 0, node: 'edge-a', state: 'backoff', sentence: 'backoff because ...' })
+    t.match(shape.because[2], { text: 'exited with code 3', event: { type: 'unit.exited', time: /^2023-/ } })
+    t.strictSame(shape.because[3], { text: 'the disk is full', event: null })
+  })
+})
+
+t.test('whoever changes something is named to the node, and only then', async (t) => {
+  const metadataOf = async (line: string) => {
+    const client: FakeClient = {
+      listUnits: unitsOf('edge-a', [unit()]),
+      restartUnit: async () => ({ instances: [] }),
+      describeUnit: async () => ({ instances: [], configJson: '', events: [] }),
+    }
+    return (await hsu(line, { client })).asked.map(({ method, options }) => [method, options.metadata])
+  }
+  const actor = encodeURIComponent('anna (uid 1000) from the command line')
+  t.same(await metadataOf('restart echo'), [
+    ['listUnits', undefined],
+    ['restartUnit', { 'hsu-actor': actor }],
+  ])
+  t.same(await metadataOf('restart echo@edge-b'), [['restartUnit', { 'hsu-node': 'edge-b', 'hsu-actor': actor }]])
+  t.same((await metadataOf('describe echo')).at(-1), ['describeUnit', undefined])
 })

@@ -84,7 +84,6 @@ t.test('the command line', async (t) => {
   t.test('what is not there yet says so by name', async (t) => {
     for (const line of [
       'top',
-      'why echo',
       'find --port 80',
       'attach --pid 5',
       'run x -- y',

@@ -29,6 +29,8 @@ t.test('hsu ps', async (t) => {
     ports: { grpc: 41_000 },
     exit: { how: { case: 'signal', value: 'SIGKILL' } },
     reason: 'killed',
+    want: 'up',
+    retryAt: { seconds: 1_700_000_060n, nanos: 0 },
   })
   const down = unit({
     unit: 'batch',
@@ -66,6 +68,8 @@ t.test('hsu ps', async (t) => {
         ports: {},
         exit: { code: 0 },
         reason: '',
+        want: '',
+        retryAt: null,
       },
       {
         ...empty,
@@ -77,6 +81,8 @@ t.test('hsu ps', async (t) => {
         ports: {},
         exit: null,
         reason: '',
+        want: '',
+        retryAt: null,
       },
       {
         unit: 'echo',
@@ -95,6 +101,8 @@ t.test('hsu ps', async (t) => {
         ports: { grpc: 41_000 },
         exit: { signal: 'SIGKILL' },
         reason: 'killed',
+        want: 'up',
+        retryAt: '2023-11-14T22:14:20.000Z',
       },
     ])
   })

@@ -62,6 +62,9 @@ t.test(
       ports: { http: 8080, grpc: 50051 },
       exit: undefined,
       reason: '',
+      want: 'up',
+      retryAtMs: undefined,
+      eventId: '',
     }
     const offer = { services: ['echo.v1.EchoService'], draining: false }
     t.match(toRegistration(status, offer), { ready: true, address: '127.0.0.1:50051' })

@@ -21,6 +21,9 @@ const READY: InstanceStatus = {
   ports: { grpc: 50051 },
   exit: undefined,
   reason: '',
+  want: 'up',
+  retryAtMs: undefined,
+  eventId: '',
 }
 
 type Ask = (address: string, signal: AbortSignal) => Promise<readonly string[]>

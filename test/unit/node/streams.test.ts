@@ -12,6 +12,9 @@ const event = (number: number, unit = 'api'): NodeEvent => ({
   reason: '',
   details: {},
   cause: '',
+  id: `0-${number}`,
+  causedBy: '',
+  actor: '',
 })
 const ALL = { units: [], follow: false, tail: undefined, sinceMs: undefined }
 const never = new AbortController().signal

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/control/v1/control.proto.
  */
 export const file_hsu_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3cingMKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCLxAQoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEijAEKB0xvZ0xpbmUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEg4KBnN0cmVhbRgFIAEoCRILCgNzZXEYBiABKAQSDAoEbGluZRgHIAEoDCIQCg5HZXROb2RlUmVxdWVzdCK0AQoPR2V0Tm9kZVJlc3BvbnNlEiIKBG5vZGUYASABKAsyFC5oc3UuY29udHJvbC52MS5Ob2RlEgwKBG1lc2gYAiABKAkSEAoIZGF0YV9kaXIYAyABKAkSDwoHaW5ncmVzcxgEIAEoCRIPCgdjb250cm9sGAUgASgJEgsKA3BpZBgGIAEoDRIuCgpzdGFydGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0Tm9kZXNSZXF1ZXN0IjgKEUxpc3ROb2Rlc1Jlc3BvbnNlEiMKBW5vZGVzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuTm9kZSJHChBMaXN0VW5pdHNSZXF1ZXN0EiQKBXNjb3BlGAEgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSDQoFdW5pdHMYAiADKAkiTQoRTGlzdFVuaXRzUmVzcG9uc2USIwoFdW5pdHMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EhMKC3VucmVhY2hhYmxlGAIgAygJIiMKE0Rlc2NyaWJlVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSJ7ChREZXNjcmliZVVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EhMKC2NvbmZpZ19qc29uGAIgASgJEiUKBmV2ZW50cxgDIAMoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50IhUKE0xpc3RTZXJ2aWNlc1JlcXVlc3QiQQoUTGlzdFNlcnZpY2VzUmVzcG9uc2USKQoIc2VydmljZXMYASADKAsyFy5oc3UuY29udHJvbC52MS5TZXJ2aWNlIiAKEFN0YXJ0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI8ChFTdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD1N0b3BVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEFN0b3BVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIiChJSZXN0YXJ0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI+ChNSZXN0YXJ0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiHwoPS2lsbFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiOwoQS2lsbFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0IjEKEVNpZ25hbFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDgoGc2lnbmFsGAIgASgJIj0KElNpZ25hbFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0IjIKEFNjYWxlVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIQCghyZXBsaWNhcxgCIAEoDSI8ChFTY2FsZVVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Il4KD1dhaXRVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEhEKCWNvbmRpdGlvbhgCIAEoCRIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjsKEFdhaXRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCK9AQoRU3RyZWFtTG9nc1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAUgASgJEgwKBGdyZXAYBiABKAkSJAoFc2NvcGUYByABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZUIHCgVfdGFpbCI7ChJTdHJlYW1Mb2dzUmVzcG9uc2USJQoEbGluZRgBIAEoCzIXLmhzdS5jb250cm9sLnYxLkxvZ0xpbmUioQEKE1N0cmVhbUV2ZW50c1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYBSABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZUIHCgVfdGFpbCI8ChRTdHJlYW1FdmVudHNSZXNwb25zZRIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50IhIKEEdldENvbmZpZ1JlcXVlc3QimQEKEUdldENvbmZpZ1Jlc3BvbnNlEhMKC2NvbmZpZ19qc29uGAEgASgJEj8KB29yaWdpbnMYAiADKAsyLi5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZS5PcmlnaW5zRW50cnkaLgoMT3JpZ2luc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEQoPRGlhZ25vc2VSZXF1ZXN0IjkKEERpYWdub3NlUmVzcG9uc2USJQoGY2hlY2tzGAEgAygLMhUuaHN1LmNvbnRyb2wudjEuQ2hlY2siNgoFQ2hlY2sSDAoEbmFtZRgBIAEoCRIOCgZyZXN1bHQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzKYCwoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElYKC1Jlc3RhcnRVbml0EiIuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXF1ZXN0GiMuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXNwb25zZRJNCghLaWxsVW5pdBIfLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVzcG9uc2USUwoKU2lnbmFsVW5pdBIhLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuU2lnbmFsVW5pdFJlc3BvbnNlElAKCVNjYWxlVW5pdBIgLmhzdS5jb250cm9sLnYxLlNjYWxlVW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXNwb25zZRJNCghXYWl0VW5pdBIfLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVzcG9uc2USVQoKU3RyZWFtTG9ncxIhLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1Jlc3BvbnNlMAESWwoMU3RyZWFtRXZlbnRzEiMuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlMAESUAoJR2V0Q29uZmlnEiAuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlEk0KCERpYWdub3NlEh8uaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXNwb25zZRJNCghTaHV0ZG93bhIfLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3ci2gMKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCKfAgoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkSCgoCaWQYCSABKAkSEQoJY2F1c2VkX2J5GAogASgJEg0KBWFjdG9yGAsgASgJGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIowBCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIOCgZzdHJlYW0YBSABKAkSCwoDc2VxGAYgASgEEgwKBGxpbmUYByABKAwiEAoOR2V0Tm9kZVJlcXVlc3QitAEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIgChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiPAoRU3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9TdG9wVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI7ChBTdG9wVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQivQEKEVN0cmVhbUxvZ3NSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnN0cmVhbRgFIAEoCRIMCgRncmVwGAYgASgJEiQKBXNjb3BlGAcgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGVCBwoFX3RhaWwiOwoSU3RyZWFtTG9nc1Jlc3BvbnNlEiUKBGxpbmUYASABKAsyFy5oc3UuY29udHJvbC52MS5Mb2dMaW5lIrABChNTdHJlYW1FdmVudHNSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXNjb3BlGAUgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSDQoFdHlwZXMYBiADKAlCBwoFX3RhaWwiPAoUU3RyZWFtRXZlbnRzUmVzcG9uc2USJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIeCg5XaHlVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjkKD1doeVVuaXRSZXNwb25zZRImCglpbnN0YW5jZXMYASADKAsyEy5oc3UuY29udHJvbC52MS5XaHkiZwoDV2h5EiYKCGluc3RhbmNlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBImCgVsaW5rcxgCIAMoCzIXLmhzdS5jb250cm9sLnYxLldoeUxpbmsSEAoIc2VudGVuY2UYAyABKAkiPQoHV2h5TGluaxIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50EgwKBHRleHQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCKZAQoRR2V0Q29uZmlnUmVzcG9uc2USEwoLY29uZmlnX2pzb24YASABKAkSPwoHb3JpZ2lucxgCIAMoCzIuLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlLk9yaWdpbnNFbnRyeRouCgxPcmlnaW5zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIRCg9EaWFnbm9zZVJlcXVlc3QiOQoQRGlhZ25vc2VSZXNwb25zZRIlCgZjaGVja3MYASADKAsyFS5oc3UuY29udHJvbC52MS5DaGVjayI2CgVDaGVjaxIMCgRuYW1lGAEgASgJEg4KBnJlc3VsdBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIhEKD1NodXRkb3duUmVxdWVzdCISChBTaHV0ZG93blJlc3BvbnNlKj4KBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASDgoKU0NPUEVfTk9ERRABEg4KClNDT1BFX01FU0gQAipvCghVbml0S2luZBIZChVVTklUX0tJTkRfVU5TUEVDSUZJRUQQABIXChNVTklUX0tJTkRfVU5NQU5BR0VEEAESFQoRVU5JVF9LSU5EX01BTkFHRUQQAhIYChRVTklUX0tJTkRfSU5URUdSQVRFRBADMuQLCg5Db250cm9sU2VydmljZRJKCgdHZXROb2RlEh4uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5HZXROb2RlUmVzcG9uc2USUAoJTGlzdE5vZGVzEiAuaHN1LmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlElAKCUxpc3RVbml0cxIgLmhzdS5jb250cm9sLnYxLkxpc3RVbml0c1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXNwb25zZRJZCgxEZXNjcmliZVVuaXQSIy5oc3UuY29udHJvbC52MS5EZXNjcmliZVVuaXRSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVzcG9uc2USWQoMTGlzdFNlcnZpY2VzEiMuaHN1LmNvbnRyb2wudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlElAKCVN0YXJ0VW5pdBIgLmhzdS5jb250cm9sLnYxLlN0YXJ0VW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXNwb25zZRJNCghTdG9wVW5pdBIfLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVzcG9uc2USVgoLUmVzdGFydFVuaXQSIi5oc3UuY29udHJvbC52MS5SZXN0YXJ0VW5pdFJlcXVlc3QaIy5oc3UuY29udHJvbC52MS5SZXN0YXJ0VW5pdFJlc3BvbnNlEk0KCEtpbGxVbml0Eh8uaHN1LmNvbnRyb2wudjEuS2lsbFVuaXRSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuS2lsbFVuaXRSZXNwb25zZRJTCgpTaWduYWxVbml0EiEuaHN1LmNvbnRyb2wudjEuU2lnbmFsVW5pdFJlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVzcG9uc2USUAoJU2NhbGVVbml0EiAuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVxdWVzdBohLmhzdS5jb250cm9sLnYxLlNjYWxlVW5pdFJlc3BvbnNlEk0KCFdhaXRVbml0Eh8uaHN1LmNvbnRyb2wudjEuV2FpdFVuaXRSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuV2FpdFVuaXRSZXNwb25zZRJVCgpTdHJlYW1Mb2dzEiEuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1JlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVzcG9uc2UwARJbCgxTdHJlYW1FdmVudHMSIy5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UwARJKCgdXaHlVbml0Eh4uaHN1LmNvbnRyb2wudjEuV2h5VW5pdFJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5XaHlVbml0UmVzcG9uc2USUAoJR2V0Q29uZmlnEiAuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlEk0KCERpYWdub3NlEh8uaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXNwb25zZRJNCghTaHV0ZG93bhIfLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How a process ended: at most one is set.
@@ -149,6 +149,20 @@ export type Unit = Message<"hsu.control.v1.Unit"> & {
    * @generated from field: string reason = 16;
    */
   reason: string;
+
+  /**
+   * When it is tried again by itself; unset when it is not waiting for that.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_at = 17;
+   */
+  retryAt?: Timestamp | undefined;
+
+  /**
+   * What was asked for: up or down.
+   *
+   * @generated from field: string want = 23;
+   */
+  want: string;
 };
 
 /**
@@ -328,6 +342,27 @@ export type Event = Message<"hsu.control.v1.Event"> & {
    * @generated from field: string cause = 8;
    */
   cause: string;
+
+  /**
+   * Unlike that of any other event of the node; later events have later ids.
+   *
+   * @generated from field: string id = 9;
+   */
+  id: string;
+
+  /**
+   * Id of the event of this node that led to it; empty when none did.
+   *
+   * @generated from field: string caused_by = 10;
+   */
+  causedBy: string;
+
+  /**
+   * Who asked for it, as they say of themselves; empty when nobody did.
+   *
+   * @generated from field: string actor = 11;
+   */
+  actor: string;
 };
 
 /**
@@ -680,6 +715,13 @@ export type RestartUnitRequest = Message<"hsu.control.v1.RestartUnitRequest"> & 
    * @generated from field: string unit = 1;
    */
   unit: string;
+
+  /**
+   * At once: without drain, without waiting for dependencies or for the end of a backoff.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
 };
 
 /**
@@ -966,6 +1008,13 @@ export type StreamEventsRequest = Message<"hsu.control.v1.StreamEventsRequest"> 
    * @generated from field: hsu.control.v1.Scope scope = 5;
    */
   scope: Scope;
+
+  /**
+   * Only these types; a name that ends in a dot or in `.*` stands for all that begin so. Empty = all.
+   *
+   * @generated from field: repeated string types = 6;
+   */
+  types: string[];
 };
 
 /**
@@ -993,6 +1042,99 @@ export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@_
   messageDesc(file_hsu_control_v1_control, 34);
 
 /**
+ * @generated from message hsu.control.v1.WhyUnitRequest
+ */
+export type WhyUnitRequest = Message<"hsu.control.v1.WhyUnitRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.WhyUnitRequest.
+ * Use `create(WhyUnitRequestSchema)` to create a new message.
+ */
+export const WhyUnitRequestSchema: GenMessage<WhyUnitRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 35);
+
+/**
+ * @generated from message hsu.control.v1.WhyUnitResponse
+ */
+export type WhyUnitResponse = Message<"hsu.control.v1.WhyUnitResponse"> & {
+  /**
+   * @generated from field: repeated hsu.control.v1.Why instances = 1;
+   */
+  instances: Why[];
+};
+
+/**
+ * Describes the message hsu.control.v1.WhyUnitResponse.
+ * Use `create(WhyUnitResponseSchema)` to create a new message.
+ */
+export const WhyUnitResponseSchema: GenMessage<WhyUnitResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 36);
+
+/**
+ * Why one instance slot is as it is.
+ *
+ * @generated from message hsu.control.v1.Why
+ */
+export type Why = Message<"hsu.control.v1.Why"> & {
+  /**
+   * @generated from field: hsu.control.v1.Unit instance = 1;
+   */
+  instance?: Unit | undefined;
+
+  /**
+   * The chain of causes, newest first: each link is because of the next.
+   *
+   * @generated from field: repeated hsu.control.v1.WhyLink links = 2;
+   */
+  links: WhyLink[];
+
+  /**
+   * The state and the chain on one line.
+   *
+   * @generated from field: string sentence = 3;
+   */
+  sentence: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.Why.
+ * Use `create(WhySchema)` to create a new message.
+ */
+export const WhySchema: GenMessage<Why> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 37);
+
+/**
+ * @generated from message hsu.control.v1.WhyLink
+ */
+export type WhyLink = Message<"hsu.control.v1.WhyLink"> & {
+  /**
+   * Unset for the last cause of all, of which there is no event.
+   *
+   * @generated from field: hsu.control.v1.Event event = 1;
+   */
+  event?: Event | undefined;
+
+  /**
+   * For a person; empty when the links around it say it already.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.WhyLink.
+ * Use `create(WhyLinkSchema)` to create a new message.
+ */
+export const WhyLinkSchema: GenMessage<WhyLink> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 38);
+
+/**
  * @generated from message hsu.control.v1.GetConfigRequest
  */
 export type GetConfigRequest = Message<"hsu.control.v1.GetConfigRequest"> & {
@@ -1003,7 +1145,7 @@ export type GetConfigRequest = Message<"hsu.control.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 35);
+  messageDesc(file_hsu_control_v1_control, 39);
 
 /**
  * @generated from message hsu.control.v1.GetConfigResponse
@@ -1029,7 +1171,7 @@ export type GetConfigResponse = Message<"hsu.control.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 36);
+  messageDesc(file_hsu_control_v1_control, 40);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseRequest
@@ -1042,7 +1184,7 @@ export type DiagnoseRequest = Message<"hsu.control.v1.DiagnoseRequest"> & {
  * Use `create(DiagnoseRequestSchema)` to create a new message.
  */
 export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 37);
+  messageDesc(file_hsu_control_v1_control, 41);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseResponse
@@ -1059,7 +1201,7 @@ export type DiagnoseResponse = Message<"hsu.control.v1.DiagnoseResponse"> & {
  * Use `create(DiagnoseResponseSchema)` to create a new message.
  */
 export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 38);
+  messageDesc(file_hsu_control_v1_control, 42);
 
 /**
  * @generated from message hsu.control.v1.Check
@@ -1088,7 +1230,7 @@ export type Check = Message<"hsu.control.v1.Check"> & {
  * Use `create(CheckSchema)` to create a new message.
  */
 export const CheckSchema: GenMessage<Check> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 39);
+  messageDesc(file_hsu_control_v1_control, 43);
 
 /**
  * @generated from message hsu.control.v1.ShutdownRequest
@@ -1101,7 +1243,7 @@ export type ShutdownRequest = Message<"hsu.control.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 40);
+  messageDesc(file_hsu_control_v1_control, 44);
 
 /**
  * @generated from message hsu.control.v1.ShutdownResponse
@@ -1114,7 +1256,7 @@ export type ShutdownResponse = Message<"hsu.control.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 41);
+  messageDesc(file_hsu_control_v1_control, 45);
 
 /**
  * @generated from enum hsu.control.v1.Scope
@@ -1314,6 +1456,16 @@ export const ControlService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamEventsRequestSchema;
     output: typeof StreamEventsResponseSchema;
+  },
+  /**
+   * Why the instances of a unit of this node are as they are: the chain of events that led there.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.WhyUnit
+   */
+  whyUnit: {
+    methodKind: "unary";
+    input: typeof WhyUnitRequestSchema;
+    output: typeof WhyUnitResponseSchema;
   },
   /**
    * The configuration in force and where each value comes from.

@@ -1,0 +1,19 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { InstanceStatus } from '../process/index.ts'
+import type { UnitSchema } from '../rpc/index.ts'
+import type { NodeCore } from './node-core.ts'
+import { toUnit } from './to-proto.ts'
+
+export type UnitInit = MessageInitShape<typeof UnitSchema>
+
+/** The instances of one unit of this node, as the control API shows them. */
+export function unitsOf(core: NodeCore, unit: string): UnitInit[] {
+  return core.supervisor
+    .status()
+    .filter((status) => status.unit === unit)
+    .map((status) => unitOf(core, status))
+}
+
+export function unitOf(core: NodeCore, status: InstanceStatus): UnitInit {
+  return toUnit(status, core.info.name, core.offers.servicesOf(status.instance))
+}
