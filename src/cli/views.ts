@@ -94,7 +94,8 @@ export function eventLine(event: EventShape, style: Style): string {
   const wallMs = event.time === null ? undefined : parseRfc3339Ms(event.time)
   const what = [event.type, event.instance || event.unit].filter((part) => part !== '').join(' ')
   const details = record(event.details, '=')
-  const more = [event.reason, details === NOTHING ? '' : details, event.cause === '' ? '' : `(${event.cause})`].filter(
+  const isSaid = event.cause === '' || event.reason.includes(event.cause)
+  const more = [event.reason, details === NOTHING ? '' : details, isSaid ? '' : `(${event.cause})`].filter(
     (part) => part !== '',
   )
   return [

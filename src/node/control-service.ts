@@ -15,7 +15,7 @@ import {
 import { askerOf } from './actor.ts'
 import { eventHandlers } from './control-events.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
-import { ALL_EVENTS } from './event-log.ts'
+import { ALL_EVENTS } from './event.ts'
 import { fanOut } from './fan-out.ts'
 import type { NodeCore } from './node-core.ts'
 import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toTimestamp } from './to-proto.ts'

@@ -4,7 +4,7 @@ import { stringify } from 'yaml'
 import { HsuError } from '../base/error.ts'
 import { type Log, silentLog } from '../base/log.ts'
 import type { InstanceStatus } from '../process/index.ts'
-import type { NodeEvent } from './event-log.ts'
+import type { NodeEvent } from './event.ts'
 import type { RunningNode } from './node.ts'
 import { openNode } from './run-node.ts'
 

@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import type { Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
+import type { EventLog } from './event-log.ts'
 import type { Check } from './node-core.ts'
 import type { NodeSetup } from './node-setup.ts'
 import type { WorldView } from './world-view.ts'
@@ -12,16 +13,25 @@ export interface Diagnosed {
   readonly linkServer: LinkServer | undefined
   readonly mesh: Mesh | undefined
   readonly world: WorldView
+  readonly events: EventLog
 }
 
 /** Tests of a running node's own parts, for `hsu doctor`. */
-export async function diagnoseNode({ setup, ingress, linkServer, mesh, world }: Diagnosed): Promise<readonly Check[]> {
+export async function diagnoseNode({
+  setup,
+  ingress,
+  linkServer,
+  mesh,
+  world,
+  events,
+}: Diagnosed): Promise<readonly Check[]> {
   const { listen, paths } = setup
   return [
     await writable('data directory', paths.dataDir),
     bound('ingress', listen.ingress, ingress.address()),
     ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
     meshCheck(setup, mesh, world),
+    ...eventsCheck(events),
     ...nameChecks(world),
   ]
 }
@@ -31,6 +41,13 @@ async function writable(name: string, path: string): Promise<Check> {
     () => ({ name, result: 'ok', message: path }),
     (error: unknown) => ({ name, result: 'failed', message: `${path}: ${String(error)}` }),
   )
+}
+
+/** A disk that was full for too long cost some. */
+function eventsCheck({ lost }: EventLog): readonly Check[] {
+  if (lost === 0) return []
+  const message = `${lost} could not be written to disk since the node started; make room below the data directory`
+  return [{ name: 'events', result: 'warning', message }]
 }
 
 /** A door that could not have the port it was configured for got another. */

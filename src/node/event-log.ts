@@ -1,41 +1,13 @@
+import type { Clock } from '../base/clock.ts'
+import type { Log } from '../base/log.ts'
 import { BoundedQueue } from '../base/queue.ts'
 import { createTopic } from '../base/topic.ts'
-import { countingIds } from '../process/index.ts'
-
-/** Something that happened to a unit, a member or the node itself. */
-export interface NodeEvent {
-  /** Unlike that of any other event of this node; later events have later ids. */
-  readonly id: string
-  readonly wallMs: number
-  readonly node: string
-  /** Empty for events of members and of the node. */
-  readonly unit: string
-  readonly instance: string
-  /** Past tense after a dot: `unit.exited`, `member.dead`. */
-  readonly type: string
-  readonly reason: string
-  readonly details: Readonly<Record<string, string>>
-  /** What led to it, in words; empty when nothing did. */
-  readonly cause: string
-  /** Id of the event that led to it; empty when none did, or it is not known. */
-  readonly causedBy: string
-  /** Who asked for it, in words; empty when nobody did. */
-  readonly actor: string
-}
-
-export interface EventQuery {
-  /** Empty = all, and those of no unit. */
-  readonly units: readonly string[]
-  readonly follow: boolean
-  /** The last N; undefined = all that are kept. */
-  readonly tail: number | undefined
-  readonly sinceMs: number | undefined
-  /** Types, or beginnings of types (`unit.`, `unit.*`); absent or empty = all. */
-  readonly types?: readonly string[]
-}
-
-/** Every event that is kept. */
-export const ALL_EVENTS: EventQuery = { units: [], follow: false, tail: undefined, sinceMs: undefined }
+import { type EventQuery, matcher, type NodeEvent } from './event.ts'
+import type { EventDisk, Segment } from './event-disk.ts'
+import { type EventIds, eventIds, isEventId } from './event-ids.ts'
+import { bounded, eventOf, linesOf } from './event-lines.ts'
+import { findPast, readLast, readPast } from './event-reader.ts'
+import { type Batch, EventWriter, type WriterConfig } from './event-writer.ts'
 
 export interface EventLog {
   /** The id of the next event to be appended. */
@@ -45,58 +17,118 @@ export interface EventLog {
   query(query: EventQuery, signal: AbortSignal): AsyncIterable<NodeEvent>
   /** Undefined when it is no longer kept. */
   find(id: string): Promise<NodeEvent | undefined>
+  /** How many were never written to disk, because it did not take them for too long. */
+  readonly lost: number
+  /** Makes durable what was told, and lets go of the files. */
+  close(): Promise<void>
 }
 
 /** Events that one follower may lag behind before it loses some. */
 const MAX_FOLLOWER_LAG = 1_000
 
-/** Keeps the last `capacity` events in memory. */
-export function createEventLog(capacity: number): EventLog {
-  const kept: NodeEvent[] = []
-  const topic = createTopic<NodeEvent>()
+/** The latest events are held in memory too: what is asked for most, and what the disk has not taken yet. */
+const MAX_IN_MEMORY = 500
 
-  return {
-    nextId: countingIds(),
-    find: async (id) => kept.find((event) => event.id === id),
-    append(event) {
-      kept.push(event)
-      if (kept.length > capacity) kept.shift()
-      topic.publish(event)
-    },
+export interface EventLogSeams {
+  readonly clock: Clock
+  readonly log: Log
+  readonly disk: EventDisk
+}
 
-    async *query(query, signal) {
-      const matches = matcher(query)
-      const queue = new BoundedQueue<NodeEvent>(MAX_FOLLOWER_LAG, 'drop-oldest')
-      // Subscribe before reading what is kept: both happen in one turn, so nothing falls between.
-      const unsubscribe = topic.subscribe((event) => matches(event) && queue.push(event))
-      const close = (): void => queue.close()
-      if (signal.aborted) close()
-      signal.addEventListener('abort', close, { once: true })
-      try {
-        const past = kept.filter(matches)
-        yield* query.tail === undefined ? past : past.slice(Math.max(0, past.length - query.tail))
-        if (query.follow) yield* queue
-      } finally {
-        unsubscribe()
-        signal.removeEventListener('abort', close)
-      }
-    },
+/** Opens the events that earlier nodes kept, and goes on where they ended. */
+export async function openEventLog(seams: EventLogSeams, config: WriterConfig): Promise<EventLog> {
+  const { clock, log, disk } = seams
+  const last = (await disk.list().catch(unreadable(log)))?.at(-1)
+  const text = last === undefined ? '' : ((await disk.read(last.id).catch(unreadable(log))) ?? '')
+  const lastId = linesOf(text).reduce<string | undefined>((id, line) => eventOf(line)?.id ?? id, last?.id)
+  // Never behind a line that was not written to its end.
+  const goOn = last !== undefined && text.endsWith('\n') ? last : undefined
+  return new DiskEventLog(seams, config, eventIds(clock.wallMs(), lastId), goOn)
+}
+
+/** What cannot be read keeps no node from starting. */
+function unreadable(log: Log): (error: unknown) => undefined {
+  return (error) => {
+    log.error('events of earlier nodes cannot be read', { error })
+    return undefined
   }
 }
 
-/** Whether an event is one that was asked for. */
-function matcher({ units, types = [], sinceMs }: EventQuery): (event: NodeEvent) => boolean {
-  const wanted = new Set(units)
-  const isOfType = typeMatcher(types)
-  return (event) =>
-    (wanted.size === 0 || wanted.has(event.unit)) &&
-    (sinceMs === undefined || event.wallMs >= sinceMs) &&
-    isOfType(event.type)
-}
+class DiskEventLog implements EventLog {
+  readonly #disk: EventDisk
+  readonly #ids: EventIds
+  readonly #writer: EventWriter
+  readonly #topic = createTopic<NodeEvent>()
+  /** The latest, oldest first. */
+  readonly #recent: NodeEvent[] = []
+  /** How many were there before those. */
+  #forgotten = 0
 
-function typeMatcher(types: readonly string[]): (type: string) => boolean {
-  if (types.length === 0) return () => true
-  const exact = new Set(types)
-  const beginnings = types.map((type) => type.replace(/[*]$/, '')).filter((type) => type.endsWith('.'))
-  return (type) => exact.has(type) || beginnings.some((beginning) => type.startsWith(beginning))
+  constructor({ clock, log, disk }: EventLogSeams, config: WriterConfig, ids: EventIds, last: Segment | undefined) {
+    this.#disk = disk
+    this.#ids = ids
+    const inMemory = (from: number): Batch => {
+      const first = Math.max(from, this.#forgotten)
+      return { from: first, events: this.#recent.slice(first - this.#forgotten) }
+    }
+    this.#writer = new EventWriter({ clock, log, disk }, config, inMemory, last)
+  }
+
+  get lost(): number {
+    return this.#writer.lost
+  }
+
+  nextId(): string {
+    return this.#ids.next()
+  }
+
+  append(event: NodeEvent): void {
+    const kept = bounded(event)
+    this.#recent.push(kept)
+    if (this.#recent.length > MAX_IN_MEMORY) {
+      this.#recent.shift()
+      this.#forgotten += 1
+    }
+    this.#topic.publish(kept)
+    this.#writer.wake()
+  }
+
+  async *query(query: EventQuery, signal: AbortSignal): AsyncGenerator<NodeEvent, void> {
+    const matches = matcher(query)
+    const queue = new BoundedQueue<NodeEvent>(MAX_FOLLOWER_LAG, 'drop-oldest')
+    // Subscribe before reading what is kept: both happen in one turn, so nothing falls between.
+    const unsubscribe = this.#topic.subscribe((event) => query.follow && matches(event) && queue.push(event))
+    const recent = [...this.#recent]
+    const close = (): void => queue.close()
+    if (signal.aborted) close()
+    signal.addEventListener('abort', close, { once: true })
+    try {
+      yield* this.#past(query, matches, recent)
+      if (query.follow) yield* queue
+    } finally {
+      unsubscribe()
+      signal.removeEventListener('abort', close)
+    }
+  }
+
+  async find(id: string): Promise<NodeEvent | undefined> {
+    return this.#recent.find((event) => event.id === id) ?? (isEventId(id) ? findPast(this.#disk, id) : undefined)
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close()
+  }
+
+  /** From disk what is no longer in memory, then what is. */
+  async *#past(
+    { tail, sinceMs }: EventQuery,
+    matches: (event: NodeEvent) => boolean,
+    recent: readonly NodeEvent[],
+  ): AsyncGenerator<NodeEvent, void> {
+    const inMemory = recent.filter(matches)
+    const query = { matches, sinceMs, beforeId: recent[0]?.id ?? this.#ids.peek() }
+    if (tail === undefined) yield* readPast(this.#disk, query)
+    else yield* await readLast(this.#disk, query, Math.max(0, tail - inMemory.length))
+    yield* tail === undefined ? inMemory : inMemory.slice(Math.max(0, inMemory.length - tail))
+  }
 }

@@ -6,7 +6,7 @@ export {
   type LoadedConfig,
 } from './config/index.ts'
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
-export type { NodeEvent } from './event-log.ts'
+export type { NodeEvent } from './event.ts'
 export { createMeshKey, parseMeshKey } from './mesh-key.ts'
 export { type NodePaths, socketPath } from './paths.ts'
 export { loadNodeConfig, nodeLogFile, systemPaths, type RunOptions, runNode } from './run-node.ts'

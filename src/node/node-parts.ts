@@ -28,7 +28,8 @@ import {
   type LinkCertificate,
   type LinkServer,
 } from '../rpc/index.ts'
-import { createEventLog, type EventLog } from './event-log.ts'
+import { fileEventDisk } from './event-disk.ts'
+import { type EventLog, openEventLog } from './event-log.ts'
 import { linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
@@ -46,9 +47,6 @@ export interface NodeSeams {
   readonly host: ProcessHost
   readonly pid: number
 }
-
-/** Events kept in memory for `hsu events` and `hsu describe`. */
-const MAX_EVENTS = 10_000
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
@@ -87,11 +85,12 @@ export interface Parts {
 
 export async function makeTools(
   { clock, log }: NodeSeams,
-  { name, mesh }: NodeSetup,
+  { name, mesh, paths, events: eventLimits }: NodeSetup,
   { store }: Ground,
   sockets: Sockets,
 ): Promise<Tools> {
-  const events = createEventLog(MAX_EVENTS)
+  const disk = fileEventDisk(join(paths.dataDir, 'events'))
+  const events = await openEventLog({ clock, log, disk }, eventLimits)
   const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
   return {
     certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
@@ -103,9 +102,10 @@ export async function makeTools(
 }
 
 /** Ends what the tools hold open. */
-export function closeTools({ connection, prober }: Tools): void {
+export async function closeTools({ connection, events, prober }: Tools): Promise<void> {
   connection.close()
   prober.close()
+  await events.close()
 }
 
 export interface Workshop {

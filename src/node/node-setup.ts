@@ -18,6 +18,8 @@ export interface NodeSetup {
   readonly listen: NodeFileConfig['node']['listen']
   /** Undefined: this host alone. */
   readonly mesh: { readonly config: MeshFileConfig; readonly key: Uint8Array } | undefined
+  /** How much of what happened is kept. */
+  readonly events: { readonly maxBytes: number; readonly maxAgeMs: number }
   readonly units: readonly UnitSpec[]
   /** Services that the configuration names for a unit; undefined = ask the unit. */
   readonly servicesOf: (unit: string) => readonly string[] | undefined
@@ -45,6 +47,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     labels: { os: platform(), arch: arch(), hostname: hostname(), ...node.labels },
     paths,
     listen: node.listen,
+    events: { maxBytes: node.events.max_size, maxAgeMs: node.events.max_age },
     mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
       name,

@@ -84,7 +84,7 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
     news: tools.news,
     control: tools.connection.client(ControlService),
     config: setup.config,
-    diagnose: () => diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world }),
+    diagnose: () => diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world, events: tools.events }),
     requestShutdown(actor) {
       core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor })
       shutdown.resolve()

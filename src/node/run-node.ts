@@ -7,6 +7,7 @@ import { systemClock } from '../base/system-clock.ts'
 import { systemRandom } from '../base/system-random.ts'
 import { systemHost } from '../process/index.ts'
 import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
+import { ALL_EVENTS } from './event.ts'
 import { type RunningNode, startNode } from './node.ts'
 import type { NodeSeams } from './node-parts.ts'
 import { prepareSetup } from './node-setup.ts'
@@ -81,7 +82,7 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
     `node ${core.info.name} runs, ingress ${core.ingress.address()}, control ${core.info.controlSocket}`,
   )
   const watching = new AbortController()
-  const watched = showProgress(core.events, options.onProgress, watching.signal)
+  const watched = showProgress(core, options.onProgress, watching.signal)
   await Promise.race([aborted(signal), node.shutdownRequested])
   try {
     await node.stop()
@@ -94,11 +95,12 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
 }
 
 async function showProgress(
-  events: RunningNode['core']['events'],
+  { events, info }: RunningNode['core'],
   show: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const event of events.query({ units: [], follow: true, tail: undefined, sinceMs: undefined }, signal)) {
+  const query = { ...ALL_EVENTS, follow: true, sinceMs: info.startedAtMs }
+  for await (const event of events.query(query, signal)) {
     const { type, unit, instance, reason, details } = event
     if (type === 'node.starting' || type === 'node.started') continue
     const subject = unit === '' ? (details['name'] ?? '') : instance === '' ? unit : instance

@@ -9,7 +9,7 @@ import {
   UnitKind,
   type UnitSchema,
 } from '../rpc/index.ts'
-import type { NodeEvent } from './event-log.ts'
+import type { NodeEvent } from './event.ts'
 
 const KINDS = {
   unmanaged: UnitKind.UNMANAGED,

@@ -1,5 +1,5 @@
 import { formatDurationMs } from '../base/quantity.ts'
-import type { NodeEvent } from './event-log.ts'
+import type { NodeEvent } from './event.ts'
 
 /** Longest chain that is told; what led to more than this is of no use to a person. */
 const MAX_LINKS = 50

@@ -9,7 +9,7 @@ export {
   type UnitConfig,
   unitShape,
 } from './config.ts'
-export { type Asker, countingIds, type NewEvent } from './causes.ts'
+export type { Asker, NewEvent } from './causes.ts'
 export { findCycle } from './dependencies.ts'
 export { type Exit } from './exit.ts'
 export type { ProcessHost } from './host.ts'

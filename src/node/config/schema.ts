@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type DeepReadonly, duration, text } from '../../base/schema.ts'
+import { type DeepReadonly, duration, size, text } from '../../base/schema.ts'
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'
 import { routeShape } from '../../rpc/index.ts'
@@ -42,6 +42,13 @@ const node = z.strictObject({
   listen: listen
     .prefault({})
     .describe('HOST:PORT of each door; port 0 = a free one. A busy port is replaced by a free one, which is announced'),
+  events: z
+    .strictObject({
+      max_size: size.prefault('16MiB').describe('Bytes on disk; the oldest go first'),
+      max_age: duration.prefault('30d').describe('Older ones are removed'),
+    })
+    .prefault({})
+    .describe('How much is kept of what happened, for `hsu events` and `hsu why`'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe("Least level of the node's own log"),
 })
 

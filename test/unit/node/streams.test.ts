@@ -1,22 +1,7 @@
 import t from 'tap'
 import { aborted } from '../../../src/base/abort.ts'
-import { createEventLog, type NodeEvent } from '../../../src/node/event-log.ts'
 import { mergeStreams, type OpenStream } from '../../../src/node/merge-streams.ts'
 
-const event = (number: number, unit = 'api'): NodeEvent => ({
-  wallMs: number,
-  node: 'a',
-  unit,
-  instance: '',
-  type: 'unit.started',
-  reason: '',
-  details: {},
-  cause: '',
-  id: `0-${number}`,
-  causedBy: '',
-  actor: '',
-})
-const ALL = { units: [], follow: false, tail: undefined, sinceMs: undefined }
 const never = new AbortController().signal
 
 async function collect<T>(items: AsyncIterable<T>, atMost = Infinity): Promise<T[]> {
@@ -27,33 +12,6 @@ async function collect<T>(items: AsyncIterable<T>, atMost = Infinity): Promise<T
   }
   return all
 }
-
-t.test('the event log keeps the last events and filters them', async (t) => {
-  const log = createEventLog(3)
-  for (const number of [1, 2, 3, 4]) log.append(event(number, number === 3 ? 'db' : 'api'))
-  const times = async (query: object): Promise<number[]> =>
-    (await collect(log.query({ ...ALL, ...query }, never))).map(({ wallMs }) => wallMs)
-  t.same(await times({}), [2, 3, 4])
-  t.same(await times({ units: ['api'] }), [2, 4])
-  t.same(await times({ tail: 1 }), [4])
-  t.same(await times({ tail: 0 }), [])
-  t.same(await times({ sinceMs: 3 }), [3, 4])
-})
-
-t.test('a follower gets what is kept and then what comes, without a gap, until it is told to stop', async (t) => {
-  const log = createEventLog(10)
-  log.append(event(1))
-  const stop = new AbortController()
-  const following = collect(log.query({ ...ALL, follow: true }, stop.signal))
-  await Promise.resolve()
-  log.append(event(2))
-  log.append(event(3))
-  stop.abort()
-  t.same(
-    (await following).map(({ wallMs }) => wallMs),
-    [1, 2, 3],
-  )
-})
 
 t.test('merged streams', async (t) => {
   const list = (...items: string[]): OpenStream<string> =>

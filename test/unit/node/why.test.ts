@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { NodeEvent } from '../../../src/node/event-log.ts'
+import type { NodeEvent } from '../../../src/node/event.ts'
 import { chainOf, explain, sentence } from '../../../src/node/why.ts'
 import { type Watched, World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
