@@ -8,6 +8,7 @@ type Answer<Method extends keyof ControlClient> = Awaited<ReturnType<ControlClie
 type Item<Stream> = Stream extends AsyncIterable<infer T> ? T : never
 
 export type Unit = Answer<'listUnits'>['units'][number]
+export type StoppedInstance = Answer<'stopUnit'>['stopped'][number]
 export type Node = Answer<'listNodes'>['nodes'][number]
 export type NodeInfo = Answer<'getNode'>
 export type ServiceEntry = Answer<'listServices'>['services'][number]

@@ -48,6 +48,18 @@ export function unitAction({ name, summary, description, options, call }: UnitAc
  * the others from being done: each is reported, and the first one decides the exit code.
  */
 export async function actOn(names: readonly UnitName[], call: UnitCall, context: CommandContext): Promise<undefined> {
+  const { units, finish } = await callEach(names, call, context)
+  if (units.length > 0 || context.global.format === 'json') await context.output.print(sorted(units), instanceLines)
+  finish()
+  return undefined
+}
+
+/** Does `call` on each unit; `finish` throws the first failure, after the units that it went well for were shown. */
+export async function callEach(
+  names: readonly UnitName[],
+  call: UnitCall,
+  context: CommandContext,
+): Promise<{ units: UnitShape[]; finish: () => void }> {
   const client = await context.client()
   const targets = (await Promise.all(names.map((name) => locate(name, context)))).flat()
   const act = async (target: Target): Promise<Unit[]> => {
@@ -56,10 +68,8 @@ export async function actOn(names: readonly UnitName[], call: UnitCall, context:
   }
   const results = await Promise.allSettled(targets.map(act))
 
-  const shapes = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : [])).map(unitShape)
-  if (shapes.length > 0 || context.global.format === 'json') await context.output.print(sorted(shapes), instanceLines)
-  throwFirst(results, targets, context)
-  return undefined
+  const units = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : [])).map(unitShape)
+  return { units, finish: () => throwFirst(results, targets, context) }
 }
 
 /** Throws the first failure, after the others were told, each with the unit it is about. */
@@ -86,12 +96,14 @@ function about(target: Target, thrown: unknown): HsuError {
 
 /** `echo-0-3fa2b1@edge-a is up, pid 4711`: one line for each instance. */
 function instanceLines(units: readonly UnitShape[], style: Style): string {
-  const line = ({ unit, instance, node, state, pid, ready, reason }: UnitShape): string =>
-    [
-      `${instance || unit}@${node} is ${paintState(state, style)}`,
-      ...(state === 'up' && !ready ? ['not ready'] : []),
-      ...(pid === null ? [] : [`pid ${pid}`]),
-      ...(reason === '' ? [] : [reason]),
-    ].join(', ')
-  return units.map(line).join('\n')
+  return units.map((unit) => instanceLine(unit, style)).join('\n')
+}
+
+export function instanceLine({ unit, instance, node, state, pid, ready, reason }: UnitShape, style: Style): string {
+  return [
+    `${instance || unit}@${node} is ${paintState(state, style)}`,
+    ...(state === 'up' && !ready ? ['not ready'] : []),
+    ...(pid === null ? [] : [`pid ${pid}`]),
+    ...(reason === '' ? [] : [reason]),
+  ].join(', ')
 }

@@ -18,7 +18,7 @@ import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { ALL_EVENTS } from './event.ts'
 import { fanOut } from './fan-out.ts'
 import type { NodeCore } from './node-core.ts'
-import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toTimestamp } from './to-proto.ts'
+import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toStopped, toTimestamp } from './to-proto.ts'
 import { isWaitCondition, waitForUnit } from './wait-unit.ts'
 
 /** How long another node may take to answer before its part of a mesh-wide answer is left out. */
@@ -96,8 +96,13 @@ function changers(core: NodeCore) {
       return done(unit)
     },
     async stopUnit({ unit }: { unit: string }, context: CallContext) {
-      await supervisor.stopUnit(unit, context.signal, askerOf(context))
-      return done(unit)
+      const stopped = await supervisor.stopUnit(unit, context.signal, askerOf(context))
+      return { ...done(unit), stopped: stopped.map(toStopped) }
+    },
+    async stopAllUnits(_request: object, context: CallContext) {
+      const stopped = await supervisor.stopAllUnits(context.signal, askerOf(context))
+      const units = [...new Set(stopped.map(({ unit }) => unit))]
+      return { instances: units.flatMap((unit) => unitsOf(core, unit)), stopped: stopped.map(toStopped) }
     },
     async restartUnit({ unit }: { unit: string }, context: CallContext) {
       core.refuseWhenStopping()

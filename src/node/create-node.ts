@@ -91,7 +91,9 @@ export function createNode(options: NodeOptions = {}): HsuNode {
       }),
     units: () => node().core.supervisor.status(),
     startUnit: (unit) => node().core.supervisor.startUnit(unit, never, EMBEDDER),
-    stopUnit: (unit) => node().core.supervisor.stopUnit(unit, never, EMBEDDER),
+    stopUnit: async (unit) => {
+      await node().core.supervisor.stopUnit(unit, never, EMBEDDER)
+    },
     restartUnit: (unit) => node().core.supervisor.restartUnit(unit, never, EMBEDDER),
     events: (signal) => node().core.events.query({ units: [], follow: true, tail: 0, sinceMs: undefined }, signal),
   }

@@ -1,11 +1,12 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { MemberView } from '../mesh/index.ts'
-import type { Exit, InstanceStatus, LogLine } from '../process/index.ts'
+import type { Exit, InstanceStatus, LogLine, StoppedInstance } from '../process/index.ts'
 import {
   type EventSchema,
   type ExitSchema,
   type LogLineSchema,
   type NodeSchema,
+  type StoppedInstanceSchema,
   UnitKind,
   type UnitSchema,
 } from '../rpc/index.ts'
@@ -27,6 +28,11 @@ export interface Timestamp {
 export function toTimestamp(wallMs: number): Timestamp {
   const seconds = Math.floor(wallMs / 1_000)
   return { seconds: BigInt(seconds), nanos: Math.round((wallMs - seconds * 1_000) * 1e6) }
+}
+
+/** Milliseconds as google.protobuf.Duration, which has the same fields. */
+function toDuration(ms: number): Timestamp {
+  return toTimestamp(ms)
 }
 
 /** google.protobuf.Timestamp as wall-clock milliseconds. */
@@ -56,6 +62,10 @@ export function toUnit(
 
 function toExit(exit: Exit): MessageInitShape<typeof ExitSchema> {
   return 'code' in exit ? { how: { case: 'code', value: exit.code } } : { how: { case: 'signal', value: exit.signal } }
+}
+
+export function toStopped({ exit, tookMs, ...same }: StoppedInstance): MessageInitShape<typeof StoppedInstanceSchema> {
+  return { ...same, took: toDuration(tookMs), ...(exit === undefined ? {} : { exit: toExit(exit) }) }
 }
 
 export function toNode(member: MemberView, units: number): MessageInitShape<typeof NodeSchema> {

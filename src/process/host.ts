@@ -21,6 +21,8 @@ export interface SpawnRequest {
 
 /** The processes of an instance: a leader of their own session and group, and the unit's program under it. */
 export interface Child {
+  /** Private directory of the instance, absolute. Its processes carry it in their environment (`markOf`). */
+  readonly directory: string
   /** The tiny shell that outlives the node and records how the program ended. Its pid is the group and session id. */
   readonly leader: ProcessIdentity
   /** The unit's own program. */

@@ -4,13 +4,14 @@ import { type Clock, within } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { TaskGroup } from '../base/task-group.ts'
-import type { Exit } from './exit.ts'
+import { type Exit, isSuccess } from './exit.ts'
 import { describeProbeFault, type HealthReport, type HealthSubject, watchInstanceHealth } from './health.ts'
 import type { Child, ProcessHost } from './host.ts'
-import { type EnvironmentOf, type InstanceDescription, launchOf, mainPort, type UnitSpec } from './launch.ts'
+import { type EnvironmentOf, type InstanceDescription, launchOf, mainPort, type UnitSpec, unmarked } from './launch.ts'
 import { type Meter, NO_USAGE, type Usage } from './meter.ts'
 import type { Capture, CaptureSource, Output } from './output.ts'
 import type { GrpcProber } from './probes/grpc.ts'
+import { describeRun } from './run-command.ts'
 import { expandTemplates, templateValues } from './templates.ts'
 import { type AllGone, killTree, terminate } from './terminate.ts'
 
@@ -175,16 +176,43 @@ export class Instance {
 
   async #end(): Promise<void> {
     const { host, clock, tasks } = this.#seams
-    const { signal, grace } = this.#spec.config.stop
+    const { signal, grace: graceMs, command } = this.#spec.config.stop
     const { child } = this.facts
     this.#life.abort()
     if (this.#wasReady) await this.#drain()
-    const policy = { signal, graceMs: grace }
+    const policy = {
+      signal,
+      graceMs,
+      command: command && ((outer: AbortSignal) => this.#runStopCommand(command, outer)),
+    }
     const isGone = await this.#insist(() => terminate(host, child, policy, clock, tasks.signal))
     if (isGone) {
       await withSignal(tasks.signal, (inner) => within(clock, NEWS_MS, Promise.race([child.exited, aborted(inner)])))
     }
     this.#lost.abort()
+  }
+
+  /** What goes wrong with it is logged: the signal follows in any case. */
+  async #runStopCommand(command: readonly string[], signal: AbortSignal): Promise<void> {
+    const { cwd, env, user, expand } = this.#launch()
+    const argv = command.map(expand)
+    try {
+      const options = { cwd, user, env: { ...unmarked(env), HSU_PID: String(this.pid) } }
+      const ran = await this.#seams.host.run(argv, options, signal)
+      if (!isSuccess(ran.exit)) this.#log.warn('stop command failed', { cause: describeRun(argv, ran) })
+    } catch (error) {
+      if (!signal.aborted) this.#log.warn('stop command cannot be run', { cause: messageOf(error) })
+    }
+  }
+
+  /** How a command that belongs to the instance is run. */
+  #launch() {
+    const spec = this.#spec
+    const description = describeInstance(spec, this.facts)
+    const { host, environmentOf } = this.#seams
+    const { cwd, env } = launchOf(spec, description, this.facts.directory, host.environment(), environmentOf)
+    const values = templateValues({ ...description, ...spec.variables })
+    return { cwd, env, user: spec.config.user, expand: (text: string) => expandTemplates(text, values) }
   }
 
   /** Tries `end` until it does not fail. False when processes are left. @throws the signal's reason */
@@ -218,21 +246,14 @@ export class Instance {
 
   #healthSubject(starting: boolean): HealthSubject {
     const spec = this.#spec
-    const { child, directory, ports } = this.facts
+    const { child, ports } = this.facts
     const { kind, probes } = spec.config
-    const description = describeInstance(spec, this.facts)
-    const values = templateValues({ ...description, ...spec.variables })
     const grpcPort = mainPort('integrated', ports)
-    const { host, environmentOf } = this.#seams
-    const { cwd, env } = launchOf(spec, description, directory, host.environment(), environmentOf)
     return {
       kind,
       probes,
-      cwd,
-      env,
-      user: spec.config.user,
+      ...this.#launch(),
       identity: child.main,
-      expand: (text) => expandTemplates(text, values),
       grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,
       grpcPort,
       ownPorts: Object.values(ports),

@@ -22,6 +22,21 @@ export interface InstanceDescription {
   readonly ports: Readonly<Record<string, number>>
 }
 
+/**
+ * The variable by which the processes of an instance are known wherever they went: into a session of their own, under
+ * another parent. Directories of instances differ between the nodes of a host, names of instances may not.
+ */
+export function markOf(directory: string): string {
+  return `${MARK}=${directory}`
+}
+
+const MARK = 'HSU_INSTANCE_DIR'
+
+/** The environment for a command about the instance that is to outlive its end. */
+export function unmarked(environment: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => name !== MARK))
+}
+
 /** What the node adds to the environment of an instance: HSU_NODE, HSU_INGRESS, HSU_CONTROL, OTEL_*... */
 export type EnvironmentOf = (instance: InstanceDescription) => Readonly<Record<string, string>>
 
@@ -68,6 +83,7 @@ export function launchOf(
       ...hsuVariables(instance),
       ...environmentOf(instance),
       ...(Object.fromEntries(own) as Record<string, string>),
+      [MARK]: directory,
     },
     user: config.user,
   }

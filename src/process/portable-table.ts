@@ -42,6 +42,7 @@ export function portableTable(run: RunCommand): ProcessTable {
     },
     list: () => read('-A'),
     get: async (pid) => (await read('-p', String(pid)))[0],
+    marked: () => Promise.resolve([]),
     listeners() {
       const text = `this operating system (${process.platform}) does not tell which process listens on a port; use pid_file or name`
       return Promise.reject(new HsuError('UNSUPPORTED', text, { details: { platform: process.platform } }))

@@ -29,6 +29,12 @@ export function procTable(): ProcessTable {
       return list
     },
     get: async (pid) => readInfo(String(pid), await load()),
+    async marked(variable) {
+      const kernel = await load()
+      const entry = Buffer.from(`${variable}\0`)
+      const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && isMarked(name, entry))
+      return pids.flatMap((pid) => readInfo(pid, kernel) ?? [])
+    },
     listeners: readListeners,
   }
 }
@@ -101,6 +107,19 @@ function readArgv(pid: string): readonly string[] {
     passOver(error)
     return []
   }
+}
+
+/** The variables of proc_pid_environ(5) each end in a zero byte. */
+function isMarked(pid: string, entry: Buffer): boolean {
+  try {
+    const environment = readFileSync(`/proc/${pid}/environ`)
+    for (let at = environment.indexOf(entry); at !== -1; at = environment.indexOf(entry, at + 1)) {
+      if (at === 0 || environment[at - 1] === 0) return true
+    }
+  } catch (error) {
+    passOver(error)
+  }
+  return false
 }
 
 function readExecutable(pid: string): string | undefined {

@@ -55,6 +55,11 @@ export interface ProcessTable {
   list(): Promise<readonly ProcessInfo[]>
   /** Undefined when there is none of that pid. A zombie is one. */
   get(pid: number): Promise<ProcessInfo | undefined>
+  /**
+   * The processes that were started with exactly this `NAME=value` in their environment; children inherit it. Those whose
+   * environment we may not read are left out, and where the system tells nobody's, all are.
+   */
+  marked(variable: string): Promise<readonly ProcessInfo[]>
   /** @throws HsuError `UNSUPPORTED` where the system does not tell who listens */
   listeners(filter?: ListenerFilter): Promise<readonly Listener[]>
 }

@@ -1,4 +1,4 @@
-import type { Exit } from './exit.ts'
+import { describeExit, type Exit } from './exit.ts'
 
 export interface RunCommandOptions {
   /** Default: the node's own directory. */
@@ -20,3 +20,12 @@ export type RunCommand = (
   options: RunCommandOptions,
   signal: AbortSignal,
 ) => Promise<{ readonly exit: Exit; readonly stdout: string }>
+
+/** How much of the output is shown. */
+const MAX_SAID_CHARS = 200
+
+/** How a command ended, with the last line it wrote: `pg_isready: exited with code 2: no response`. */
+export function describeRun(argv: readonly string[], { exit, stdout }: Awaited<ReturnType<RunCommand>>): string {
+  const said = stdout.trim().split('\n').at(-1)?.slice(0, MAX_SAID_CHARS) ?? ''
+  return `${argv[0] ?? ''}: ${describeExit(exit)}${said === '' ? '' : `: ${said}`}`
+}

@@ -35,6 +35,15 @@ export interface InstanceStatus {
   readonly eventId: string
 }
 
+/** How an instance ended that was asked to. */
+export interface StoppedInstance {
+  readonly unit: string
+  readonly instance: string
+  /** SIGKILL when its grace was over; undefined when nobody saw how it ended. */
+  readonly exit: Exit | undefined
+  readonly tookMs: number
+}
+
 export type ProcessEventType =
   | 'unit.requested'
   | 'unit.waiting'

@@ -26,7 +26,7 @@ import {
   type SlotRecord,
   writeScale,
 } from './slot-record.ts'
-import type { InstanceStatus, ProcessEvent } from './status.ts'
+import type { InstanceStatus, ProcessEvent, StoppedInstance } from './status.ts'
 import { UnitSlot } from './unit.ts'
 import { UnmanagedUnit } from './unmanaged.ts'
 
@@ -51,8 +51,10 @@ export interface Supervisor extends Service {
    * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`
    */
   startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
-  /** Resolves when its processes are gone. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
-  stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
+  /** Resolves when its processes are gone, with how each of them ended. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
+  stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
+  /** As `stopUnit` for all units that are not unmanaged: dependants first, otherwise side by side. */
+  stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
   /** Single flight: concurrent calls join the restart that has not spawned yet. @throws as `startUnit` */
   restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
   /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
@@ -211,10 +213,26 @@ class UnitSupervisor implements Supervisor {
     await Promise.all(slots.map((slot) => slot.start(signal, origin)))
   }
 
-  async stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
-    const { slots } = this.#owned(unit)
+  async stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]> {
+    return this.#stopSlots(unit, this.#owned(unit).slots, signal, asker)
+  }
+
+  async stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]> {
+    const stopped: StoppedInstance[] = []
+    await this.#inReverseOrder(async ({ name, slots }) => {
+      if (slots.length > 0) stopped.push(...(await this.#stopSlots(name, slots, signal, asker)))
+    })
+    return stopped
+  }
+
+  async #stopSlots(
+    unit: string,
+    slots: readonly UnitSlot[],
+    signal: AbortSignal,
+    asker?: Asker,
+  ): Promise<readonly StoppedInstance[]> {
     const origin = this.#request(unit, 'stop', asker)
-    await Promise.all(slots.map((slot) => slot.stop(signal, origin)))
+    return (await Promise.all(slots.map((slot) => slot.stop(signal, origin)))).flat()
   }
 
   async restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
@@ -368,7 +386,7 @@ class UnitSupervisor implements Supervisor {
 
   /** Runs `task` for each owned unit once it has run for those that depend on it; units without a tie run at once. */
   async #inReverseOrder(
-    task: (unit: { slots: UnitSlot[]; close(): Promise<void> }) => Promise<void>,
+    task: (unit: { name: string; slots: UnitSlot[]; close(): Promise<void> }) => Promise<void>,
     names: readonly string[] = [...this.#units.keys()],
   ): Promise<void> {
     const specs = names.flatMap((name) => this.#units.get(name)?.spec ?? [])
@@ -382,7 +400,7 @@ class UnitSupervisor implements Supervisor {
       }
       done.set(
         name,
-        Promise.all(before).then(() => task({ slots, close })),
+        Promise.all(before).then(() => task({ name, slots, close })),
       )
     }
     await Promise.all(done.values())

@@ -16,5 +16,5 @@ function unsupportedTable(): ProcessTable {
     Promise.reject(
       new HsuError('UNSUPPORTED', 'the processes of Windows cannot be looked at yet; run HSU on Linux or macOS'),
     )
-  return { bootId: refuse, list: refuse, get: refuse, listeners: refuse }
+  return { bootId: refuse, list: refuse, get: refuse, marked: refuse, listeners: refuse }
 }

@@ -3,7 +3,8 @@ import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { Child, ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
-import { identityOf, treeOf } from './process-table.ts'
+import { markOf } from './launch.ts'
+import { identityOf, indexTree, treeOf } from './process-table.ts'
 
 /** How long helpers of a program may go on after it ended, within the grace: they had the same signal. */
 const STRAGGLER_MS = 1_000
@@ -20,6 +21,8 @@ const MAX_KILL_MS = 30_000
 export interface TerminatePolicy {
   readonly signal: NodeJS.Signals
   readonly graceMs: number
+  /** Asks in another way than by the signal, which follows when this has ended and the program has not. */
+  readonly command?: ((signal: AbortSignal) => Promise<void>) | undefined
 }
 
 /** False when some process was still there long after it was killed. */
@@ -38,14 +41,32 @@ export async function terminate(
 ): Promise<AllGone> {
   const known = await membersOf(host, child, [])
   const endMs = clock.nowMs() + policy.graceMs
+  const leftMs = (): number => Math.max(0, endMs - clock.nowMs())
+  const { command } = policy
+  if (command !== undefined) await untilEnded(child, clock, leftMs(), outer, command)
   await attempt(host.signalGroup(child, policy.signal))
+  const ended = await untilEnded(child, clock, leftMs(), outer)
+  if (ended !== TIMED_OUT) await untilGone(host, child, known, Math.min(STRAGGLER_MS, leftMs()), clock, outer)
+  return killTree(host, child, known, clock, outer)
+}
+
+/** Waits until the program has ended, or `command` has; at most `withinMs`. @throws the signal's reason */
+async function untilEnded(
+  { exited }: Child,
+  clock: Clock,
+  withinMs: number,
+  outer: AbortSignal,
+  command?: (signal: AbortSignal) => Promise<void>,
+): Promise<unknown> {
   const ended = await withSignal(outer, (signal) =>
-    within(clock, policy.graceMs, Promise.race([child.exited, aborted(signal)])),
+    within(
+      clock,
+      withinMs,
+      Promise.race([exited, aborted(signal), ...(command === undefined ? [] : [command(signal)])]),
+    ),
   )
   outer.throwIfAborted()
-  if (ended !== TIMED_OUT)
-    await untilGone(host, child, known, Math.min(STRAGGLER_MS, endMs - clock.nowMs()), clock, outer)
-  return killTree(host, child, known, clock, outer)
+  return ended
 }
 
 /** Kills the group and the tree of `child`, and those of `known` that still live. Resolves when all are gone. */
@@ -94,19 +115,21 @@ async function untilGone(
   }
 }
 
-/** The living processes of the instance: its group, its session, all descendants, and those known from before. */
+/** The living processes of the instance: its group, its session, all descendants, those with its mark, those known from before. */
 async function membersOf(
   { table }: ProcessHost,
-  { leader, main }: Child,
+  { leader, main, directory }: Child,
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
-  const [list, bootId] = [await table.list(), await table.bootId()]
-  const byPid = new Map(list.map((info) => [info.pid, info]))
+  const [marked, list, bootId] = [await table.marked(markOf(directory)), await table.list(), await table.bootId()]
+  const index = indexTree(list)
+  const { byPid } = index
   const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>
     boot === bootId && byPid.get(pid)?.startTime === startTime
-  const roots = [...known, leader, main].filter(isStill)
+  const own = marked.map((info) => identityOf(info, bootId))
+  const roots = [...known, leader, main, ...own].filter(isStill)
   // A pid nobody has now may still number the group or session its owner left behind.
   const left = [leader, main].filter(({ pid, bootId: boot }) => pid > 0 && boot === bootId && !byPid.has(pid))
-  const members = new Map([...roots, ...left].flatMap(({ pid }) => treeOf(pid, list)).map((info) => [info.pid, info]))
+  const members = new Map([...roots, ...left].flatMap(({ pid }) => treeOf(pid, index)).map((info) => [info.pid, info]))
   return [...members.values()].map((info) => identityOf(info, bootId))
 }

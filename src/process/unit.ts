@@ -12,7 +12,7 @@ import { launchHash, launchOf, type UnitSpec } from './launch.ts'
 import type { PortBook } from './ports.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { fromRecord, toRecord } from './slot-state.ts'
-import type { InstanceStatus } from './status.ts'
+import type { InstanceStatus, StoppedInstance } from './status.ts'
 import { createTrail } from './trail.ts'
 import { newsOf } from './unit-news.ts'
 import {
@@ -176,10 +176,16 @@ export class UnitSlot {
     await this.#untilOnItsWay(signal)
   }
 
-  /** Resolves when its processes are gone. */
-  async stop(signal: AbortSignal, origin?: Origin): Promise<void> {
+  /** Resolves when its processes are gone, with how they ended; with nothing when there were none. */
+  async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
+    const { clock } = this.#seams
+    const sinceMs = clock.nowMs()
     this.#dispatch('wantDown', 'stopped', origin)
+    const hadProcesses = this.#state.phase === 'stopping'
     await this.#waiters.until(() => this.#run === undefined && this.#state.phase === 'down', signal)
+    const { unit } = this
+    const stopped = { unit, instance: this.#instance, exit: this.#state.exit, tookMs: clock.nowMs() - sinceMs }
+    return hadProcesses ? [stopped] : []
   }
 
   /** Ends the whole tree by force; what follows is up to the restart policy. */

@@ -1,6 +1,9 @@
 import type { Test } from 'tap'
 import type { Child, ProcessHost, SpawnRequest } from '../../src/process/host.ts'
-import { isSame } from '../../src/process/process-table.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { markOf } from '../../src/process/launch.ts'
+import { isSame, treeOf } from '../../src/process/process-table.ts'
+import { killTree } from '../../src/process/terminate.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
 
@@ -17,6 +20,8 @@ export interface HostUnderTest {
     missing: () => SpawnRequest
     /** has a helper process in its group */
     forks: () => SpawnRequest
+    /** has a daemon that left its session and its parent; undefined where the system shows no environment */
+    daemonizes: (() => SpawnRequest) | undefined
   }
 }
 
@@ -58,6 +63,23 @@ export async function processHostContract(t: Test, make: (t: Test) => HostUnderT
     t.ok(await host.signalGroup(child, 'SIGTERM'))
     await child.exited
     await until('nothing is left', async () => (await members()) === 0)
+  })
+
+  await t.test('a daemon that went its own way is found by the mark of its instance, and by no other', async (t) => {
+    const { host, requests } = make(t)
+    if (requests.daemonizes === undefined) {
+      t.comment('no environment is shown on this system')
+      return
+    }
+    const child = await spawn(t, host, requests.daemonizes())
+    const marked = () => host.table.marked(markOf(child.directory))
+    await until('the daemon', async () => {
+      const tree = new Set(treeOf(child.leader.pid, await host.table.list()).map(({ pid }) => pid))
+      return (await marked()).some(({ pid }) => !tree.has(pid))
+    })
+    t.same(await host.table.marked(`${markOf(child.directory)}x`), [])
+    t.ok(await killTree(host, child, [], systemClock, new AbortController().signal))
+    t.same(await marked(), [])
   })
 
   await t.test('nothing is signalled once the process is gone, nor when the pid belongs to another', async (t) => {

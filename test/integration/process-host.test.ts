@@ -7,6 +7,7 @@ import { within } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemHost } from '../../src/process/index.ts'
 import { processHostContract } from '../contract/process-host.ts'
+import { fixture } from '../support/paths.ts'
 import { workspace } from '../support/supervised.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
@@ -24,7 +25,7 @@ t.test('the host of this system keeps the contract', async (t) => {
         directory: join(directory, `instance ${(count += 1)}`),
         argv,
         cwd: directory,
-        env: { PATH },
+        env: { PATH, HSU_INSTANCE_DIR: join(directory, `instance ${count}`) },
         user: undefined,
       })
     const requests = {
@@ -32,6 +33,8 @@ t.test('the host of this system keeps the contract', async (t) => {
       fails: request('sh', '-c', 'exit 3'),
       missing: request('./absent'),
       forks: request('sh', '-c', 'sleep 60 & sleep 60; :'),
+      daemonizes:
+        process.platform === 'linux' ? request(fixture('daemonize.sh'), join(directory, 'daemon.pid')) : undefined,
     }
     return { host: systemHost(), requests }
   })

@@ -99,6 +99,7 @@ t.test('argv, environment and working directory arrive exactly as configured', a
     HSU_INSTANCE: status.instance,
     HSU_REPLICA: '0',
     HSU_PORT_HTTP: port,
+    HSU_INSTANCE_DIR: join(directory, 'run', 'show', '0', status.instance),
     HSU_NODE: 'n0',
     PORT: port,
   })
@@ -145,7 +146,7 @@ for (const [how, code] of [
       t.match(status('parent').exit, { code })
     }
     t.notOk(isAlive(helpers[0] as number), 'the one in its group')
-    if (how === 'stopped') t.same(processesIn(directory), [], 'and the one in a session of its own')
+    t.same(processesIn(directory), [], 'and the one in a session of its own')
   })
 }
 

@@ -40,6 +40,7 @@ export function fakeTable(processes: readonly ProcessInfo[] = []): FakeTable {
       if (table.fault !== undefined) throw table.fault
       return table.processes.find((info) => info.pid === pid)
     },
+    marked: async () => [],
     listeners: async () => table.open,
   }
   return table

@@ -1,6 +1,7 @@
 import { HsuError } from '../../src/base/error.ts'
 import type { Exit } from '../../src/process/exit.ts'
 import type { Child, Gone, InstancePlace, Left, ProcessHost, SpawnRequest } from '../../src/process/host.ts'
+import { markOf } from '../../src/process/launch.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { isSame, type Listener, type ProcessInfo, type ProcessTable } from '../../src/process/process-table.ts'
 import type { RunCommand } from '../../src/process/run-command.ts'
@@ -15,13 +16,16 @@ export interface SimScript {
   readonly onStop?: Exit
   /** Processes it starts besides itself, in its group. */
   readonly helpers?: number
+  /** Processes it starts that leave its session and its parent, as daemons do; only its mark is left on them. */
+  readonly daemons?: number
   /** It ends by itself as soon as it was started. */
   readonly exitsAtOnce?: Exit
 }
 
 interface SimProcess {
   readonly info: ProcessInfo
-  readonly instance: SimInstance
+  /** Undefined for a process that has nothing to do with us. */
+  readonly instance: SimInstance | undefined
 }
 
 interface SimInstance {
@@ -37,7 +41,7 @@ interface SimInstance {
 /** A machine with scripted programs. Like a real one, it outlives the supervisors that use it. */
 export class SimHost implements ProcessHost {
   readonly table: ProcessTable
-  readonly run: RunCommand = async () => ({ exit: { code: 0 }, stdout: '' })
+  run: RunCommand = async () => ({ exit: { code: 0 }, stdout: '' })
   /** Every start there was, in order. */
   readonly spawned: SpawnRequest[] = []
   /** Every signal that reached a process, in order: `SIGTERM main`, `SIGKILL helper`. */
@@ -66,6 +70,10 @@ export class SimHost implements ProcessHost {
         return [...this.#processes.values()].map(({ info }) => info)
       },
       get: async (pid) => this.#processes.get(pid)?.info,
+      marked: async (variable) =>
+        [...this.#processes.values()]
+          .filter(({ instance }) => instance !== undefined && markOf(instance.request.directory) === variable)
+          .map(({ info }) => info),
       listeners: async (): Promise<readonly Listener[]> => {
         throw new HsuError('UNSUPPORTED', 'the simulated host has no sockets')
       },
@@ -92,14 +100,14 @@ export class SimHost implements ProcessHost {
   /** The program with this pid ends by itself. */
   exit(pid: number, exit: Exit): void {
     const process = this.#processes.get(pid)
-    if (process === undefined) throw new Error(`no process ${pid}`)
+    if (process?.instance === undefined) throw new Error(`no process ${pid} of a unit`)
     this.#end(process.instance, exit)
   }
 
   /** The pid is given to a stranger, as systems do after a while. */
   recycle(pid: number): void {
     const stranger = this.#info(pid, 1, pid, 'stranger')
-    this.#processes.set(pid, { info: stranger, instance: undefined as never })
+    this.#processes.set(pid, { info: stranger, instance: undefined })
   }
 
   /** The power goes off and on: no process is left, and nobody saw them end. */
@@ -138,7 +146,10 @@ export class SimHost implements ProcessHost {
     const helpers = Array.from({ length: script.helpers ?? 0 }, () =>
       this.#info(this.#nextPid++, main.pid, leader.pid, 'helper'),
     )
-    for (const info of [leader, main, ...helpers]) this.#processes.set(info.pid, { info, instance })
+    const daemons = Array.from({ length: script.daemons ?? 0 }, () =>
+      this.#info(this.#nextPid++, 1, undefined, 'daemon'),
+    )
+    for (const info of [leader, main, ...helpers, ...daemons]) this.#processes.set(info.pid, { info, instance })
     this.#instances.set(request.directory, instance)
     const child = this.#child(instance)
     if (script.exitsAtOnce !== undefined) this.#end(instance, script.exitsAtOnce)
@@ -194,14 +205,18 @@ export class SimHost implements ProcessHost {
     })
     instance.waiting.add(tell)
     if (instance.ended) tell(instance.exit)
-    const { leader, main } = instance
-    return { leader, main, exited, release: () => void instance.waiting.delete(tell) }
+    const { leader, main, request } = instance
+    return { directory: request.directory, leader, main, exited, release: () => void instance.waiting.delete(tell) }
   }
 
   #deliver(process: SimProcess, signal: NodeJS.Signals): void {
     const { info, instance } = process
     if (info.name === 'sh' && signal !== 'SIGKILL') return
     this.signals.push(`${signal} ${info.name}`)
+    if (instance === undefined) {
+      this.#processes.delete(info.pid)
+      return
+    }
     if (signal !== 'SIGKILL' && instance.script.ignores?.includes(signal) === true) return
     if (info.name === 'main')
       this.#end(instance, signal === 'SIGKILL' ? { signal } : (instance.script.onStop ?? { signal }))

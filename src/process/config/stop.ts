@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../../base/schema.ts'
+import { command } from './launch.ts'
 
 export const stop = z.strictObject({
   signal: z
@@ -12,6 +13,11 @@ export const stop = z.strictObject({
     )
     .prefault('TERM')
     .describe('Signal that asks for the end: TERM, INT, QUIT, HUP, USR1, USR2 or KILL'),
-  grace: duration.prefault('10s').describe('Time between the signal and the kill'),
+  command: command
+    .optional()
+    .describe(
+      'Command that asks for the end, run as the unit is, with HSU_PID; the signal follows when it has ended and the unit has not',
+    ),
+  grace: duration.prefault('10s').describe('Time from asking for the end to the kill'),
   drain: duration.prefault('500ms').describe('Time for the news to spread before the signal, for units with services'),
 })

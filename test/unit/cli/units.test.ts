@@ -16,7 +16,7 @@ function sentTo(asked: Awaited<ReturnType<typeof hsu>>['asked'], method: string)
 
 const answering =
   (...instances: ReturnType<typeof unit>[]) =>
-  async () => ({ instances })
+  async () => ({ instances, stopped: [] })
 
 t.test('hsu ps', async (t) => {
   const full = unit({
@@ -240,6 +240,39 @@ t.test('actions', async (t) => {
     t.match(shapes, [{ unit: 'echo', state: 'starting', pid: 4711 }])
   })
 
+  t.test('stop tells how each instance ended and how long that took, of named units and of all', async (t) => {
+    const down = { state: 'down', ready: false, pid: 0, reason: 'stopped' } as const
+    const stopped = [
+      {
+        unit: 'echo',
+        instance: 'echo-0-3fa2b1',
+        exit: { how: { case: 'code', value: 0 } },
+        took: { seconds: 1n, nanos: 2e8 },
+      },
+    ]
+    const answer = async () => ({
+      instances: [
+        unit({ ...down, exit: { how: { case: 'code', value: 0 } } }),
+        unit({ ...down, unit: 'batch', instance: 'batch-0-1' }),
+      ],
+      stopped,
+    })
+    const stopping: FakeClient = { ...client, stopUnit: answer, stopAllUnits: answer }
+    const { stdout, asked } = await hsu('stop --all', { client: stopping })
+    t.same(sentTo(asked, 'stopAllUnits'), [[{}, 'here']])
+    t.equal(
+      stdout,
+      'batch-0-1@edge-a is down, stopped\necho-0-3fa2b1@edge-a is down, stopped, exited with code 0 after 1s\n',
+    )
+    const shapes = JSON.parse((await hsu('stop echo -o json', { client: stopping })).stdout) as object[]
+    t.match(shapes, [
+      { unit: 'batch', tookMs: null },
+      { unit: 'echo', tookMs: 1_200, state: 'down' },
+    ])
+    t.match(await hsu('stop --all echo', { client: stopping }), { code: 2, asked: [] })
+    t.match(await hsu('stop', { client: stopping }), { code: 2, asked: [] })
+  })
+
   t.test('pass on what was typed', async (t) => {
     const { asked } = await hsu('signal HUP echo batch', { client })
     t.same(
@@ -266,7 +299,7 @@ t.test('actions', async (t) => {
       stopUnit: async ({ unit: name }: { unit: string }) => {
         if (name === 'a') throw new HsuError('UNIT_NOT_MANAGED', 'it is unmanaged')
         if (name === 'b') throw new HsuError('TIMED_OUT', "unit 'b' still runs")
-        return { instances: [unit({ state: 'down', pid: 0 })] }
+        return { instances: [unit({ state: 'down', pid: 0 })], stopped: [] }
       },
     }
     const { code, stdout, stderr } = await hsu('stop a echo b', { client: failing })

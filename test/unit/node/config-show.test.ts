@@ -166,7 +166,7 @@ t.test('the reference has a row for every key, and names what is refused', async
   const text = configReference()
   const keys = text.match(/^\| `[a-z_]+` \|/gm) ?? []
   t.ok(keys.length > 70, `${keys.length} keys`)
-  t.match(text, /^\| `grace` \| duration \| `10s` \| Time between the signal and the kill \|$/m)
+  t.match(text, /^\| `grace` \| duration \| `10s` \| Time from asking for the end to the kill \|$/m)
   t.match(text, /^\| `kind` \| `managed`, `unmanaged`, `integrated` \| `managed` \|/m)
   t.match(text, /^- `activation: on-call`$/m)
 })

@@ -26,7 +26,7 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
     [
       'an unknown key like no other',
       unit('stop: { zebra: 1 }'),
-      'hsu.yaml:5:13: units.api.stop.zebra: unknown key; known here: signal, grace, drain',
+      'hsu.yaml:5:13: units.api.stop.zebra: unknown key; known here: signal, command, grace, drain',
     ],
     [
       'an unknown key in a list form',

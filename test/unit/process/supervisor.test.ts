@@ -18,7 +18,7 @@ t.test('the simulated host keeps the contract', async (t) => {
     host.play(({ argv }) => {
       if (argv[0] === 'absent') return { fault: 'no such file' }
       if (argv[0] === 'fails') return { exitsAtOnce: { code: 3 } }
-      return { helpers: argv[0] === 'forks' ? 1 : 0 }
+      return { helpers: argv[0] === 'forks' ? 1 : 0, daemons: argv[0] === 'daemonizes' ? 1 : 0 }
     })
     let count = 0
     const request = (program: string) => () => ({
@@ -34,6 +34,7 @@ t.test('the simulated host keeps the contract', async (t) => {
       fails: request('fails'),
       missing: request('absent'),
       forks: request('forks'),
+      daemonizes: request('daemonizes'),
     }
     return { host, requests }
   })
@@ -82,6 +83,7 @@ t.test('a unit without probes is ready as soon as it runs, with the environment 
       HSU_PORT_GRPC: String(first?.ports['grpc']),
       HSU_PORT_WEB: '8080',
       PORT: String(first?.ports['grpc']),
+      HSU_INSTANCE_DIR: `/run/hsu/api/0/${first?.instance}`,
       HSU_NODE: 'a',
       KIND: 'managed',
       WHO: first?.instance,
@@ -155,7 +157,7 @@ t.test('a program that cannot be run fails its unit alone', async (t) => {
 
 t.test('stop: drain, signal to the group, grace, kill; nothing is left', async (t) => {
   const world = new World(t)
-  world.host.play(() => ({ ignores: ['SIGINT'], helpers: 2 }))
+  world.host.play(() => ({ ignores: ['SIGINT'], helpers: 2, daemons: 1 }))
   const drained: string[] = []
   const watched = await world.supervise(
     [unitSpec('api', { run, stop: { signal: 'INT', grace: '2s', drain: '300ms' } })],
@@ -176,11 +178,43 @@ t.test('stop: drain, signal to the group, grace, kill; nothing is left', async (
   t.equal(watched.status('api').state, 'stopping')
   await watched.pass(50)
   await stopping
-  t.same(world.host.signals.slice(3).sort(), ['SIGKILL helper', 'SIGKILL helper', 'SIGKILL main'])
+  t.same(world.host.signals.slice(3).sort(), ['SIGKILL daemon', 'SIGKILL helper', 'SIGKILL helper', 'SIGKILL main'])
   t.equal(world.host.population, 0)
   t.match(watched.status('api'), { state: 'down', exit: { signal: 'SIGKILL' } })
   t.same(drained, ['api'])
   t.same(watched.typesOf('api').slice(2), ['stopping', 'exited', 'down'])
+})
+
+t.test('a stop command asks first; the signal follows when it has ended, the kill when the grace has', async (t) => {
+  const world = new World(t)
+  const ran: { argv: readonly string[]; env: Readonly<Record<string, string>> }[] = []
+  let answer = { exit: { code: 0 }, stdout: '' }
+  world.host.run = async (argv, { env = {} }) => {
+    ran.push({ argv, env })
+    return answer
+  }
+  world.host.play(() => ({ ignores: ['SIGTERM'] }))
+  const stop = { command: ['./ask', '{unit.instance}'], grace: '2s', drain: '0ms' }
+  const watched = await world.supervise([unitSpec('api', { run, stop })])
+  const { pid, instance } = watched.status('api')
+  const stopping = watched.supervisor.stopUnit('api', never)
+  await watched.pass(1_990)
+  t.match(ran, [{ argv: ['./ask', instance], env: { HSU_PID: String(pid), HSU_UNIT: 'api' } }])
+  t.notOk('HSU_INSTANCE_DIR' in (ran[0]?.env ?? {}), 'it is not killed with the unit')
+  t.same(world.host.signals, ['SIGTERM main'])
+  await watched.pass(100)
+  t.match(await stopping, [{ unit: 'api', instance, exit: { signal: 'SIGKILL' } }])
+
+  answer = { exit: { code: 3 }, stdout: 'no such server\n' }
+  world.host.play(() => ({}))
+  await watched.supervisor.startUnit('api', never)
+  const again = watched.supervisor.stopUnit('api', never)
+  await watched.pass(2_100)
+  await again
+  t.match(
+    watched.log.entries.find(({ message }) => message === 'stop command failed'),
+    { fields: { cause: './ask: exited with code 3: no such server' } },
+  )
 })
 
 t.test('fifty restarts at once are one restart', async (t) => {

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/control/v1/control.proto.
  */
 export const file_hsu_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3ci2gMKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCKfAgoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkSCgoCaWQYCSABKAkSEQoJY2F1c2VkX2J5GAogASgJEg0KBWFjdG9yGAsgASgJGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIowBCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIOCgZzdHJlYW0YBSABKAkSCwoDc2VxGAYgASgEEgwKBGxpbmUYByABKAwiEAoOR2V0Tm9kZVJlcXVlc3QitAEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIgChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiPAoRU3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9TdG9wVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI7ChBTdG9wVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQivQEKEVN0cmVhbUxvZ3NSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnN0cmVhbRgFIAEoCRIMCgRncmVwGAYgASgJEiQKBXNjb3BlGAcgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGVCBwoFX3RhaWwiOwoSU3RyZWFtTG9nc1Jlc3BvbnNlEiUKBGxpbmUYASABKAsyFy5oc3UuY29udHJvbC52MS5Mb2dMaW5lIrABChNTdHJlYW1FdmVudHNSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXNjb3BlGAUgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSDQoFdHlwZXMYBiADKAlCBwoFX3RhaWwiPAoUU3RyZWFtRXZlbnRzUmVzcG9uc2USJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIeCg5XaHlVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjkKD1doeVVuaXRSZXNwb25zZRImCglpbnN0YW5jZXMYASADKAsyEy5oc3UuY29udHJvbC52MS5XaHkiZwoDV2h5EiYKCGluc3RhbmNlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBImCgVsaW5rcxgCIAMoCzIXLmhzdS5jb250cm9sLnYxLldoeUxpbmsSEAoIc2VudGVuY2UYAyABKAkiPQoHV2h5TGluaxIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50EgwKBHRleHQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCKZAQoRR2V0Q29uZmlnUmVzcG9uc2USEwoLY29uZmlnX2pzb24YASABKAkSPwoHb3JpZ2lucxgCIAMoCzIuLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlLk9yaWdpbnNFbnRyeRouCgxPcmlnaW5zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIRCg9EaWFnbm9zZVJlcXVlc3QiOQoQRGlhZ25vc2VSZXNwb25zZRIlCgZjaGVja3MYASADKAsyFS5oc3UuY29udHJvbC52MS5DaGVjayI2CgVDaGVjaxIMCgRuYW1lGAEgASgJEg4KBnJlc3VsdBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIhEKD1NodXRkb3duUmVxdWVzdCISChBTaHV0ZG93blJlc3BvbnNlKj4KBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASDgoKU0NPUEVfTk9ERRABEg4KClNDT1BFX01FU0gQAipvCghVbml0S2luZBIZChVVTklUX0tJTkRfVU5TUEVDSUZJRUQQABIXChNVTklUX0tJTkRfVU5NQU5BR0VEEAESFQoRVU5JVF9LSU5EX01BTkFHRUQQAhIYChRVTklUX0tJTkRfSU5URUdSQVRFRBADMuQLCg5Db250cm9sU2VydmljZRJKCgdHZXROb2RlEh4uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5HZXROb2RlUmVzcG9uc2USUAoJTGlzdE5vZGVzEiAuaHN1LmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlElAKCUxpc3RVbml0cxIgLmhzdS5jb250cm9sLnYxLkxpc3RVbml0c1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXNwb25zZRJZCgxEZXNjcmliZVVuaXQSIy5oc3UuY29udHJvbC52MS5EZXNjcmliZVVuaXRSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVzcG9uc2USWQoMTGlzdFNlcnZpY2VzEiMuaHN1LmNvbnRyb2wudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlElAKCVN0YXJ0VW5pdBIgLmhzdS5jb250cm9sLnYxLlN0YXJ0VW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXNwb25zZRJNCghTdG9wVW5pdBIfLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVzcG9uc2USVgoLUmVzdGFydFVuaXQSIi5oc3UuY29udHJvbC52MS5SZXN0YXJ0VW5pdFJlcXVlc3QaIy5oc3UuY29udHJvbC52MS5SZXN0YXJ0VW5pdFJlc3BvbnNlEk0KCEtpbGxVbml0Eh8uaHN1LmNvbnRyb2wudjEuS2lsbFVuaXRSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuS2lsbFVuaXRSZXNwb25zZRJTCgpTaWduYWxVbml0EiEuaHN1LmNvbnRyb2wudjEuU2lnbmFsVW5pdFJlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVzcG9uc2USUAoJU2NhbGVVbml0EiAuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVxdWVzdBohLmhzdS5jb250cm9sLnYxLlNjYWxlVW5pdFJlc3BvbnNlEk0KCFdhaXRVbml0Eh8uaHN1LmNvbnRyb2wudjEuV2FpdFVuaXRSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuV2FpdFVuaXRSZXNwb25zZRJVCgpTdHJlYW1Mb2dzEiEuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1JlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVzcG9uc2UwARJbCgxTdHJlYW1FdmVudHMSIy5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UwARJKCgdXaHlVbml0Eh4uaHN1LmNvbnRyb2wudjEuV2h5VW5pdFJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5XaHlVbml0UmVzcG9uc2USUAoJR2V0Q29uZmlnEiAuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlEk0KCERpYWdub3NlEh8uaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXNwb25zZRJNCghTaHV0ZG93bhIfLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3ci2gMKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCKfAgoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkSCgoCaWQYCSABKAkSEQoJY2F1c2VkX2J5GAogASgJEg0KBWFjdG9yGAsgASgJGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIowBCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIOCgZzdHJlYW0YBSABKAkSCwoDc2VxGAYgASgEEgwKBGxpbmUYByABKAwiEAoOR2V0Tm9kZVJlcXVlc3QitAEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIgChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiPAoRU3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9TdG9wVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSJtChBTdG9wVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSMAoHc3RvcHBlZBgCIAMoCzIfLmhzdS5jb250cm9sLnYxLlN0b3BwZWRJbnN0YW5jZSIVChNTdG9wQWxsVW5pdHNSZXF1ZXN0InEKFFN0b3BBbGxVbml0c1Jlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSMAoHc3RvcHBlZBgCIAMoCzIfLmhzdS5jb250cm9sLnYxLlN0b3BwZWRJbnN0YW5jZSJ+Cg9TdG9wcGVkSW5zdGFuY2USDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIiCgRleGl0GAMgASgLMhQuaHN1LmNvbnRyb2wudjEuRXhpdBInCgR0b29rGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKElJlc3RhcnRVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg0KBWZvcmNlGAIgASgIIj4KE1Jlc3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9LaWxsVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI7ChBLaWxsVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMQoRU2lnbmFsVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIOCgZzaWduYWwYAiABKAkiPQoSU2lnbmFsVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMgoQU2NhbGVVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEhAKCHJlcGxpY2FzGAIgASgNIjwKEVNjYWxlVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiXgoPV2FpdFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEQoJY29uZGl0aW9uGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOwoQV2FpdFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ir0BChFTdHJlYW1Mb2dzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YBSABKAkSDAoEZ3JlcBgGIAEoCRIkCgVzY29wZRgHIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlQgcKBV90YWlsIjsKElN0cmVhbUxvZ3NSZXNwb25zZRIlCgRsaW5lGAEgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZSKwAQoTU3RyZWFtRXZlbnRzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVzY29wZRgFIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXR5cGVzGAYgAygJQgcKBV90YWlsIjwKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQiHgoOV2h5VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI5Cg9XaHlVbml0UmVzcG9uc2USJgoJaW5zdGFuY2VzGAEgAygLMhMuaHN1LmNvbnRyb2wudjEuV2h5ImcKA1doeRImCghpbnN0YW5jZRgBIAEoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSJgoFbGlua3MYAiADKAsyFy5oc3UuY29udHJvbC52MS5XaHlMaW5rEhAKCHNlbnRlbmNlGAMgASgJIj0KB1doeUxpbmsSJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudBIMCgR0ZXh0GAIgASgJIhIKEEdldENvbmZpZ1JlcXVlc3QimQEKEUdldENvbmZpZ1Jlc3BvbnNlEhMKC2NvbmZpZ19qc29uGAEgASgJEj8KB29yaWdpbnMYAiADKAsyLi5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZS5PcmlnaW5zRW50cnkaLgoMT3JpZ2luc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEQoPRGlhZ25vc2VSZXF1ZXN0IjkKEERpYWdub3NlUmVzcG9uc2USJQoGY2hlY2tzGAEgAygLMhUuaHN1LmNvbnRyb2wudjEuQ2hlY2siNgoFQ2hlY2sSDAoEbmFtZRgBIAEoCRIOCgZyZXN1bHQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzK/DAoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElkKDFN0b3BBbGxVbml0cxIjLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdG9wQWxsVW5pdHNSZXNwb25zZRJWCgtSZXN0YXJ0VW5pdBIiLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVzcG9uc2USTQoIS2lsbFVuaXQSHy5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlc3BvbnNlElMKClNpZ25hbFVuaXQSIS5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXNwb25zZRJQCglTY2FsZVVuaXQSIC5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVzcG9uc2USTQoIV2FpdFVuaXQSHy5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlc3BvbnNlElUKClN0cmVhbUxvZ3MSIS5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXNwb25zZTABElsKDFN0cmVhbUV2ZW50cxIjLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXNwb25zZTABEkoKB1doeVVuaXQSHi5oc3UuY29udHJvbC52MS5XaHlVbml0UmVxdWVzdBofLmhzdS5jb250cm9sLnYxLldoeVVuaXRSZXNwb25zZRJQCglHZXRDb25maWcSIC5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2USTQoIRGlhZ25vc2USHy5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlc3BvbnNlEk0KCFNodXRkb3duEh8uaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How a process ended: at most one is set.
@@ -698,6 +698,11 @@ export type StopUnitResponse = Message<"hsu.control.v1.StopUnitResponse"> & {
    * @generated from field: repeated hsu.control.v1.Unit instances = 1;
    */
   instances: Unit[];
+
+  /**
+   * @generated from field: repeated hsu.control.v1.StoppedInstance stopped = 2;
+   */
+  stopped: StoppedInstance[];
 };
 
 /**
@@ -706,6 +711,77 @@ export type StopUnitResponse = Message<"hsu.control.v1.StopUnitResponse"> & {
  */
 export const StopUnitResponseSchema: GenMessage<StopUnitResponse> = /*@__PURE__*/
   messageDesc(file_hsu_control_v1_control, 20);
+
+/**
+ * @generated from message hsu.control.v1.StopAllUnitsRequest
+ */
+export type StopAllUnitsRequest = Message<"hsu.control.v1.StopAllUnitsRequest"> & {
+};
+
+/**
+ * Describes the message hsu.control.v1.StopAllUnitsRequest.
+ * Use `create(StopAllUnitsRequestSchema)` to create a new message.
+ */
+export const StopAllUnitsRequestSchema: GenMessage<StopAllUnitsRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 21);
+
+/**
+ * @generated from message hsu.control.v1.StopAllUnitsResponse
+ */
+export type StopAllUnitsResponse = Message<"hsu.control.v1.StopAllUnitsResponse"> & {
+  /**
+   * @generated from field: repeated hsu.control.v1.Unit instances = 1;
+   */
+  instances: Unit[];
+
+  /**
+   * @generated from field: repeated hsu.control.v1.StoppedInstance stopped = 2;
+   */
+  stopped: StoppedInstance[];
+};
+
+/**
+ * Describes the message hsu.control.v1.StopAllUnitsResponse.
+ * Use `create(StopAllUnitsResponseSchema)` to create a new message.
+ */
+export const StopAllUnitsResponseSchema: GenMessage<StopAllUnitsResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 22);
+
+/**
+ * How an instance ended that was asked to.
+ *
+ * @generated from message hsu.control.v1.StoppedInstance
+ */
+export type StoppedInstance = Message<"hsu.control.v1.StoppedInstance"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: string instance = 2;
+   */
+  instance: string;
+
+  /**
+   * Unset when nobody saw how. SIGKILL when its grace was over.
+   *
+   * @generated from field: hsu.control.v1.Exit exit = 3;
+   */
+  exit?: Exit | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration took = 4;
+   */
+  took?: Duration | undefined;
+};
+
+/**
+ * Describes the message hsu.control.v1.StoppedInstance.
+ * Use `create(StoppedInstanceSchema)` to create a new message.
+ */
+export const StoppedInstanceSchema: GenMessage<StoppedInstance> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 23);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitRequest
@@ -729,7 +805,7 @@ export type RestartUnitRequest = Message<"hsu.control.v1.RestartUnitRequest"> & 
  * Use `create(RestartUnitRequestSchema)` to create a new message.
  */
 export const RestartUnitRequestSchema: GenMessage<RestartUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 21);
+  messageDesc(file_hsu_control_v1_control, 24);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitResponse
@@ -746,7 +822,7 @@ export type RestartUnitResponse = Message<"hsu.control.v1.RestartUnitResponse"> 
  * Use `create(RestartUnitResponseSchema)` to create a new message.
  */
 export const RestartUnitResponseSchema: GenMessage<RestartUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 22);
+  messageDesc(file_hsu_control_v1_control, 25);
 
 /**
  * @generated from message hsu.control.v1.KillUnitRequest
@@ -763,7 +839,7 @@ export type KillUnitRequest = Message<"hsu.control.v1.KillUnitRequest"> & {
  * Use `create(KillUnitRequestSchema)` to create a new message.
  */
 export const KillUnitRequestSchema: GenMessage<KillUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 23);
+  messageDesc(file_hsu_control_v1_control, 26);
 
 /**
  * @generated from message hsu.control.v1.KillUnitResponse
@@ -780,7 +856,7 @@ export type KillUnitResponse = Message<"hsu.control.v1.KillUnitResponse"> & {
  * Use `create(KillUnitResponseSchema)` to create a new message.
  */
 export const KillUnitResponseSchema: GenMessage<KillUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 24);
+  messageDesc(file_hsu_control_v1_control, 27);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitRequest
@@ -804,7 +880,7 @@ export type SignalUnitRequest = Message<"hsu.control.v1.SignalUnitRequest"> & {
  * Use `create(SignalUnitRequestSchema)` to create a new message.
  */
 export const SignalUnitRequestSchema: GenMessage<SignalUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 25);
+  messageDesc(file_hsu_control_v1_control, 28);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitResponse
@@ -821,7 +897,7 @@ export type SignalUnitResponse = Message<"hsu.control.v1.SignalUnitResponse"> & 
  * Use `create(SignalUnitResponseSchema)` to create a new message.
  */
 export const SignalUnitResponseSchema: GenMessage<SignalUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 26);
+  messageDesc(file_hsu_control_v1_control, 29);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitRequest
@@ -843,7 +919,7 @@ export type ScaleUnitRequest = Message<"hsu.control.v1.ScaleUnitRequest"> & {
  * Use `create(ScaleUnitRequestSchema)` to create a new message.
  */
 export const ScaleUnitRequestSchema: GenMessage<ScaleUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 27);
+  messageDesc(file_hsu_control_v1_control, 30);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitResponse
@@ -860,7 +936,7 @@ export type ScaleUnitResponse = Message<"hsu.control.v1.ScaleUnitResponse"> & {
  * Use `create(ScaleUnitResponseSchema)` to create a new message.
  */
 export const ScaleUnitResponseSchema: GenMessage<ScaleUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 28);
+  messageDesc(file_hsu_control_v1_control, 31);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitRequest
@@ -889,7 +965,7 @@ export type WaitUnitRequest = Message<"hsu.control.v1.WaitUnitRequest"> & {
  * Use `create(WaitUnitRequestSchema)` to create a new message.
  */
 export const WaitUnitRequestSchema: GenMessage<WaitUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 29);
+  messageDesc(file_hsu_control_v1_control, 32);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitResponse
@@ -906,7 +982,7 @@ export type WaitUnitResponse = Message<"hsu.control.v1.WaitUnitResponse"> & {
  * Use `create(WaitUnitResponseSchema)` to create a new message.
  */
 export const WaitUnitResponseSchema: GenMessage<WaitUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 30);
+  messageDesc(file_hsu_control_v1_control, 33);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsRequest
@@ -961,7 +1037,7 @@ export type StreamLogsRequest = Message<"hsu.control.v1.StreamLogsRequest"> & {
  * Use `create(StreamLogsRequestSchema)` to create a new message.
  */
 export const StreamLogsRequestSchema: GenMessage<StreamLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 31);
+  messageDesc(file_hsu_control_v1_control, 34);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsResponse
@@ -978,7 +1054,7 @@ export type StreamLogsResponse = Message<"hsu.control.v1.StreamLogsResponse"> & 
  * Use `create(StreamLogsResponseSchema)` to create a new message.
  */
 export const StreamLogsResponseSchema: GenMessage<StreamLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 32);
+  messageDesc(file_hsu_control_v1_control, 35);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsRequest
@@ -1022,7 +1098,7 @@ export type StreamEventsRequest = Message<"hsu.control.v1.StreamEventsRequest"> 
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 33);
+  messageDesc(file_hsu_control_v1_control, 36);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsResponse
@@ -1039,7 +1115,7 @@ export type StreamEventsResponse = Message<"hsu.control.v1.StreamEventsResponse"
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 34);
+  messageDesc(file_hsu_control_v1_control, 37);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitRequest
@@ -1056,7 +1132,7 @@ export type WhyUnitRequest = Message<"hsu.control.v1.WhyUnitRequest"> & {
  * Use `create(WhyUnitRequestSchema)` to create a new message.
  */
 export const WhyUnitRequestSchema: GenMessage<WhyUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 35);
+  messageDesc(file_hsu_control_v1_control, 38);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitResponse
@@ -1073,7 +1149,7 @@ export type WhyUnitResponse = Message<"hsu.control.v1.WhyUnitResponse"> & {
  * Use `create(WhyUnitResponseSchema)` to create a new message.
  */
 export const WhyUnitResponseSchema: GenMessage<WhyUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 36);
+  messageDesc(file_hsu_control_v1_control, 39);
 
 /**
  * Why one instance slot is as it is.
@@ -1106,7 +1182,7 @@ export type Why = Message<"hsu.control.v1.Why"> & {
  * Use `create(WhySchema)` to create a new message.
  */
 export const WhySchema: GenMessage<Why> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 37);
+  messageDesc(file_hsu_control_v1_control, 40);
 
 /**
  * @generated from message hsu.control.v1.WhyLink
@@ -1132,7 +1208,7 @@ export type WhyLink = Message<"hsu.control.v1.WhyLink"> & {
  * Use `create(WhyLinkSchema)` to create a new message.
  */
 export const WhyLinkSchema: GenMessage<WhyLink> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 38);
+  messageDesc(file_hsu_control_v1_control, 41);
 
 /**
  * @generated from message hsu.control.v1.GetConfigRequest
@@ -1145,7 +1221,7 @@ export type GetConfigRequest = Message<"hsu.control.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 39);
+  messageDesc(file_hsu_control_v1_control, 42);
 
 /**
  * @generated from message hsu.control.v1.GetConfigResponse
@@ -1171,7 +1247,7 @@ export type GetConfigResponse = Message<"hsu.control.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 40);
+  messageDesc(file_hsu_control_v1_control, 43);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseRequest
@@ -1184,7 +1260,7 @@ export type DiagnoseRequest = Message<"hsu.control.v1.DiagnoseRequest"> & {
  * Use `create(DiagnoseRequestSchema)` to create a new message.
  */
 export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 41);
+  messageDesc(file_hsu_control_v1_control, 44);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseResponse
@@ -1201,7 +1277,7 @@ export type DiagnoseResponse = Message<"hsu.control.v1.DiagnoseResponse"> & {
  * Use `create(DiagnoseResponseSchema)` to create a new message.
  */
 export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 42);
+  messageDesc(file_hsu_control_v1_control, 45);
 
 /**
  * @generated from message hsu.control.v1.Check
@@ -1230,7 +1306,7 @@ export type Check = Message<"hsu.control.v1.Check"> & {
  * Use `create(CheckSchema)` to create a new message.
  */
 export const CheckSchema: GenMessage<Check> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 43);
+  messageDesc(file_hsu_control_v1_control, 46);
 
 /**
  * @generated from message hsu.control.v1.ShutdownRequest
@@ -1243,7 +1319,7 @@ export type ShutdownRequest = Message<"hsu.control.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 44);
+  messageDesc(file_hsu_control_v1_control, 47);
 
 /**
  * @generated from message hsu.control.v1.ShutdownResponse
@@ -1256,7 +1332,7 @@ export type ShutdownResponse = Message<"hsu.control.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 45);
+  messageDesc(file_hsu_control_v1_control, 48);
 
 /**
  * @generated from enum hsu.control.v1.Scope
@@ -1390,6 +1466,17 @@ export const ControlService: GenService<{
     methodKind: "unary";
     input: typeof StopUnitRequestSchema;
     output: typeof StopUnitResponseSchema;
+  },
+  /**
+   * Drains and ends all units of this node, dependants before what they depend on and otherwise side by side, each with
+   * its own grace; returns when their processes are gone.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.StopAllUnits
+   */
+  stopAllUnits: {
+    methodKind: "unary";
+    input: typeof StopAllUnitsRequestSchema;
+    output: typeof StopAllUnitsResponseSchema;
   },
   /**
    * @generated from rpc hsu.control.v1.ControlService.RestartUnit
