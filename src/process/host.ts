@@ -19,14 +19,18 @@ export interface SpawnRequest {
   readonly user: string | undefined
 }
 
-/** The processes of an instance: a leader of their own session and group, and the unit's program under it. */
-export interface Child {
+/** What the processes of an instance are known by, while they live and after. */
+export interface Kin {
   /** Private directory of the instance, absolute. Its processes carry it in their environment (`markOf`). */
   readonly directory: string
   /** The tiny shell that outlives the node and records how the program ended. Its pid is the group and session id. */
   readonly leader: ProcessIdentity
   /** The unit's own program. */
   readonly main: ProcessIdentity
+}
+
+/** The processes of an instance: a leader of their own session and group, and the unit's program under it. */
+export interface Child extends Kin {
   /** Resolves once, when the program has ended; undefined when nobody saw how. Never rejects. */
   readonly exited: Promise<Exit | undefined>
   /** Lets go without touching the processes: nothing of them keeps this node alive any more. Idempotent. */
@@ -65,8 +69,8 @@ export interface ProcessHost {
   adopt(left: Left): Promise<Child | Gone>
   /** Sends a signal to exactly this process. False, and nothing is sent, when it is gone or its pid belongs to another. */
   signal(target: ProcessIdentity, signal: NodeJS.Signals): Promise<boolean>
-  /** Sends a signal to the group of `child`. False, and nothing is sent, when the group is gone or no longer the child's. */
-  signalGroup(child: Child, signal: NodeJS.Signals): Promise<boolean>
+  /** Sends a signal to the group of `kin`. False, and nothing is sent, when the group is gone or no longer theirs. */
+  signalGroup(kin: Kin, signal: NodeJS.Signals): Promise<boolean>
   /** The instances that have a directory below `runDir`, which is `<runDir>/<unit>/<replica>/<instance>`. */
   instances(runDir: string): Promise<readonly InstancePlace[]>
   /** Forgets the directory of an ended instance. */

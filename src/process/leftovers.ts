@@ -5,7 +5,7 @@ import type { Store } from '../base/store.ts'
 import type { Child, Gone, InstancePlace, ProcessHost } from './host.ts'
 import type { Output } from './output.ts'
 import { deleteSlotRecord, type SlotRecord } from './slot-record.ts'
-import { killTree, terminate } from './terminate.ts'
+import { killTree, sweep, terminate } from './terminate.ts'
 
 export interface LeftoverSeams {
   readonly clock: Clock
@@ -33,7 +33,7 @@ export async function clearStray(place: InstancePlace, seams: LeftoverSeams, sig
     })
     await killTree(host, found, [], clock, signal)
     found.release()
-  }
+  } else await sweep(host, { directory: place.directory, leader: undefined, main: undefined }, clock, signal)
   await keepOutput(place, seams)
 }
 
@@ -54,7 +54,7 @@ export async function clearRecord(
       const policy = { signal: stop.signal as NodeJS.Signals, graceMs: stop.graceMs }
       await terminate(host, found, policy, clock, signal)
       found.release()
-    }
+    } else await sweep(host, { directory, leader, main }, clock, signal)
     await keepOutput({ unit, replica, instance, directory }, seams)
   }
   await deleteSlotRecord(store, unit, replica)

@@ -9,7 +9,7 @@ import { HsuError, messageOf, systemCode } from '../base/error.ts'
 import { type Account, findAccount, variablesOf } from './accounts.ts'
 import { resolveExecutable } from './executable.ts'
 import { type Exit, exitOfStatus } from './exit.ts'
-import type { Child, Gone, Left, ProcessHost, SpawnRequest } from './host.ts'
+import type { Child, Gone, Kin, Left, ProcessHost, SpawnRequest } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { listInstances, openInstanceFiles, readExit, readPid, watchInstance } from './instance-files.ts'
 import { isShimOf, SHELL, SHIM_FD, shimArguments } from './posix-shim.ts'
@@ -37,8 +37,8 @@ export function posixHost({ clock, table }: PosixHostSeams): ProcessHost {
     async signal(target, signal) {
       return (await isSame(table, target)) && sent(target.pid, signal)
     },
-    async signalGroup(child, signal) {
-      return (await ownsGroup(child, table)) && sent(-child.leader.pid, signal)
+    async signalGroup(kin, signal) {
+      return (await ownsGroup(kin, table)) && sent(-kin.leader.pid, signal)
     },
     instances: listInstances,
     discard: (directory) => rm(directory, { recursive: true, force: true }),
@@ -189,7 +189,7 @@ async function findMain(
 }
 
 /** A group id cannot be reused while a member lives, so a leader or a main process proved to be ours proves the group. */
-async function ownsGroup({ leader, main }: Child, table: ProcessTable): Promise<boolean> {
+async function ownsGroup({ leader, main }: Kin, table: ProcessTable): Promise<boolean> {
   if (await isSame(table, leader)) return true
   return (await isSame(table, main)) && (await table.get(main.pid))?.pgid === leader.pid
 }

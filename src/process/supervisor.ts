@@ -88,6 +88,8 @@ export interface SupervisorSeams {
   readonly nextEventId?: () => string
   /** Id of the event that tells what the node itself is doing; '' = nothing is known of it. */
   readonly nodeEvent?: () => string
+  /** Where the output of units goes. Default: files in `logDir`. */
+  readonly output?: Output
 }
 
 export interface SupervisorConfig {
@@ -142,7 +144,7 @@ class UnitSupervisor implements Supervisor {
     this.#nodeEvent = seams.nodeEvent ?? (() => '')
     this.#log = log
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
-    this.#output = createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
+    this.#output = seams.output ?? createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
     this.#ports = createPortBook(host)
     this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
   }

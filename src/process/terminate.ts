@@ -1,7 +1,7 @@
 import { aborted, withSignal } from '../base/abort.ts'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
-import type { Child, ProcessHost } from './host.ts'
+import type { Child, Kin, Left, ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { markOf } from './launch.ts'
 import { identityOf, indexTree, treeOf } from './process-table.ts'
@@ -69,26 +69,33 @@ async function untilEnded(
   return ended
 }
 
-/** Kills the group and the tree of `child`, and those of `known` that still live. Resolves when all are gone. */
+/** Kills what is left of an instance whose program ended while nobody looked. Resolves when all are gone. */
+export async function sweep(host: ProcessHost, left: Left, clock: Clock, signal: AbortSignal): Promise<AllGone> {
+  const nobody: ProcessIdentity = { pid: 0, startTime: '', bootId: await host.table.bootId() }
+  const kin = { directory: left.directory, leader: left.leader ?? nobody, main: left.main ?? nobody }
+  return killTree(host, kin, [], clock, signal)
+}
+
+/** Kills the group and the tree of `kin`, and those of `known` that still live. Resolves when all are gone. */
 export async function killTree(
   host: ProcessHost,
-  child: Child,
+  kin: Kin,
   known: readonly ProcessIdentity[],
   clock: Clock,
   signal: AbortSignal,
 ): Promise<AllGone> {
   const startMs = clock.nowMs()
-  let members = await membersOf(host, child, known)
+  let members = await membersOf(host, kin, known)
   for (let waitMs: number = POLL_MS.first; members.length > 0; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
     const elapsedMs = clock.nowMs() - startMs
     if (elapsedMs > MAX_KILL_MS) return false
     const late = elapsedMs >= LEADER_MS
     for (const member of members) {
-      if (late || member.pid !== child.leader.pid) await attempt(host.signal(member, 'SIGKILL'))
+      if (late || member.pid !== kin.leader.pid) await attempt(host.signal(member, 'SIGKILL'))
     }
-    if (late) await attempt(host.signalGroup(child, 'SIGKILL'))
+    if (late) await attempt(host.signalGroup(kin, 'SIGKILL'))
     await clock.sleep(waitMs, signal)
-    members = await membersOf(host, child, members)
+    members = await membersOf(host, kin, members)
   }
   return true
 }
@@ -102,7 +109,7 @@ async function attempt(signalling: Promise<boolean>): Promise<void> {
 
 async function untilGone(
   host: ProcessHost,
-  child: Child,
+  kin: Kin,
   known: readonly ProcessIdentity[],
   withinMs: number,
   clock: Clock,
@@ -110,7 +117,7 @@ async function untilGone(
 ): Promise<void> {
   const endMs = clock.nowMs() + withinMs
   for (let waitMs: number = POLL_MS.first; clock.nowMs() < endMs; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
-    if ((await membersOf(host, child, known)).length === 0) return
+    if ((await membersOf(host, kin, known)).length === 0) return
     await clock.sleep(Math.min(waitMs, endMs - clock.nowMs()), signal)
   }
 }
@@ -118,7 +125,7 @@ async function untilGone(
 /** The living processes of the instance: its group, its session, all descendants, those with its mark, those known from before. */
 async function membersOf(
   { table }: ProcessHost,
-  { leader, main, directory }: Child,
+  { leader, main, directory }: Kin,
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
   const [marked, list, bootId] = [await table.marked(markOf(directory)), await table.list(), await table.bootId()]

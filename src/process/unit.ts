@@ -6,7 +6,7 @@ import type { Store } from '../base/store.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import type { Origin, Tell } from './causes.ts'
 import type { Obstacle } from './admission.ts'
-import type { Child } from './host.ts'
+import type { Child, Left } from './host.ts'
 import { captureOf, describeInstance, Instance, type InstanceSeams } from './instance.ts'
 import { launchHash, launchOf, type UnitSpec } from './launch.ts'
 import type { PortBook } from './ports.ts'
@@ -25,6 +25,7 @@ import {
   type UnitEventType,
   type UnitState,
 } from './unit-state.ts'
+import { sweep } from './terminate.ts'
 import { createWaiters } from './waiters.ts'
 
 /** The names of instances end in six hex digits of chance. */
@@ -394,6 +395,7 @@ export class UnitSlot {
     ports.claim(this.#slot, record.ports)
     const found = await host.adopt({ directory, leader, main })
     if ('gone' in found) {
+      await this.#sweep({ directory, leader, main })
       this.#finishLeft(instance)
       // Without a leader and an exit it was never started.
       if (leader === undefined && found.exit === undefined) return this.#beginAfresh({ ...record, closed: true })
@@ -406,6 +408,13 @@ export class UnitSlot {
     this.#armTimer()
     if (this.#state.phase === 'stopping') this.#perform('terminate')
     else if (record.launchHash !== launchHash(this.#spec)) this.#changeOver()
+  }
+
+  /** Helpers may have outlived a program that ended while no node ran. */
+  async #sweep(left: Left): Promise<void> {
+    const { host, clock } = this.#seams
+    const swept = sweep(host, left, clock, this.#tasks.signal)
+    await swept.catch((error: unknown) => this.#log.error('what is left of an instance cannot be ended', { error }))
   }
 
   #finishLeft(instance: string): void {

@@ -97,6 +97,27 @@ export class SimHost implements ProcessHost {
     return this.#processes.size
   }
 
+  /** The slots whose program runs now, as `unit/replica`, one entry for each program. */
+  get running(): string[] {
+    const programs = [...this.#instances.values()].filter(({ ended }) => !ended)
+    return programs.map(({ request }) => request.directory.split('/').slice(-3, -1).join('/'))
+  }
+
+  /** Pids that belonged to processes of units, now to nobody, and number no group that is left. */
+  get freePids(): number[] {
+    const living = [...this.#processes.values()].flatMap(({ info }) => [info.pid, info.pgid])
+    return [...this.#instances.values()]
+      .flatMap(({ leader, main }) => [leader.pid, main.pid])
+      .filter((pid) => !living.includes(pid))
+  }
+
+  /** The processes of units, programs and what they left behind, each as `daemon of /run/hsu/api/0/api-0-3fa2b1`. */
+  get ours(): string[] {
+    return [...this.#processes.values()].flatMap(({ info, instance }) =>
+      instance === undefined ? [] : `${info.name} of ${instance.request.directory}`,
+    )
+  }
+
   /** The program with this pid ends by itself. */
   exit(pid: number, exit: Exit): void {
     const process = this.#processes.get(pid)

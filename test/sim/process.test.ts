@@ -1,0 +1,190 @@
+import t from 'tap'
+import { below, type Random } from '../../src/base/random.ts'
+import { createSupervisor, type Supervisor, type UnitSpec } from '../../src/process/index.ts'
+import { memoryLog } from '../support/memory-log.ts'
+import { type Life, mortal } from '../support/mortal.ts'
+import { seeded } from '../support/seeded.ts'
+import { SimClock } from '../support/sim-clock.ts'
+import { SimHost, type SimScript } from '../support/sim-host.ts'
+import { simStore } from '../support/sim-store.ts'
+import { unitSpec } from '../support/unit-spec.ts'
+
+/** `HSU_SEED=7` replays one sequence; `HSU_SEQUENCES=10000` tries that many. */
+const only = process.env['HSU_SEED']
+const count = Number(process.env['HSU_SEQUENCES'] ?? 300)
+const SEEDS = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)]
+
+const STEPS = 25
+const never = new AbortController().signal
+
+const run = ['./program']
+const restart = { backoff: '2ms..20ms', give_up: '1000/1m' } as const
+const stop = { grace: '30ms', drain: '0ms' } as const
+const UNITS = [
+  unitSpec('api', { run, restart, stop, replicas: 2, ports: { http: 'auto' }, depends_on: ['db'] }),
+  unitSpec('db', { run, stop, restart: { ...restart, policy: 'always' } }),
+  unitSpec('job', { run, stop, restart: { ...restart, policy: 'no' } }),
+  unitSpec('kept', { run, stop, restart: { ...restart, policy: 'unless-stopped' } }),
+]
+/** The same with another program for one of them. */
+const CHANGED = UNITS.map((spec) =>
+  spec.name === 'kept' ? { ...spec, config: { ...spec.config, run: ['./other'] } } : spec,
+)
+
+const NAMES = UNITS.map(({ name }) => name)
+
+const pickOf = <T>(items: readonly T[], random: Random): T => items[below(items.length, random)] as T
+
+const NO_OUTPUT = {
+  capture: () => ({ finish: async () => undefined, close: async () => undefined }),
+  query: async function* () {
+    // Programs of the simulated host write nothing.
+  },
+  close: async () => undefined,
+}
+
+/** One machine that outlives its nodes. */
+class Machine {
+  readonly clock = new SimClock()
+  readonly host = new SimHost()
+  readonly disk = new Map<string, Uint8Array>()
+  readonly #random: Random
+  #life: Life = { over: true }
+  #supervisor: Supervisor | undefined
+  #units: readonly UnitSpec[] = UNITS
+
+  constructor(seed: number) {
+    this.#random = seeded(seed)
+    this.host.play(() => this.#script())
+  }
+
+  #script(): SimScript {
+    const random = this.#random
+    const chance = (share: number): boolean => random.next() < share
+    return {
+      ...(chance(0.05) ? { fault: 'no such file' } : {}),
+      ...(chance(0.1) ? { exitsAtOnce: { code: below(3, random) } } : {}),
+      ...(chance(0.2) ? { ignores: ['SIGTERM'] } : {}),
+      helpers: below(3, random),
+      daemons: below(2, random),
+    }
+  }
+
+  /** Starts a node unless one runs; how it begins is a part of the sequence, so nobody waits for it. */
+  boot(): void {
+    if (!this.#life.over) return
+    const life = { over: false }
+    this.#life = life
+    const seams = mortal({ clock: this.clock, random: this.#random, store: simStore(this.disk), host: this.host }, life)
+    const supervisor = createSupervisor(
+      {
+        ...seams,
+        log: memoryLog(),
+        grpc: { check: async () => true },
+        environmentOf: () => ({}),
+        drain: async () => undefined,
+        output: NO_OUTPUT,
+      },
+      { runDir: '/run/hsu', logDir: '/log' },
+    )
+    this.#supervisor = supervisor
+    const units = this.#units
+    void supervisor.start().then(() => supervisor.apply(units))
+  }
+
+  /** SIGKILL of the node. */
+  kill(): void {
+    this.#life.over = true
+    this.#supervisor = undefined
+  }
+
+  step(): void {
+    const random = this.#random
+    const unit = pickOf(NAMES, random)
+    const supervisor = this.#supervisor
+    const ask = (asked: Promise<unknown> | undefined): void => void asked?.catch(() => undefined)
+    const acts: (() => void)[] = [
+      () => ask(supervisor?.startUnit(unit, never)),
+      () => ask(supervisor?.stopUnit(unit, never)),
+      () => ask(supervisor?.restartUnit(unit, never)),
+      () => ask(supervisor?.killUnit(unit)),
+      () => ask(supervisor?.scaleUnit('api', below(4, random), never)),
+      () => {
+        this.#units = this.#units === UNITS ? CHANGED : UNITS
+        ask(supervisor?.apply(this.#units))
+      },
+      () => this.#crash(unit),
+      () => this.#crash(unit),
+      () => this.kill(),
+      () => this.kill(),
+      () => this.boot(),
+      () => this.boot(),
+      () => {
+        const [pid] = this.host.freePids
+        if (pid !== undefined) this.host.recycle(pid)
+      },
+      () => {
+        if (random.next() > 0.2) return
+        this.kill()
+        this.host.reboot()
+      },
+    ]
+    pickOf(acts, random)()
+  }
+
+  #crash(unit: string): void {
+    const [pid] = this.host.pidsOf(unit)
+    if (pid !== undefined) this.host.exit(pid, { code: below(3, this.#random) })
+  }
+
+  /** Lets time go on by single milliseconds, so that each moment between two acts is looked at. */
+  async pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 1) {
+      await this.clock.advance(1)
+      this.check()
+    }
+  }
+
+  check(): void {
+    const { running, signals } = this.host
+    if (new Set(running).size < running.length) throw new Error(`a second copy runs: ${running.join(' ')}`)
+    if (signals.some((signal) => signal.endsWith('stranger'))) throw new Error('a stranger was signalled')
+  }
+
+  /** All programs behave from now on; the node, a new one if need be, stops in good order. */
+  async end(): Promise<void> {
+    this.host.play(() => ({}))
+    this.boot()
+    await this.pass(300)
+    const stopped = this.#supervisor?.stop()
+    await this.pass(300)
+    await Promise.race([stopped, this.clock.advance(60_000)])
+    this.check()
+    const left = this.host.ours
+    if (left.length > 0) throw new Error(`outlived the stop: ${left.join(', ')}`)
+  }
+}
+
+t.test(
+  'whatever happens, no second copy runs, no stranger is signalled, and a stop leaves nothing behind',
+  async (t) => {
+    for (const seed of SEEDS) {
+      const machine = new Machine(seed)
+      const random = seeded(seed + 1_000_000)
+      try {
+        machine.boot()
+        for (let step = 0; step < STEPS; step += 1) {
+          await machine.pass(below(20, random))
+          machine.step()
+        }
+        await machine.end()
+      } catch (cause) {
+        const replay = `HSU_SEED=${seed} node scripts/run-test.mjs test/sim/process.test.ts`
+        throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}\nreplay: ${replay}`, {
+          cause,
+        })
+      }
+    }
+    t.pass(`${SEEDS.length} sequences of ${STEPS} steps`)
+  },
+)
