@@ -146,7 +146,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
       log,
       store: ground.store,
       host,
-      grpc: prober,
+      grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
       environmentOf,
       drain: (_unit, instance, signal) => drain(instance, signal),
       nextEventId: () => tools.events.nextId(),
@@ -171,6 +171,13 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
   return { world, ingress, supervisor, offers, linkServer, mesh }
+}
+
+/** Probes want the reason of a no as a throw. */
+async function askOrThrow(prober: GrpcProber, address: string, what: string, signal: AbortSignal): Promise<boolean> {
+  const fault = await prober.faultOf(address, what, signal)
+  if (fault !== '') throw new Error(fault)
+  return true
 }
 
 /** Who is told when something changes. */

@@ -1,45 +1,33 @@
 import { aborted, withSignal } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
-import type { ProbeConfig, UnitConfig } from './config.ts'
-import { ownsListener } from './listeners.ts'
-import { type HealthChange, type Probe, type ProbePolicy, type Verdict, watchHealth } from './probe.ts'
-import { ladderProbe } from './probes/grpc.ts'
-import { createProbe, type ProbeContext, type ProbeSeams } from './probes/index.ts'
+import { type Answer, type HealthChange, type Verdict, watchHealth } from './probe.ts'
+import type { ProbeSeams } from './probes/index.ts'
+import { type Question, type QuestionSubject, questionsOf } from './questions.ts'
 import type { ProbeFacts } from './unit-state.ts'
 
 /** How often an instance that is still starting is asked: a start should not cost a whole probe interval. */
 const STARTING_INTERVAL_MS = 100
-
-/** For integrated units without a ready probe. As the defaults of the configuration. */
-const LADDER_POLICY: ProbePolicy = { delayMs: 0, intervalMs: 5_000, timeoutMs: 1_000, passAfter: 1, failAfter: 3 }
 
 /** What the probes make of an instance; `reason` says why not, and is empty for `ready`. */
 export type HealthReport = (type: 'ready' | 'unready' | 'unhealthy', reason: string, facts?: ProbeFacts) => void
 
 export interface HealthSeams extends ProbeSeams {
   readonly clock: Clock
+  /** Told of the answers that decide whether it has started: those of the start probe, then of the readiness probe. */
+  readonly onAnswer?: (answer: Answer) => void
 }
 
-export interface HealthSubject extends ProbeContext {
-  readonly kind: UnitConfig['kind']
-  readonly probes: UnitConfig['probes']
-  /** The gRPC port of an integrated unit, which must belong to its own processes. */
-  readonly grpcPort: number | undefined
-  /** The ports assigned to it, which must belong to its own processes; absent = nobody assigned it any. */
-  readonly ownPorts?: readonly number[]
-  /** The root of its processes. */
-  readonly rootPid: number
-  /** False for an instance that was ready before (adopted), which is only asked at the usual pace. */
+export interface HealthSubject extends QuestionSubject {
+  /** False for an instance that was ready before (adopted): its start probe has passed, and it is asked at the usual pace. */
   readonly starting: boolean
 }
 
-type Question = { readonly probe: Probe; readonly policy: ProbePolicy }
-
 /**
- * Asks the readiness and the liveness probe of one instance until aborted, and reports each change.
- * Liveness is asked once the instance was ready: until then it may take the time its start has.
- * Without a readiness probe an instance is ready when its process is there; an integrated one when it answers gRPC.
+ * Asks the probes of one instance until aborted, and reports each change.
+ * Until the start probe has passed, the others are not asked. Liveness is asked once the instance was ready: until then
+ * it may take the time its start has. Without a readiness probe an instance is ready when it has started; an integrated
+ * one when it answers gRPC.
  *
  * @throws HsuError `CONFIG_INVALID` when a probe makes no sense with its templates filled in
  */
@@ -49,8 +37,9 @@ export async function watchInstanceHealth(
   report: HealthReport,
   signal: AbortSignal,
 ): Promise<void> {
-  const ready = readiness(subject, seams)
-  const live = liveness(subject, seams)
+  const { starting } = subject
+  const { start, ready, live } = questionsOf(subject, seams)
+  if (starting && start !== undefined && !(await hasStarted(start, seams, report, signal))) return
   let begin = (): void => undefined
   const begun = new Promise<void>((resolve) => {
     begin = resolve
@@ -59,18 +48,39 @@ export async function watchInstanceHealth(
     if (type === 'ready') begin()
     report(type, reason, facts)
   }
-  if (!subject.starting) begin()
+  if (!starting) begin()
   if (ready === undefined) tell('ready', '')
   await Promise.all([
-    ready === undefined ? undefined : watchReadiness(ready, subject.starting, seams.clock, tell, signal),
+    ready === undefined ? undefined : watchReadiness(ready, starting, seams, tell, signal),
     live === undefined ? undefined : watchLiveness(live, begun, seams.clock, report, signal),
   ])
+}
+
+/** Resolves to true when the start probe has passed, to false when it is no longer to be asked. */
+async function hasStarted(
+  { probe, policy }: Question,
+  { clock, onAnswer }: HealthSeams,
+  report: HealthReport,
+  signal: AbortSignal,
+): Promise<boolean> {
+  let failures = 0
+  const count = (answer: Answer): void => {
+    onAnswer?.(answer)
+    failures = answer.passed ? 0 : failures + 1
+    if (failures !== policy.failAfter) return
+    const { reason } = answer
+    report('unhealthy', `start probe failed: ${reason}`, { probe: 'start', failures, reasons: [reason] })
+  }
+  for await (const { verdict } of watchHealth(probe, policy, { clock, onAnswer: count }, signal)) {
+    if (verdict === 'passing') return !signal.aborted
+  }
+  return false
 }
 
 async function watchReadiness(
   { probe, policy }: Question,
   starting: boolean,
-  clock: Clock,
+  { clock, onAnswer }: HealthSeams,
   report: HealthReport,
   signal: AbortSignal,
 ): Promise<void> {
@@ -80,7 +90,8 @@ async function watchReadiness(
       : report('unready', `not ready: ${reason}`, { probe: 'ready', ...facts })
   if (starting) {
     const quick = { ...policy, intervalMs: Math.min(policy.intervalMs, STARTING_INTERVAL_MS) }
-    for await (const change of watchHealth(probe, quick, { clock }, signal)) {
+    const seams = { clock, ...(onAnswer === undefined ? {} : { onAnswer }) }
+    for await (const change of watchHealth(probe, quick, seams, signal)) {
       pass(change)
       break
     }
@@ -100,44 +111,6 @@ async function watchLiveness(
   await withSignal(signal, (inner) => Promise.race([begun, aborted(inner)]))
   for await (const { verdict, reason, ...facts } of watchHealth(probe, policy, { clock, initial: 'passing' }, signal)) {
     if (verdict === 'failing') report('unhealthy', `liveness probe failed: ${reason}`, { probe: 'live', ...facts })
-  }
-}
-
-function readiness(subject: HealthSubject, seams: HealthSeams): Question | undefined {
-  const { ready } = subject.probes
-  if (ready?.enabled === true) {
-    const { probe, policy } = createProbe(ready, subject, seams)
-    return { probe: ownedBy(subject.rootPid, ownPortAsked(ready, subject), probe, seams), policy }
-  }
-  if (ready !== undefined || subject.kind !== 'integrated' || subject.grpcAddress === undefined) return undefined
-  const { rootPid, grpcPort, grpcAddress } = subject
-  const ladder = ladderProbe(seams.grpc, grpcAddress)
-  return { probe: ownedBy(rootPid, grpcPort, ladder, seams), policy: LADDER_POLICY }
-}
-
-function liveness(subject: HealthSubject, seams: HealthSeams): Question | undefined {
-  const { live } = subject.probes
-  return live?.enabled === true ? createProbe(live, subject, seams) : undefined
-}
-
-/** The port of the unit's own that a probe asks; undefined when it asks none. */
-function ownPortAsked({ grpc, tcp }: ProbeConfig, subject: HealthSubject): number | undefined {
-  const address = tcp === undefined ? '' : subject.expand(tcp)
-  const local = /^(?:(?:127\.0\.0\.1|localhost|\[::1\]):)?(\d+)$/.exec(address)
-  const asked = grpc === undefined ? Number(local?.[1]) : subject.grpcPort
-  return subject.ownPorts?.find((port) => port === asked)
-}
-
-/** Another process may answer on the port (SO_REUSEPORT, or one that was there first); then the answer proves nothing. */
-function ownedBy(rootPid: number, port: number | undefined, probe: Probe, { table }: HealthSeams): Probe {
-  let proved = port === undefined
-  return async (signal) => {
-    if (!(await probe(signal))) return false
-    if (proved || port === undefined) return true
-    const owned = await ownsListener(table, rootPid, port)
-    if (owned === false) throw new Error(`port ${port} is answered by a process that is not of this unit`)
-    proved = true
-    return true
   }
 }
 

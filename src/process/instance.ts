@@ -9,7 +9,9 @@ import { describeProbeFault, type HealthReport, type HealthSubject, watchInstanc
 import type { Child, ProcessHost } from './host.ts'
 import { type EnvironmentOf, type InstanceDescription, launchOf, mainPort, type UnitSpec, unmarked } from './launch.ts'
 import { type Meter, NO_USAGE, type Usage } from './meter.ts'
+import { createLineWatch } from './logs/line-watch.ts'
 import type { Capture, CaptureSource, Output } from './output.ts'
+import type { Answer } from './probe.ts'
 import type { GrpcProber } from './probes/grpc.ts'
 import { describeRun } from './run-command.ts'
 import { expandTemplates, templateValues } from './templates.ts'
@@ -28,7 +30,7 @@ export interface InstanceSeams {
   readonly host: ProcessHost
   readonly grpc: GrpcProber
   readonly meter: Pick<Meter, 'track'>
-  readonly output: Pick<Output, 'capture'>
+  readonly output: Pick<Output, 'capture' | 'query'>
   readonly environmentOf: EnvironmentOf
   readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
   /** The tasks of the slot, which live no longer than it. */
@@ -65,6 +67,7 @@ export class Instance {
   /** Aborts when it is no longer to be asked for its health. */
   #life = new AbortController()
   #usage: Usage = NO_USAGE
+  #doubt = ''
   #wasReady: boolean
   #killed = false
   /** The end we have begun to bring about. */
@@ -90,6 +93,11 @@ export class Instance {
     return this.#usage
   }
 
+  /** Why the last answer that decides its start was no; '' when it was yes. */
+  get doubt(): string {
+    return this.#doubt
+  }
+
   /** True from the moment somebody asked for its end. */
   get isEnding(): boolean {
     return this.#ending !== undefined
@@ -109,8 +117,11 @@ export class Instance {
     this.#seams.tasks.run(async () => {
       try {
         const { clock, host, grpc } = this.#seams
-        const seams = { clock, table: host.table, run: host.run, grpc }
-        await watchInstanceHealth(this.#healthSubject(starting), seams, tell, life.signal)
+        const onAnswer = ({ reason }: Answer): void => {
+          this.#doubt = reason
+        }
+        const seams = { clock, table: host.table, run: host.run, grpc, onAnswer }
+        await watchInstanceHealth(this.#healthSubject(starting, life.signal), seams, tell, life.signal)
       } catch (thrown) {
         tell('unhealthy', describeProbeFault(thrown))
       }
@@ -244,11 +255,12 @@ export class Instance {
     })
   }
 
-  #healthSubject(starting: boolean): HealthSubject {
+  #healthSubject(starting: boolean, life: AbortSignal): HealthSubject {
     const spec = this.#spec
-    const { child, ports } = this.facts
+    const { child, ports, instance, startedAtMs } = this.facts
     const { kind, probes } = spec.config
     const grpcPort = mainPort('integrated', ports)
+    const { output, tasks } = this.#seams
     return {
       kind,
       probes,
@@ -259,6 +271,11 @@ export class Instance {
       ownPorts: Object.values(ports),
       rootPid: rootOf(child).pid,
       starting,
+      hasLogged: createLineWatch(
+        { read: output.query, tasks },
+        { unit: spec.name, instance, startedAtMs, wasReady: this.#wasReady },
+        life,
+      ),
     }
   }
 }

@@ -145,8 +145,9 @@ const ready: Cell = (state) => still({ ...state, phase: 'up', ready: true, reaso
 
 const unready: Cell = (state, { reason }) => still({ ...state, ready: false, reason })
 
-const overdue: Cell = (state, _event, { startWithinMs }) => {
-  const fault = `not ready within ${formatDurationMs(startWithinMs)}`
+/** The reason of the event is what the last probe said. */
+const overdue: Cell = (state, { reason }, { startWithinMs }) => {
+  const fault = `not ready within ${formatDurationMs(startWithinMs)}${reason === '' ? '' : `: ${reason}`}`
   return { state: { ...state, fault, reason: fault }, effects: ['kill'] }
 }
 

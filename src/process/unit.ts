@@ -272,7 +272,7 @@ export class UnitSlot {
     if (timer === undefined) return
     const abort = new AbortController()
     this.#timer = abort
-    const ring = (): void => this.#dispatch(timer.type)
+    const ring = (): void => this.#dispatch(timer.type, timer.type === 'startTimeout' ? this.#run?.doubt : '')
     void this.#seams.clock.sleep(timer.ms, abort.signal).then(ring, () => undefined)
   }
 

@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { LRUCache } from 'lru-cache'
-import { HsuError } from '../base/error.ts'
+import { HsuError, messageOf } from '../base/error.ts'
 import { type Connection, connect, encode, only } from './client.ts'
 import {
   HealthCheckRequestSchema,
@@ -21,6 +21,8 @@ export interface GrpcProber {
    * anything else: `grpc.health.v1` of a service of that name, '' being the server itself.
    */
   check(address: string, what: string, signal: AbortSignal): Promise<boolean>
+  /** As `check`, but says in words why the unit is not well; '' when it is. */
+  faultOf(address: string, what: string, signal: AbortSignal): Promise<string>
   /**
    * Full names of the business services at `address` by server reflection, sorted; none when it is not offered.
    * @throws HsuError `NODE_UNREACHABLE`, `NOT_STARTED`, `CANCELLED` and others when the server does not answer.
@@ -30,7 +32,11 @@ export interface GrpcProber {
   close(): void
 }
 
-type Outcome = 'passing' | 'failing' | 'not offered'
+interface Outcome {
+  readonly verdict: 'passing' | 'failing' | 'not offered'
+  /** Why it is not passing, in words. */
+  readonly fault: string
+}
 type Rung = (connection: Connection, signal: AbortSignal) => Promise<Outcome>
 
 const EMPTY = new Uint8Array()
@@ -67,30 +73,33 @@ export function createGrpcProber(): GrpcProber {
     }
   }
 
-  async function climb(connection: Connection, signal: AbortSignal): Promise<boolean> {
+  async function climb(connection: Connection, signal: AbortSignal): Promise<string> {
     const address = connection.target
     for (let rung = rungs.get(address) ?? 0; rung < LADDER.length; rung += 1) {
       const outcome = await (LADDER[rung] as Rung)(connection, signal)
-      if (outcome === 'not offered') continue
+      if (outcome.verdict === 'not offered') continue
       // A unit that went down may come back as another version that offers more.
-      if (outcome === 'failing') rungs.delete(address)
+      if (outcome.verdict === 'failing') rungs.delete(address)
       else rungs.set(address, rung)
-      return outcome === 'passing'
+      return outcome.fault
     }
     // Each answer was 'not offered', but answers they were. The last rung is asked next time, for an answer's sake.
     rungs.set(address, LADDER.length - 1)
-    return true
+    return ''
   }
 
+  const faultOf: GrpcProber['faultOf'] = (address, what, signal) =>
+    withConnection(address, async (connection) => {
+      if (what === 'ladder') return climb(connection, signal)
+      const { fault } = what.startsWith('/')
+        ? await callEmpty(connection, what, signal)
+        : await checkHealth(connection, what, signal)
+      return fault
+    })
+
   return {
-    check: (address, what, signal) =>
-      withConnection(address, async (connection) => {
-        if (what === 'ladder') return climb(connection, signal)
-        const outcome = what.startsWith('/')
-          ? await callEmpty(connection, what, signal)
-          : await checkHealth(connection, what, signal)
-        return outcome === 'passing'
-      }),
+    faultOf,
+    check: async (address, what, signal) => (await faultOf(address, what, signal)) === '',
 
     services: (address, signal) =>
       withConnection(address, async (connection) => {
@@ -105,25 +114,31 @@ export function createGrpcProber(): GrpcProber {
 }
 
 function callEmpty(connection: Connection, path: string, signal: AbortSignal): Promise<Outcome> {
-  return outcomeOf(async () => {
+  return outcomeOf(path, async () => {
     await only(connection.call(path, justOne(EMPTY), { signal }), path)
-    return true
+    return ''
   })
 }
 
 function checkHealth(connection: Connection, service: string, signal: AbortSignal): Promise<Outcome> {
-  return outcomeOf(async () => {
+  return outcomeOf(HEALTH_PATH, async () => {
     const request = encode(HealthCheckRequestSchema, { service })
     const bytes = await only(connection.call(HEALTH_PATH, justOne(request), { signal }), HEALTH_PATH)
-    return fromBinary(HealthCheckResponseSchema, bytes).status === Serving.SERVING
+    const { status } = fromBinary(HealthCheckResponseSchema, bytes)
+    return status === Serving.SERVING
+      ? ''
+      : `its health is ${(Serving[status] as string | undefined) ?? String(status)}`
   })
 }
 
-async function outcomeOf(task: () => Promise<boolean>): Promise<Outcome> {
+/** `task` gives what is wrong, or '' for nothing. */
+async function outcomeOf(path: string, task: () => Promise<string>): Promise<Outcome> {
   try {
-    return (await task()) ? 'passing' : 'failing'
+    const fault = await task()
+    return { verdict: fault === '' ? 'passing' : 'failing', fault }
   } catch (thrown) {
-    return isNotOffered(thrown) ? 'not offered' : 'failing'
+    if (isNotOffered(thrown)) return { verdict: 'not offered', fault: `${path} is not offered` }
+    return { verdict: 'failing', fault: messageOf(thrown) || 'no answer' }
   }
 }
 

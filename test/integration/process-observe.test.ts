@@ -294,7 +294,7 @@ t.test('probes', onLinux, async (t) => {
   async function verdict(config: Partial<ProbeConfig>, user?: string): Promise<HealthChange & { waiting: number }> {
     const identity = await identify(table, process.pid)
     if (identity === undefined) throw new Error('we are not there')
-    const defaults = { every: 10, timeout: 300, delay: 0, ok: 1, fail: 2, enabled: true }
+    const defaults = { every: 10, timeout: 300, delay: 0, ok: 1, fail: 2, owner: 'own', enabled: true } as const
     const env = { PATH: process.env['PATH'] ?? '' }
     const { probe, policy } = createProbe(
       { ...defaults, ...config },

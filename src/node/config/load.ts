@@ -88,9 +88,16 @@ interface Effective extends Record<string, unknown> {
 function withoutMeaningless(effective: Effective): Effective {
   const units = Object.entries(effective.units).map(([name, unit]) => {
     const meaningless = keysWithoutMeaning(unit.kind)
-    return [name, Object.fromEntries(Object.entries(unit).filter(([key]) => !meaningless.includes(key)))]
+    const keys = Object.entries(unit).filter(([key]) => !meaningless.includes(key))
+    return [name, Object.fromEntries(keys.map(([key, value]) => [key, meaningfulPart(unit.kind, key, value)]))]
   })
   return { ...effective, units: Object.fromEntries(units) as Effective['units'] }
+}
+
+/** Nobody starts an unmanaged unit: the probe of its start means nothing. */
+function meaningfulPart(kind: NodeUnitConfig['kind'], key: string, value: unknown): unknown {
+  if (kind !== 'unmanaged' || key !== 'probes') return value
+  return Object.fromEntries(Object.entries(value as object).filter(([role]) => role !== 'start'))
 }
 
 /** Variables that overrule a key; for one-off starts and for tests. */

@@ -78,8 +78,17 @@ function checkKind(
     if (find(tree, ['units', name, key]) === undefined) continue
     below([key], `is only for kind: ${KINDS_OF_KEY[key]?.join(' or ') ?? ''}; this unit is ${kind}`)
   }
-  if (kind === 'unmanaged' && find(tree, ['units', name, 'probes', 'live']) !== undefined) {
-    below(['probes', 'live'], 'is for units that the node restarts; an unmanaged unit has probes.ready')
+  if (kind === 'unmanaged') checkUnmanagedProbes(tree, name, below)
+}
+
+/** The process of an unmanaged unit is not ours: it is neither started nor restarted, and its output is not read. */
+function checkUnmanagedProbes(tree: Tree, name: string, below: (path: Path, text: string) => void): void {
+  for (const role of ['start', 'live']) {
+    if (find(tree, ['units', name, 'probes', role]) === undefined) continue
+    below(['probes', role], 'is for units that the node starts and restarts; an unmanaged unit has probes.ready')
+  }
+  if (find(tree, ['units', name, 'probes', 'ready', 'log']) !== undefined) {
+    below(['probes', 'ready', 'log'], 'is for units whose output the node has; use another kind for an unmanaged unit')
   }
 }
 

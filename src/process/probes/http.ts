@@ -7,6 +7,8 @@ export interface HttpQuestion {
   readonly url: string
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
+  /** Unix socket to ask through, absolute. */
+  readonly socket?: string | undefined
 }
 
 /** A health answer is small; what comes after this is not waited for. Kubernetes reads 10 KiB. */
@@ -16,12 +18,15 @@ const MAX_BODY_BYTES = 64 * 1024
  * Passing when the answer is 2xx and complete. Redirects are not followed. A new connection each time, so that a
  * unit that accepts no more is noticed. Certificates are not verified, as a probe asks one address only (Kubernetes does the same).
  */
-export function httpProbe({ url, method, headers }: HttpQuestion): Probe {
+export function httpProbe({ url, method, headers, socket }: HttpQuestion): Probe {
   const target = parseUrl(url)
   const send = target.protocol === 'https:' ? httpsRequest : httpRequest
   return (signal) =>
     new Promise((resolve, reject) => {
-      const options = { method, headers, agent: false, signal, rejectUnauthorized: false } as const
+      const options = {
+        ...{ method, headers, agent: false, signal, rejectUnauthorized: false },
+        ...(socket === undefined ? {} : { socketPath: socket }),
+      } as const
       const request: ClientRequest = send(target, options, (response) => {
         const status = response.statusCode ?? 0
         const passed = status >= 200 && status < 300

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { HsuError } from '../../base/error.ts'
 import type { ProbeConfig } from '../config.ts'
 import type { ProcessIdentity } from '../identity.ts'
@@ -5,8 +6,10 @@ import type { Probe, ProbePolicy } from '../probe.ts'
 import type { ProcessTable } from '../process-table.ts'
 import type { RunCommand } from '../run-command.ts'
 import { execProbe } from './exec.ts'
+import { fileProbe } from './file.ts'
 import { type GrpcProber, grpcProbe } from './grpc.ts'
 import { httpProbe } from './http.ts'
+import { type HasLogged, logProbe } from './log.ts'
 import { processProbe } from './process.ts'
 import { tcpProbe } from './tcp.ts'
 
@@ -27,6 +30,16 @@ export interface ProbeContext {
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   readonly user: string | undefined
+  /** Absent for a unit whose output is not ours. */
+  readonly hasLogged?: HasLogged
+}
+
+/** A probe of any of the three roles; one that begins a start has no number of bad answers that ends it. */
+export type AskedProbe = Omit<ProbeConfig, 'fail'> & { readonly fail?: number | undefined }
+
+/** Whether there is anything to ask. */
+export function hasKind({ process, tcp, http, exec, grpc, log, file }: AskedProbe): boolean {
+  return [process, tcp, http, exec, grpc, log, file].some((kind) => kind !== undefined)
 }
 
 /**
@@ -34,17 +47,23 @@ export interface ProbeContext {
  * @throws HsuError `CONFIG_INVALID` when, with the templates filled in, it makes no sense
  */
 export function createProbe(
-  config: ProbeConfig,
+  config: AskedProbe,
   context: ProbeContext,
   seams: ProbeSeams,
 ): { readonly probe: Probe; readonly policy: ProbePolicy } {
   return { probe: probeOf(config, context, seams), policy: policyOf(config) }
 }
 
-function probeOf(config: ProbeConfig, context: ProbeContext, { table, run, grpc }: ProbeSeams): Probe {
-  const { tcp, http, exec } = config
+function probeOf(config: AskedProbe, context: ProbeContext, { table, run, grpc }: ProbeSeams): Probe {
+  const { tcp, http, exec, log, file } = config
+  const path = (text: string): string => resolve(context.cwd, context.expand(text))
   if (tcp !== undefined) return tcpProbe(context.expand(tcp))
-  if (http !== undefined) return httpProbe({ ...http, url: context.expand(http.url) })
+  if (http !== undefined) {
+    const socket = http.socket === undefined ? undefined : path(http.socket)
+    return httpProbe({ ...http, url: context.expand(http.url), socket })
+  }
+  if (file !== undefined) return fileProbe(path(file))
+  if (log !== undefined) return logProbeOf(context, log)
   if (exec !== undefined) {
     const argv = exec.map((word) => context.expand(word))
     return execProbe(run, argv, { cwd: context.cwd, env: context.env, user: context.user })
@@ -57,6 +76,12 @@ function probeOf(config: ProbeConfig, context: ProbeContext, { table, run, grpc 
   )
 }
 
-function policyOf({ delay, every, timeout, ok, fail }: ProbeConfig): ProbePolicy {
+function logProbeOf(context: ProbeContext, source: string): Probe {
+  const { hasLogged } = context
+  if (hasLogged !== undefined) return logProbe(hasLogged, new RegExp(context.expand(source), 'u'))
+  throw new HsuError('CONFIG_INVALID', 'log probe: the output of an unmanaged unit is not read; use another kind')
+}
+
+function policyOf({ delay, every, timeout, ok, fail = Infinity }: AskedProbe): ProbePolicy {
   return { delayMs: delay, intervalMs: every, timeoutMs: timeout, passAfter: ok, failAfter: fail }
 }

@@ -16,11 +16,12 @@ export function tcpProbe(address: string): Probe {
     })
 }
 
-/** `PORT` (on 127.0.0.1), `HOST:PORT` or `[v6]:PORT`. @throws HsuError `CONFIG_INVALID` */
-function parseAddress(address: string): { host: string; port: number } {
+/** `PORT` (on 127.0.0.1), `HOST:PORT`, `[v6]:PORT` or `unix:PATH`. @throws HsuError `CONFIG_INVALID` */
+function parseAddress(address: string): { host: string; port: number } | { path: string } {
+  if (/^unix:./.test(address)) return { path: address.slice('unix:'.length) }
   const match = /^(?:(?:\[([^\]]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(address)
   const port = Number(match?.[3])
   if (match !== null && port >= 1 && port <= 65_535) return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
-  const text = `tcp probe: '${address}' is not an address; write a port, host:port or [v6]:port`
+  const text = `tcp probe: '${address}' is not an address; write a port, host:port, [v6]:port or unix:PATH`
   throw new HsuError('CONFIG_INVALID', text, { details: { address } })
 }

@@ -30,9 +30,7 @@ units:
   db:
     kind: unmanaged # hsu.yaml:4:11
     ports: {} # default
-    probes:
-      start:
-        within: 30s # default
+    probes: {} # default
     limits: {} # default
     find:
       name: postgres # hsu.yaml:5:19

@@ -129,7 +129,37 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
     [
       'two ways to probe',
       unit('probes: { live: { tcp: 80, process: true } }'),
-      'hsu.yaml:5:15: units.api.probes.live: must have exactly one of process, tcp, http, exec, grpc',
+      'hsu.yaml:5:15: units.api.probes.live: must have exactly one of process, tcp, http, exec, grpc, log, file',
+    ],
+    [
+      'a log probe for liveness',
+      unit('probes: { live: { log: listening } }'),
+      'hsu.yaml:5:28: units.api.probes.live.log: is for start and ready: a line that was written stays written, so it can never fail',
+    ],
+    [
+      'a log probe that is no regular expression',
+      unit('probes: { ready: { log: "a(b" } }'),
+      'hsu.yaml:5:29: units.api.probes.ready.log: is not a regular expression: Invalid regular expression: /a(b/u: Unterminated group',
+    ],
+    [
+      'an owner for a probe that asks no port',
+      unit('probes: { ready: { process: true, owner: any } }'),
+      'hsu.yaml:5:46: units.api.probes.ready.owner: is for the kinds that ask a port: tcp and grpc',
+    ],
+    [
+      'two ways to probe a start',
+      unit('probes: { start: { tcp: 80, file: x } }'),
+      'hsu.yaml:5:15: units.api.probes.start: must have at most one of process, tcp, http, exec, grpc, log, file',
+    ],
+    [
+      'a start probe for an unmanaged unit',
+      file('units: { db: { kind: unmanaged, find: { pid: 1 }, probes: { start: { within: 1s } } } }'),
+      'hsu.yaml:2:61: units.db.probes.start: is for units that the node starts and restarts; an unmanaged unit has probes.ready',
+    ],
+    [
+      'a log probe for an unmanaged unit',
+      file('units: { db: { kind: unmanaged, find: { pid: 1 }, probes: { ready: { log: x } } } }'),
+      'hsu.yaml:2:75: units.db.probes.ready.log: is for units whose output the node has; use another kind for an unmanaged unit',
     ],
     ['no command', file('units: { api: {} }'), 'hsu.yaml:2:10: units.api.run: is required for a managed unit'],
     [

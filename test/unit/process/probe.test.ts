@@ -104,7 +104,7 @@ t.test('watching health', async (t) => {
 })
 
 t.test('a probe made from the configuration', async (t) => {
-  const base: ProbeConfig = { every: 5_000, timeout: 1_000, delay: 10, ok: 1, fail: 3, enabled: true }
+  const base: ProbeConfig = { every: 5_000, timeout: 1_000, delay: 10, ok: 1, fail: 3, owner: 'own', enabled: true }
   const table = fakeTable([processInfo({ pid: 10 })])
   const asked: string[] = []
   const ran: unknown[] = []
