@@ -39,6 +39,7 @@ module.exports = {
     door('door-child-process', '^(node:)?child_process$', '^src/process/(posix|windows)-host|^src/cli/detach'),
     door('door-grpc', 'node_modules/@grpc/', '^src/rpc/'),
     door('door-libp2p', 'node_modules/(@libp2p|libp2p|multicast-dns)', '^src/mesh/libp2p/'),
+    door('door-chokidar', 'node_modules/(chokidar|picomatch)', '^src/process/watch/'),
     door('door-timers', '^(node:)?(timers|timers/promises|perf_hooks)$', '^src/base/system-'),
     door('door-pino', 'node_modules/pino', '^src/base/pino-log'),
   ],

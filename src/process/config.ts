@@ -8,6 +8,7 @@ import { logs } from './config/logs.ts'
 import { type probe, probes } from './config/probes.ts'
 import { restart } from './config/restart.ts'
 import { stop } from './config/stop.ts'
+import { watch } from './config/watch.ts'
 
 /** Unit names appear in paths, metadata and environment variables, so they are kept plain. */
 export const UNIT_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
@@ -44,6 +45,7 @@ export const unitShape = {
     .enum(['always', 'on-call', 'manual'])
     .default('always')
     .describe('When it is started: with the node, at the first call, or by hand'),
+  watch: watch.optional().describe('Files whose changes restart it, or send it a signal'),
   find: find.optional().describe('How to find the process of an unmanaged unit'),
   allow: allow.prefault({}).describe('What may be done to an unmanaged unit'),
 } as const

@@ -58,6 +58,8 @@ export type ProcessEventType =
   | 'unit.failed'
   | 'unit.completed'
   | 'unit.down'
+  | 'unit.changed'
+  | 'unit.unwatched'
   | 'unit.found'
   | 'unit.lost'
   | 'unit.ambiguous'

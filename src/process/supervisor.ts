@@ -28,6 +28,8 @@ import {
 } from './slot-record.ts'
 import type { InstanceStatus, ProcessEvent, StoppedInstance } from './status.ts'
 import { UnitSlot } from './unit.ts'
+import type { FileWatcher } from './watch/file-watcher.ts'
+import { createWatches, type Watches } from './watch/watches.ts'
 import { UnmanagedUnit } from './unmanaged.ts'
 
 /** How often the usage of units is read. Kubernetes reads every 10 s; people who look want news sooner. */
@@ -90,6 +92,8 @@ export interface SupervisorSeams {
   readonly nodeEvent?: () => string
   /** Where the output of units goes. Default: files in `logDir`. */
   readonly output?: Output
+  /** Tells of changes of files. Default: chokidar, loaded when a unit has files to watch. */
+  readonly fileWatcher?: FileWatcher
 }
 
 export interface SupervisorConfig {
@@ -125,6 +129,7 @@ class UnitSupervisor implements Supervisor {
   readonly #meter: Meter
   readonly #output: Output
   readonly #ports: PortBook
+  readonly #watches: Watches
   readonly #tasks
   readonly #units = new Map<string, Owned | Watched>()
   /** What earlier nodes wrote down, until a slot takes it. */
@@ -146,6 +151,20 @@ class UnitSupervisor implements Supervisor {
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
     this.#output = seams.output ?? createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
     this.#ports = createPortBook(host)
+    this.#watches = createWatches(
+      {
+        clock,
+        log,
+        tell: (event) => this.tell(event),
+        watcher: async () => seams.fileWatcher ?? (await import('./watch/chokidar-watcher.ts')).chokidarWatcher,
+      },
+      {
+        renew: (unit, reason, causedBy) => this.#slotsOf(unit).forEach((slot) => slot.renew(reason, { causedBy })),
+        signal: async (unit, name) => {
+          await Promise.all(this.#slotsOf(unit).map((slot) => slot.signal(name)))
+        },
+      },
+    )
     this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
   }
 
@@ -170,6 +189,7 @@ class UnitSupervisor implements Supervisor {
     if (this.#begun === 'abandoned') return
     if (this.#begun === 'yes') this.#begun = 'over'
     await this.#changing.catch(() => undefined)
+    await this.#watches.close()
     await this.#inReverseOrder((unit) => unit.close())
     await this.#end()
   }
@@ -177,6 +197,7 @@ class UnitSupervisor implements Supervisor {
   async abandon(): Promise<void> {
     this.#begun = 'abandoned'
     await this.#changing.catch(() => undefined)
+    await this.#watches.close()
     await Promise.all(this.#allSlots().map((slot) => slot.abandon()))
     await this.#end()
   }
@@ -305,6 +326,7 @@ class UnitSupervisor implements Supervisor {
         present.spec = spec
         await present.watched.reconfigure(spec)
       } else await this.#update(present, spec)
+      await this.#watches.put(spec)
     } catch (error) {
       this.#log.error('unit cannot be supervised', { unit: spec.name, error })
     }
@@ -363,6 +385,7 @@ class UnitSupervisor implements Supervisor {
       for (const slot of unit.slots.splice(0)) await this.#retire(slot)
     }, names)
     for (const name of names) {
+      await this.#watches.delete(name)
       const unit = this.#units.get(name)
       if (unit !== undefined && 'watched' in unit) await unit.watched.end()
       else await deleteScale(this.#seams.store, name)
@@ -492,6 +515,12 @@ class UnitSupervisor implements Supervisor {
     if (config.activation === 'on-call') {
       this.#log.warn('activation on-call is not supported yet; the unit is started at once', { unit: name })
     }
+  }
+
+  /** The slots of a unit that is ours; none of another. */
+  #slotsOf(name: string): readonly UnitSlot[] {
+    const unit = this.#units.get(name)
+    return unit === undefined || 'watched' in unit ? [] : unit.slots
   }
 
   #allSlots(): readonly UnitSlot[] {

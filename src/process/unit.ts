@@ -177,6 +177,11 @@ export class UnitSlot {
     await this.#untilOnItsWay(signal)
   }
 
+  /** A new start for a reason that no person gave, unless one wants it down. */
+  renew(reason: string, origin: Origin): void {
+    if (this.#state.want === 'up') this.#dispatch('restart', reason, origin)
+  }
+
   /** Resolves when its processes are gone, with how they ended; with nothing when there were none. */
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
     const { clock } = this.#seams

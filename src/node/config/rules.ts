@@ -57,9 +57,19 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
   route: ['integrated'],
   allow: ['unmanaged'],
   ...Object.fromEntries(
-    ['cwd', 'user', 'env', 'env_inherit', 'replicas', 'restart', 'stop', 'logs', 'depends_on', 'activation'].map(
-      (key) => [key, ['managed', 'integrated']],
-    ),
+    [
+      'cwd',
+      'user',
+      'env',
+      'env_inherit',
+      'replicas',
+      'restart',
+      'stop',
+      'logs',
+      'depends_on',
+      'activation',
+      'watch',
+    ].map((key) => [key, ['managed', 'integrated']]),
   ),
 }
 

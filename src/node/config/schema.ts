@@ -92,7 +92,6 @@ const unit = z.strictObject({
     })
     .optional()
     .describe('Stop when nobody calls. Not in this version'),
-  watch: z.unknown().optional().describe('Restart when files change. Not in this version'),
   schedule: z.unknown().optional().describe('Run at set times. Not in this version'),
 })
 

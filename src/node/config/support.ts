@@ -23,7 +23,6 @@ const GAPS: readonly Gap[] = [
   { path: ['limits', 'on_exceed'], value: 'raise',       instead: 'remove it' },
   { path: ['limits', 'on_exceed'], value: 'throttle',    instead: 'remove it' },
   { path: ['schedule'],                                  instead: 'remove it' },
-  { path: ['watch'],                                     instead: 'remove it' },
 ]
 
 /** What this version refuses, as it is written below a unit: `activation: on-call`, `idle`. */

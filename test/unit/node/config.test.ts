@@ -346,7 +346,6 @@ t.test('what this version lacks is refused by name', async (t) => {
       unit('schedule: "0 2 * * *"'),
       'hsu.yaml:5:15: units.api.schedule: is not supported by this version (0.1.0); remove it',
     ],
-    [unit('watch: [src]'), 'hsu.yaml:5:5: units.api.watch: is not supported by this version (0.1.0); remove it'],
     [
       unit('limits: { on_exceed: throttle }'),
       'hsu.yaml:5:26: units.api.limits.on_exceed: throttle is not supported by this version (0.1.0); remove it',
