@@ -1,6 +1,9 @@
 import type { Exit } from './exit.ts'
 import type { ProcessIdentity } from './identity.ts'
 import type { ProcessTable } from './process-table.ts'
+import type { Caps, Cell } from './limits/backend.ts'
+import type { KernelLimits } from './limits/host-limits.ts'
+import type { Resource } from './limits/resources.ts'
 import type { RunCommand } from './run-command.ts'
 
 /** One program to be run as the process of an instance. */
@@ -17,6 +20,10 @@ export interface SpawnRequest {
   readonly env: Readonly<Record<string, string>>
   /** Run as this user; undefined = as the node. */
   readonly user: string | undefined
+  /** What the kernel is to hold it to, from before its first instruction. What this host's kernel cannot do is passed over. */
+  readonly caps?: Caps
+  /** What it is limited in, by the kernel or by us: the kernel counts what it can of these. */
+  readonly limited?: readonly Resource[]
 }
 
 /** What the processes of an instance are known by, while they live and after. */
@@ -31,6 +38,8 @@ export interface Kin {
 
 /** The processes of an instance: a leader of their own session and group, and the unit's program under it. */
 export interface Child extends Kin {
+  /** All its processes, as the kernel keeps them together; undefined where it does not. */
+  readonly cell: Cell | undefined
   /** Resolves once, when the program has ended; undefined when nobody saw how. Never rejects. */
   readonly exited: Promise<Exit | undefined>
   /** Lets go without touching the processes: nothing of them keeps this node alive any more. Idempotent. */
@@ -71,6 +80,10 @@ export interface ProcessHost {
   signal(target: ProcessIdentity, signal: NodeJS.Signals): Promise<boolean>
   /** Sends a signal to the group of `kin`. False, and nothing is sent, when the group is gone or no longer theirs. */
   signalGroup(kin: Kin, signal: NodeJS.Signals): Promise<boolean>
+  /** What the kernel of this host can hold units to. */
+  kernelLimits(): Promise<KernelLimits>
+  /** The cell of an instance, also of one that has ended, until it is discarded; undefined when it has none. */
+  cellOf(directory: string): Promise<Cell | undefined>
   /** The instances that have a directory below `runDir`, which is `<runDir>/<unit>/<replica>/<instance>`. */
   instances(runDir: string): Promise<readonly InstancePlace[]>
   /** Forgets the directory of an ended instance. */

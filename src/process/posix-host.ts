@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import type { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { withSignal } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../base/error.ts'
@@ -12,7 +12,9 @@ import { type Exit, exitOfStatus } from './exit.ts'
 import type { Child, Gone, Kin, Left, ProcessHost, SpawnRequest } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { listInstances, openInstanceFiles, readExit, readPid, watchInstance } from './instance-files.ts'
-import { isShimOf, SHELL, SHIM_FD, shimArguments } from './posix-shim.ts'
+import type { Cell } from './limits/backend.ts'
+import type { HostLimits } from './limits/host-limits.ts'
+import { GO, isShimOf, SHELL, SHIM_FD, shimArguments } from './posix-shim.ts'
 import { identify, isSame, type ProcessTable } from './process-table.ts'
 import { runCommand } from './posix-host-run.ts'
 
@@ -25,15 +27,19 @@ const UNSEEN = ''
 export interface PosixHostSeams {
   readonly clock: Clock
   readonly table: ProcessTable
+  readonly limits: HostLimits
 }
 
 /** `ProcessHost` for Linux and macOS. Each program runs under a shim that survives the node; see posix-shim.ts. */
-export function posixHost({ clock, table }: PosixHostSeams): ProcessHost {
+export function posixHost(seams: PosixHostSeams): ProcessHost {
+  const { clock, table, limits } = seams
   return {
     table,
+    kernelLimits: limits.kernel,
     environment: () => definedOnly(process.env),
-    spawn: (request) => spawnInstance(request, table, clock),
-    adopt: (left) => adoptInstance(left, table, clock),
+    spawn: (request) => spawnInstance(request, seams),
+    adopt: (left) => adoptInstance(left, seams),
+    cellOf: limits.find,
     async signal(target, signal) {
       return (await isSame(table, target)) && sent(target.pid, signal)
     },
@@ -41,7 +47,10 @@ export function posixHost({ clock, table }: PosixHostSeams): ProcessHost {
       return (await ownsGroup(kin, table)) && sent(-kin.leader.pid, signal)
     },
     instances: listInstances,
-    discard: (directory) => rm(directory, { recursive: true, force: true }),
+    async discard(directory) {
+      await limits.close(directory)
+      await rm(directory, { recursive: true, force: true })
+    },
     run: runCommand(clock),
     freePort,
     async isPortFree(port) {
@@ -51,14 +60,19 @@ export function posixHost({ clock, table }: PosixHostSeams): ProcessHost {
   }
 }
 
-async function spawnInstance(request: SpawnRequest, table: ProcessTable, clock: Clock): Promise<Child> {
+async function spawnInstance(request: SpawnRequest, seams: PosixHostSeams): Promise<Child> {
+  const { table, limits } = seams
+  const { directory, caps = {}, limited = [] } = request
   const account = await accountOf(request)
   const env = { ...(account === undefined ? {} : variablesOf(account)), ...request.env }
   const [program = '', ...args] = request.argv
   const file = await resolveExecutable(program, request.cwd, env['PATH'], request.unit)
-  const files = await openInstanceFiles(request.directory, account)
+  const files = await openInstanceFiles(directory, account)
   try {
-    const shim = spawn(SHELL, shimArguments(request.directory, [file, ...args], env), {
+    const cell = await limits.open(directory, caps, limited).catch((cause: unknown) => {
+      throw refusal(request, `its limits cannot be set: ${messageOf(cause)}`, cause)
+    })
+    const shim = spawn(SHELL, shimArguments(directory, [file, ...args], env, cell?.prelude(caps)), {
       cwd: request.cwd,
       env,
       detached: true,
@@ -66,48 +80,61 @@ async function spawnInstance(request: SpawnRequest, table: ProcessTable, clock: 
       ...(account === undefined ? {} : { uid: account.uid, gid: account.gid }),
     })
     const ended = exitOf(shim)
-    const mainPid = await started(shim, request)
+    const mainPid = await started(shim, cell, request)
     const [leader, main] = await Promise.all([seen(table, shim.pid ?? 0), seen(table, mainPid)])
-    return ownChild(shim, ended, { leader, main, directory: request.directory }, table, clock)
+    return ownChild(shim, ended, { leader, main, directory, cell: gathering(cell) }, seams)
   } finally {
     await files.close()
   }
 }
 
-/** Resolves with the program's pid, which the shim tells through a pipe. */
-async function started(shim: ChildProcess, { unit, argv }: SpawnRequest): Promise<number> {
-  const refuse = (why: string, cause?: unknown): HsuError =>
-    new HsuError('SPAWN_FAILED', `cannot run ${argv[0] ?? ''} of unit '${unit}': ${why}`, { cause, details: { unit } })
+/** Puts the shim where its limits are, lets it go on, and resolves with the program's pid, which it tells then. */
+async function started(shim: ChildProcess, cell: Cell | undefined, request: SpawnRequest): Promise<number> {
   await once(shim, 'spawn').catch((cause: unknown) => {
-    throw refuse(messageOf(cause), cause)
+    throw refusal(request, messageOf(cause), cause)
   })
-  const pipe = (shim.stdio as readonly unknown[])[SHIM_FD.ready] as Readable
+  const pipe = (shim.stdio as readonly unknown[])[SHIM_FD.node] as Duplex
   let text = ''
   try {
+    await cell?.enter(shim.pid ?? 0)
+    pipe.write(GO)
     for await (const chunk of pipe) {
       text += String(chunk)
       if (text.endsWith('\n')) return Number(text)
     }
   } catch (cause) {
-    throw refuse(messageOf(cause), cause)
+    throw refusal(request, messageOf(cause), cause)
   } finally {
+    // A shim that was not let go on ends by this.
     pipe.destroy()
   }
-  throw refuse(`${SHELL} ended before the program was started`)
+  throw refusal(request, `${SHELL} ended before the program was started`)
+}
+
+function refusal({ unit, argv }: SpawnRequest, why: string, cause?: unknown): HsuError {
+  return new HsuError('SPAWN_FAILED', `cannot run ${argv[0] ?? ''} of unit '${unit}': ${why}`, {
+    cause,
+    details: { unit },
+  })
+}
+
+/** One that does not know its processes is of no use once they run. */
+function gathering(cell: Cell | undefined): Cell | undefined {
+  return cell?.gathers === true ? cell : undefined
 }
 
 interface Parts {
   readonly leader: ProcessIdentity
   readonly main: ProcessIdentity
   readonly directory: string
+  readonly cell: Cell | undefined
 }
 
 function ownChild(
   shim: ChildProcess,
   ended: Promise<Exit | 'shim killed'>,
   parts: Parts,
-  table: ProcessTable,
-  clock: Clock,
+  { table, clock }: PosixHostSeams,
 ): Child {
   const letGo = new AbortController()
   const exited = ended.then(async (exit) => {
@@ -127,12 +154,13 @@ function ownChild(
   }
 }
 
-async function adoptInstance(left: Left, table: ProcessTable, clock: Clock): Promise<Child | Gone> {
+async function adoptInstance(left: Left, { table, clock, limits }: PosixHostSeams): Promise<Child | Gone> {
   const { directory } = left
   const leader = left.leader ?? (await findShim(directory, table))
   const main = left.main ?? (await findMain(directory, leader, table))
   const none: ProcessIdentity = { pid: 0, startTime: UNSEEN, bootId: await table.bootId() }
-  const parts = { leader: leader ?? none, main: main ?? none, directory }
+  const cell = gathering(await limits.find(directory))
+  const parts = { leader: leader ?? none, main: main ?? none, directory, cell }
   const end = await endOf(parts, table)
   if (end !== undefined) return end
   const letGo = new AbortController()

@@ -85,11 +85,14 @@ export async function killTree(
   signal: AbortSignal,
 ): Promise<AllGone> {
   const startMs = clock.nowMs()
+  const cell = await host.cellOf(kin.directory)
   let members = await membersOf(host, kin, known)
   for (let waitMs: number = POLL_MS.first; members.length > 0; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
     const elapsedMs = clock.nowMs() - startMs
     if (elapsedMs > MAX_KILL_MS) return false
     const late = elapsedMs >= LEADER_MS
+    // Who is still there starts others faster than they are killed one by one. By now the leader has had its turn.
+    if (elapsedMs > 0 && members.some(({ pid }) => pid !== kin.leader.pid)) await cell?.kill()
     for (const member of members) {
       if (late || member.pid !== kin.leader.pid) await attempt(host.signal(member, 'SIGKILL'))
     }
@@ -122,18 +125,23 @@ async function untilGone(
   }
 }
 
-/** The living processes of the instance: its group, its session, all descendants, those with its mark, those known from before. */
+/**
+ * The living processes of the instance: its group, its session, its cell, all descendants, those with its mark, those known
+ * from before.
+ */
 async function membersOf(
-  { table }: ProcessHost,
+  host: ProcessHost,
   { leader, main, directory }: Kin,
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
+  const { table } = host
+  const inCell = new Set(await (await host.cellOf(directory))?.pids())
   const [marked, list, bootId] = [await table.marked(markOf(directory)), await table.list(), await table.bootId()]
   const index = indexTree(list)
   const { byPid } = index
   const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>
     boot === bootId && byPid.get(pid)?.startTime === startTime
-  const own = marked.map((info) => identityOf(info, bootId))
+  const own = [...marked, ...list.filter(({ pid }) => inCell.has(pid))].map((info) => identityOf(info, bootId))
   const roots = [...known, leader, main, ...own].filter(isStill)
   // A pid nobody has now may still number the group or session its owner left behind.
   const left = [leader, main].filter(({ pid, bootId: boot }) => pid > 0 && boot === bootId && !byPid.has(pid))

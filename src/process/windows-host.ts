@@ -14,6 +14,8 @@ export function windowsHost(table: ProcessTable): ProcessHost {
     adopt: refuse,
     signal: refuse,
     signalGroup: refuse,
+    kernelLimits: async () => ({ enforces: new Map(), slowsMemory: false }),
+    cellOf: async () => undefined,
     instances: async () => [],
     discard: async () => undefined,
     run: refuse,

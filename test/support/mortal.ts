@@ -63,6 +63,8 @@ export function mortal({ clock, random, store, host }: MortalSeams, life: Life):
       },
       signal: (target, signal) => act(() => host.signal(target, signal)),
       signalGroup: (child, signal) => act(() => host.signalGroup(child, signal)),
+      kernelLimits: () => alive(host.kernelLimits()),
+      cellOf: (directory) => alive(host.cellOf(directory)),
       instances: (runDir) => alive(host.instances(runDir)),
       discard: (directory) => act(() => host.discard(directory)),
       run: (argv, options, signal) => alive(host.run(argv, options, signal)),

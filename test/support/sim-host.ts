@@ -4,6 +4,7 @@ import type { Child, Gone, InstancePlace, Left, ProcessHost, SpawnRequest } from
 import { markOf } from '../../src/process/launch.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { isSame, type Listener, type ProcessInfo, type ProcessTable } from '../../src/process/process-table.ts'
+import type { KernelLimits } from '../../src/process/limits/host-limits.ts'
 import type { RunCommand } from '../../src/process/run-command.ts'
 
 /** How a program of the simulated host behaves. */
@@ -199,6 +200,14 @@ export class SimHost implements ProcessHost {
     return group.length > 0
   }
 
+  async kernelLimits(): Promise<KernelLimits> {
+    return { enforces: new Map(), slowsMemory: false }
+  }
+
+  async cellOf(): Promise<undefined> {
+    return undefined
+  }
+
   async instances(runDir: string): Promise<readonly InstancePlace[]> {
     return [...this.#instances.keys()].flatMap((directory) => {
       const [unit, replica, instance] = directory.slice(runDir.length + 1).split('/')
@@ -227,7 +236,8 @@ export class SimHost implements ProcessHost {
     instance.waiting.add(tell)
     if (instance.ended) tell(instance.exit)
     const { leader, main, request } = instance
-    return { directory: request.directory, leader, main, exited, release: () => void instance.waiting.delete(tell) }
+    const release = (): void => void instance.waiting.delete(tell)
+    return { directory: request.directory, leader, main, cell: undefined, exited, release }
   }
 
   #deliver(process: SimProcess, signal: NodeJS.Signals): void {

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { removeCells } from './cells.ts'
 import { repoRoot } from './paths.ts'
 import { until } from './until.ts'
 
@@ -128,6 +129,7 @@ export function nodeHome(t: Test): {
     for (const node of nodes) await node.kill()
     for (const pid of processesOf(home)) killHard(pid)
     await until('no process of the test to be left', () => processesOf(home).length === 0)
+    removeCells(home)
     rmSync(home, { recursive: true, force: true })
   })
   return {

@@ -13,6 +13,7 @@ import {
   type SupervisorSeams,
   systemHost,
 } from '../../src/process/index.ts'
+import { removeCells } from './cells.ts'
 import { type MemoryLog, memoryLog } from './memory-log.ts'
 import { until } from './until.ts'
 
@@ -34,6 +35,7 @@ export function workspace(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'hsu process '))
   t.teardown(() => {
     for (const pid of processesIn(directory)) process.kill(pid, 'SIGKILL')
+    removeCells(directory)
     rmSync(directory, { recursive: true, force: true })
   })
   return directory

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { ProcessIdentity } from '../../../src/process/identity.ts'
+import { hostLimits } from '../../../src/process/limits/host-limits.ts'
 import { posixHost } from '../../../src/process/posix-host.ts'
 import { fakeTable, processInfo } from '../../support/fake-table.ts'
 import { SimClock } from '../../support/sim-clock.ts'
@@ -14,7 +15,7 @@ t.test('a look that fails does not end the watch of an adopted process', async (
     return get(pid)
   }
   const clock = new SimClock()
-  const host = posixHost({ clock, table })
+  const host = posixHost({ clock, table, limits: hostLimits(clock, async () => []) })
   const identity = (pid: number): ProcessIdentity => ({ pid, startTime: `start-${pid}`, bootId: table.boot })
   const child = await host.adopt({ directory: t.testdir({}), leader: identity(7), main: identity(8) })
   if ('gone' in child) throw new Error('it lives')
