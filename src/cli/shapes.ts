@@ -24,6 +24,16 @@ export interface UnitShape {
   readonly reason: string
   readonly want: string
   readonly retryAt: string | null
+  readonly limits: readonly LimitShape[]
+}
+
+/** One limit of a unit: how much, who sees to it, how much is used (null: not known). */
+export interface LimitShape {
+  readonly resource: string
+  readonly value: number
+  readonly mode: string
+  readonly by: string
+  readonly used: number | null
 }
 
 export function unitShape(unit: Unit): UnitShape {
@@ -46,6 +56,13 @@ export function unitShape(unit: Unit): UnitShape {
     reason: unit.reason,
     want: unit.want,
     retryAt: rfc3339(unit.retryAt),
+    limits: unit.limits.map(({ resource, value, mode, by, used }) => ({
+      resource,
+      value,
+      mode,
+      by,
+      used: used ?? null,
+    })),
   }
 }
 

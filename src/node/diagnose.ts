@@ -1,4 +1,5 @@
 import { access, constants } from 'node:fs/promises'
+import type { LimitSupport } from '../process/index.ts'
 import type { Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
@@ -13,6 +14,7 @@ export interface Diagnosed {
   readonly linkServer: LinkServer | undefined
   readonly mesh: Mesh | undefined
   readonly world: WorldView
+  readonly limits: () => Promise<readonly LimitSupport[]>
   readonly events: EventLog
 }
 
@@ -23,6 +25,7 @@ export async function diagnoseNode({
   linkServer,
   mesh,
   world,
+  limits,
   events,
 }: Diagnosed): Promise<readonly Check[]> {
   const { listen, paths } = setup
@@ -33,7 +36,13 @@ export async function diagnoseNode({
     meshCheck(setup, mesh, world),
     ...eventsCheck(events),
     ...nameChecks(world),
+    ...(await limits()).map(limitCheck),
   ]
+}
+
+/** A limit that cannot be seen to is a warning: a configuration may ask for it. */
+function limitCheck({ resource, mode, by }: LimitSupport): Check {
+  return { name: `limit: ${resource}`, result: mode === 'unsupported' ? 'warning' : 'ok', message: `${mode} (${by})` }
 }
 
 async function writable(name: string, path: string): Promise<Check> {

@@ -5,6 +5,7 @@ import { loadIdentity } from '../mesh/index.ts'
 import { ControlService, createApiServer, createControlFront } from '../rpc/index.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
+import { type LimitSupport, limitSupport } from '../process/index.ts'
 import { diagnoseNode } from './diagnose.ts'
 import { createNodeCore, type NodeCore } from './node-core.ts'
 import {
@@ -84,7 +85,10 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
     news: tools.news,
     control: tools.connection.client(ControlService),
     config: setup.config,
-    diagnose: () => diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world, events: tools.events }),
+    diagnose: () => {
+      const limits = (): Promise<readonly LimitSupport[]> => limitSupport(seams.host)
+      return diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world, limits, events: tools.events })
+    },
     requestShutdown(actor) {
       core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor })
       shutdown.resolve()

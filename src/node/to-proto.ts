@@ -45,7 +45,7 @@ export function toUnit(
   node: string,
   services: readonly string[],
 ): MessageInitShape<typeof UnitSchema> {
-  const { startedAtMs, exit, pid, ports, rssBytes, kind, retryAtMs } = status
+  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs } = status
   const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {
     ...{ unit, instance, replica, node, state, ready, restarts, cpu, reason, want },
@@ -54,6 +54,7 @@ export function toUnit(
     rssBytes: BigInt(rssBytes),
     services: [...services],
     ports: { ...ports },
+    limits: limits.map(({ used, ...limit }) => (used === undefined ? limit : { ...limit, used })),
     ...(startedAtMs === undefined ? {} : { startedAt: toTimestamp(startedAtMs) }),
     ...(exit === undefined ? {} : { exit: toExit(exit) }),
     ...(retryAtMs === undefined ? {} : { retryAt: toTimestamp(retryAtMs) }),

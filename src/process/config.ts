@@ -54,6 +54,7 @@ export const unitShape = {
 export type UnitConfig = DeepReadonly<z.output<z.ZodObject<typeof unitShape, z.core.$strict>>>
 export type ProbeConfig = DeepReadonly<z.output<typeof probe>>
 export type RestartConfig = DeepReadonly<z.output<typeof restart>>
+export type LimitsConfig = DeepReadonly<z.output<typeof limits>>
 export type FindConfig = DeepReadonly<z.output<typeof find>>
 export type StopSignal = UnitConfig['stop']['signal']
 

@@ -1,8 +1,7 @@
 import type { Exit } from './exit.ts'
 import type { ProcessIdentity } from './identity.ts'
 import type { ProcessTable } from './process-table.ts'
-import type { Caps, Cell } from './limits/backend.ts'
-import type { KernelLimits } from './limits/host-limits.ts'
+import type { Caps, Cell, KernelLimits } from './limits/backend.ts'
 import type { Resource } from './limits/resources.ts'
 import type { RunCommand } from './run-command.ts'
 

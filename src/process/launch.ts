@@ -45,7 +45,9 @@ const LAUNCH_KEYS = ['kind', 'run', 'cwd', 'user', 'env', 'env_inherit', 'ports'
 
 /** Equal for two specs whose processes would be started alike. */
 export function launchHash({ config, baseDir, variables }: UnitSpec): string {
-  const launched = LAUNCH_KEYS.map((key) => [key, config[key]])
+  const launched: [string, unknown][] = LAUNCH_KEYS.map((key) => [key, config[key]])
+  // What a process may have open is set for good before it begins.
+  if (config.limits.files !== undefined) launched.push(['files', config.limits.files])
   return createHash('sha256')
     .update(JSON.stringify([launched, baseDir, variables]))
     .digest('hex')

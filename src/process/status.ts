@@ -1,4 +1,6 @@
 import type { Exit } from './exit.ts'
+import type { LimitMode } from './limits/plan.ts'
+import type { Resource } from './limits/resources.ts'
 import type { UnitPhase } from './unit-state.ts'
 
 /** The phases of a managed instance; of an unmanaged unit, whether its process is found: `up`, `absent`, `ambiguous`. */
@@ -29,6 +31,8 @@ export interface InstanceStatus {
   readonly reason: string
   /** What was asked for; of an unmanaged unit always `up`. */
   readonly want: 'up' | 'down'
+  /** Empty when it has none. */
+  readonly limits: readonly LimitStatus[]
   /** When it is tried again by itself, wall clock; undefined when it is not waiting for that. */
   readonly retryAtMs: number | undefined
   /** Id of the event that explains the state; '' when there is none. */
@@ -44,6 +48,17 @@ export interface StoppedInstance {
   readonly tookMs: number
 }
 
+/** One limit of a unit and how it is seen to on this host. */
+export interface LimitStatus {
+  readonly resource: Resource
+  readonly value: number
+  readonly mode: LimitMode
+  /** By what, or why not. */
+  readonly by: string
+  /** At the last reading; undefined when nothing runs, or it is not measured. */
+  readonly used: number | undefined
+}
+
 export type ProcessEventType =
   | 'unit.requested'
   | 'unit.waiting'
@@ -52,6 +67,11 @@ export type ProcessEventType =
   | 'unit.ready'
   | 'unit.unready'
   | 'unit.unhealthy'
+  | 'unit.limit_near'
+  | 'unit.limit_exceeded'
+  | 'unit.limit_raised'
+  | 'unit.limit_throttled'
+  | 'unit.limit_kept'
   | 'unit.exited'
   | 'unit.stopping'
   | 'unit.backoff'

@@ -14,6 +14,7 @@ import { dependantsOf, findCycle, startOrder } from './dependencies.ts'
 import type { ProcessHost } from './host.ts'
 import type { EnvironmentOf, UnitSpec } from './launch.ts'
 import { clearRecord, clearStray } from './leftovers.ts'
+import { limitsOf } from './limits/plan.ts'
 import { createMeter, type Meter } from './meter.ts'
 import { createOutput, type LogLine, type LogQuery, type Output } from './output.ts'
 import { createPortBook, type PortBook } from './ports.ts'
@@ -34,6 +35,9 @@ import { UnmanagedUnit } from './unmanaged.ts'
 
 /** How often the usage of units is read. Kubernetes reads every 10 s; people who look want news sooner. */
 const METER_MS = 2_000
+
+/** How often that of units with limits is. */
+const LIMIT_METER_MS = 1_000
 
 /** Keeps the units of this machine as they are wanted. */
 export interface Supervisor extends Service {
@@ -127,6 +131,7 @@ class UnitSupervisor implements Supervisor {
   readonly #config: SupervisorConfig
   readonly #log: Log
   readonly #meter: Meter
+  readonly #limitMeter: Meter
   readonly #output: Output
   readonly #ports: PortBook
   readonly #watches: Watches
@@ -148,6 +153,7 @@ class UnitSupervisor implements Supervisor {
     this.#nextEventId = seams.nextEventId ?? countingIds()
     this.#nodeEvent = seams.nodeEvent ?? (() => '')
     this.#log = log
+    this.#limitMeter = createMeter({ clock, table: host.table, log }, { intervalMs: LIMIT_METER_MS })
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
     this.#output = seams.output ?? createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
     this.#ports = createPortBook(host)
@@ -179,6 +185,7 @@ class UnitSupervisor implements Supervisor {
     const records = await readSlotRecords(store, this.#log)
     this.#records = new Map(records.map((record) => [slotName(record), record]))
     await this.#meter.start()
+    await this.#limitMeter.start()
     const known = new Set(records.map(({ instance }) => instance))
     const strays = (await host.instances(this.#config.runDir)).filter(({ instance }) => !known.has(instance))
     await Promise.all(strays.map((place) => this.#leave(clearStray(place, this.#leftoverSeams(), this.#tasks.signal))))
@@ -206,6 +213,7 @@ class UnitSupervisor implements Supervisor {
     await Promise.all([...this.#units.values()].flatMap((unit) => ('watched' in unit ? [unit.watched.end()] : [])))
     await this.#tasks.stop()
     await this.#meter.stop()
+    await this.#limitMeter.stop()
     await this.#output.close()
   }
 
@@ -509,8 +517,8 @@ class UnitSupervisor implements Supervisor {
 
   /** What the configuration asks for and this version does not do, said once when the unit is added. */
   #remark({ name, config }: UnitSpec): void {
-    if (Object.keys(config.limits).length > 0) {
-      this.#log.warn('limits are not enforced in this version', { unit: name, limits: config.limits })
+    if (config.kind === 'unmanaged' && Object.values(limitsOf(config.limits)).some((limit) => limit !== undefined)) {
+      this.#log.warn('limits of an unmanaged unit have no effect in this version', { unit: name })
     }
     if (config.activation === 'on-call') {
       this.#log.warn('activation on-call is not supported yet; the unit is started at once', { unit: name })
@@ -550,6 +558,7 @@ class UnitSupervisor implements Supervisor {
       drain,
       admission,
       ports: this.#ports,
+      limitMeter: this.#limitMeter,
       output: this.#output,
       nodeEvent: this.#nodeEvent,
     }

@@ -52,10 +52,11 @@ function probeNews(facts: ProbeFacts | undefined): Pick<News, 'details' | 'cause
 }
 
 /** An end that we brought about follows from what made us do so; any other comes from outside. */
-function exited(before: UnitState, after: UnitState, { exit, causedBy = '' }: UnitEvent): News {
+function exited(before: UnitState, after: UnitState, { exit, reason, overuse, causedBy = '' }: UnitEvent): News {
   const follows = before.phase === 'stopping' || before.fault !== '' || causedBy !== ''
-  const cause = after.fault || before.fault
-  return { type: 'unit.exited', reason: describeExit(exit), details: exitDetails(exit), cause, follows }
+  const cause = after.fault || before.fault || (overuse === undefined ? '' : reason)
+  const kind = before.overuse || overuse !== undefined ? { kind: 'resource_limit' } : {}
+  return { type: 'unit.exited', reason: describeExit(exit), details: { ...exitDetails(exit), ...kind }, cause, follows }
 }
 
 function exitDetails(exit: Exit | undefined): Record<string, string> {

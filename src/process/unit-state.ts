@@ -2,6 +2,7 @@ import { backoffMs } from '../base/backoff.ts'
 import { formatDurationMs } from '../base/quantity.ts'
 import type { Random } from '../base/random.ts'
 import type { RestartConfig } from './config.ts'
+import { profileFactor } from './restart-profile.ts'
 import { describeExit, type Exit, isSuccess } from './exit.ts'
 
 /** How far a managed instance has come. */
@@ -18,6 +19,7 @@ export type UnitEventType =
   | 'ready'
   | 'unready'
   | 'unhealthy'
+  | 'overused'
   | 'exited'
   | 'startTimeout'
   | 'stableTimer'
@@ -36,6 +38,8 @@ export interface UnitEvent {
   readonly awaited?: string | undefined
   /** Only of `unready` and `unhealthy`: what the probe saw. */
   readonly facts?: ProbeFacts | undefined
+  /** Of `overused`, how it is to be ended for having exceeded a limit; of `exited`, that the kernel ended it for that. */
+  readonly overuse?: 'restart' | 'stop' | 'kill' | 'killed' | undefined
 }
 
 /** What made a probe's verdict. */
@@ -71,6 +75,8 @@ export interface UnitState {
   readonly untilMs: number | undefined
   /** Why the instance is being ended, when it is by us for its own fault; empty otherwise. */
   readonly fault: string
+  /** Whether that fault is an exceeded limit. */
+  readonly overuse: boolean
   /** How the last instance ended. */
   readonly exit: Exit | undefined
   /** Why the phase is what it is, in words; empty when there is nothing to say. */
@@ -103,6 +109,7 @@ export const INITIAL_STATE: UnitState = {
   waitMs: undefined,
   untilMs: undefined,
   fault: '',
+  overuse: false,
   exit: undefined,
   reason: '',
 }
@@ -125,6 +132,7 @@ const spawn: Cell = (state, { reason }) => ({
     phase: 'starting',
     ready: false,
     fault: '',
+    overuse: false,
     reason,
     generation: state.generation + 1,
     restarts: state.restarts + (state.generation > 0 && state.phase !== 'down' ? 1 : 0),
@@ -154,9 +162,17 @@ const overdue: Cell = (state, { reason }, { startWithinMs }) => {
 const unhealthy: Cell = (state, event, rules) =>
   go('stopping', 'terminate')({ ...state, fault: event.reason }, event, rules)
 
+const overused: Cell = (state, event, rules) => {
+  const faulty = { ...state, fault: event.reason, overuse: true }
+  if (event.overuse === 'kill') return { state: { ...faulty, reason: event.reason }, effects: ['kill'] }
+  const want = event.overuse === 'stop' ? 'down' : state.want
+  return go('stopping', 'terminate')({ ...faulty, want }, event, rules)
+}
+
 /** Ended without being asked to. */
 const ended: Cell = (state, event, rules) => {
   const seen = { ...state, exit: event.exit }
+  if (event.overuse === 'killed') return crashed({ ...seen, overuse: true }, event.reason, rules)
   if (!isSuccess(event.exit) || state.fault !== '') return crashed(seen, state.fault || describeExit(event.exit), rules)
   const { policy } = rules.restart
   if (policy === 'no' || policy === 'on-failure') return go('completed')(seen, { ...event, reason: '' }, rules)
@@ -167,10 +183,11 @@ const ended: Cell = (state, event, rules) => {
 function crashed(state: UnitState, reason: string, rules: StepRules): Step {
   const { policy, give_up } = rules.restart
   const sinceMs = rules.nowMs - give_up.windowMs
-  const crashesAtMs = [...state.crashesAtMs.filter((atMs) => atMs > sinceMs), rules.nowMs].slice(-give_up.crashes)
+  const most = Math.ceil(give_up.crashes * leniency(state, rules))
+  const crashesAtMs = [...state.crashesAtMs.filter((atMs) => atMs > sinceMs), rules.nowMs].slice(-most)
   const next = { ...state, crashesAtMs, streak: state.streak + 1, fault: '', ready: false }
   if (policy === 'no') return still({ ...next, ...NO_WAIT, phase: 'failed', reason })
-  const tooMany = crashesAtMs.length >= give_up.crashes
+  const tooMany = crashesAtMs.length >= most
   if (!tooMany && !state.gaveUp) return retreat(next, reason, rules)
   const failed = { ...next, phase: 'failed', gaveUp: true, reason } as const
   return still({ ...failed, ...waitOf(rules.restart.then.retryMs, rules) })
@@ -184,8 +201,15 @@ function waitOf(waitMs: number | undefined, { nowMs }: StepRules): Pick<UnitStat
   return { waitMs, untilMs: waitMs === undefined ? undefined : nowMs + waitMs }
 }
 
-function delayMs({ streak }: UnitState, { restart, random }: StepRules): number {
-  return backoffMs(streak, { ...restart.backoff, factor: 2, jitter: restart.jitter }, random)
+function delayMs(state: UnitState, rules: StepRules): number {
+  const { restart, random } = rules
+  const waitMs = backoffMs(state.streak, { ...restart.backoff, factor: 2, jitter: restart.jitter }, random)
+  return waitMs * leniency(state, rules)
+}
+
+/** An exceeded limit may be the nature of the work, which the profile tells. */
+function leniency({ overuse }: UnitState, { restart }: StepRules): number {
+  return overuse ? profileFactor(restart) : 1
 }
 
 /** Nothing was started, so the unit is failed at once and shown so; unless its policy is `no`, it is tried again as after a crash. */
@@ -197,13 +221,16 @@ const unspawnable: Cell = (state, event, rules) => {
 /** Ended because we asked it to. */
 const stopped: Cell = (state, event, rules) => {
   const seen = { ...state, exit: event.exit ?? state.exit }
-  if (state.want === 'down') return go('down')({ ...seen, fault: '' }, { ...event, reason: 'stopped' }, rules)
+  if (state.want === 'down') {
+    const reason = state.overuse ? state.fault : 'stopped'
+    return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)
+  }
   if (state.fault !== '') return crashed(seen, state.fault, rules)
   return spawn(seen, { ...event, reason: '' }, rules)
 }
 
 /** A person's wish overrules the fault for which the instance is being ended. */
-const pardon: Cell = (state) => still({ ...state, fault: '' })
+const pardon: Cell = (state) => still({ ...state, fault: '', overuse: false })
 
 const stop = go('stopping', 'terminate')
 const rest = go('down')
@@ -212,8 +239,8 @@ const rest = go('down')
 // biome-ignore format: a table reads by column
 const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
   down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note },
-  starting:  { ready, wantDown: stop, restart: stop, unhealthy, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
-  up:        { ready, unready, wantDown: stop, restart: stop, unhealthy, exited: ended, stableTimer: (state) => still(forgiven(state)) },
+  starting:  { ready, wantDown: stop, restart: stop, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
+  up:        { ready, unready, wantDown: stop, restart: stop, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
   stopping:  { wantUp: pardon, restart: pardon, exited: stopped, spawnFailed: stopped },
   backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },
   failed:    { retryTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },

@@ -9,6 +9,7 @@ import type { Obstacle } from './admission.ts'
 import type { Child, Left } from './host.ts'
 import { captureOf, describeInstance, Instance, type InstanceSeams } from './instance.ts'
 import { launchHash, launchOf, type UnitSpec } from './launch.ts'
+import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
 import type { PortBook } from './ports.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { fromRecord, toRecord } from './slot-state.ts'
@@ -41,6 +42,8 @@ export interface SlotSeams extends Omit<InstanceSeams, 'tasks'> {
   /** Id of the event that tells what the node itself is doing: it starts, stops, takes a new configuration. */
   readonly nodeEvent: () => string
   readonly changed: (status: InstanceStatus) => void
+  /** Measures often what has limits. */
+  readonly limitMeter: SlotLimitsSeams['meter']
 }
 
 /** One replica slot of a managed or integrated unit: keeps what runs there in line with what is wanted. */
@@ -53,6 +56,7 @@ export class UnitSlot {
   readonly #waiters = createWaiters()
   readonly #writer
   readonly #tasks
+  readonly #limits: SlotLimits
   #spec: UnitSpec
   #state: UnitState = INITIAL_STATE
   #run: Instance | undefined
@@ -80,6 +84,14 @@ export class UnitSlot {
     this.#writer = createSlotWriter(seams.store, this.#log)
     this.#tasks = createTaskGroup((error) => this.#log.error('supervision of a unit met a fault', { error }))
     this.#trail = createTrail(spec.name, '', seams.publish)
+    this.#limits = new SlotLimits({
+      ...seams,
+      log: this.#log,
+      meter: seams.limitMeter,
+      tasks: this.#tasks,
+      tell: (news) => seams.publish({ ...news, unit: this.unit, instance: this.#instance, cause: '' }),
+      end: (overuse, reason, causedBy) => this.#dispatch('overused', reason, { overuse, causedBy }),
+    })
   }
 
   get status(): InstanceStatus {
@@ -100,6 +112,7 @@ export class UnitSlot {
       ports: this.#ports,
       exit: run === undefined ? exit : undefined,
       reason,
+      limits: this.#limits.status,
       want,
       retryAtMs: this.#retryAtMs,
       eventId: this.#trail.head,
@@ -155,7 +168,10 @@ export class UnitSlot {
     this.#spec = spec
     if (launchHash(spec) !== before) {
       if (this.#state.want === 'up') this.#changeOver()
-    } else if (this.#run?.isEnding === false) this.#watchHealth(this.#run)
+    } else if (this.#run?.isEnding === false) {
+      this.#watchHealth(this.#run)
+      this.#limits.watch(this.#run.facts.child, spec.config.limits)
+    }
   }
 
   /** Asks again whether the dependencies allow a start, when that is what it waits for. */
@@ -227,6 +243,7 @@ export class UnitSlot {
   async #letGo(): Promise<void> {
     this.#timer?.abort()
     this.#run?.detach()
+    this.#limits.detach()
     await this.#tasks.stop()
     await this.#writer.flush()
     this.#seams.ports.release(this.#slot)
@@ -326,7 +343,7 @@ export class UnitSlot {
       // Written down first: a process that the next node finds without a record is ended as a stray.
       this.#save()
       await this.#writer.flush()
-      const child = await host.spawn(request)
+      const child = await host.spawn({ ...request, ...(await this.#limits.request(config.limits)) })
       this.#startFault = undefined
       this.#attach('unit.started', { instance, directory, child, hash: launchHash(spec), startedAtMs: clock.wallMs() })
     } catch (thrown) {
@@ -352,6 +369,7 @@ export class UnitSlot {
     this.#trail.tell({ type, reason: '', details, cause: '', follows: true }, instance)
     this.#changed()
     this.#watchHealth(run)
+    this.#limits.watch(run.facts.child, this.#spec.config.limits)
     this.#tasks.run((signal) => this.#attend(run, signal))
   }
 
@@ -365,11 +383,13 @@ export class UnitSlot {
   /** Waits for the end of the instance, and tells. */
   async #attend(run: Instance, signal: AbortSignal): Promise<void> {
     const exit = await run.untilGone(signal)
+    const byKernel = await this.#limits.ended(exit)
     this.#run = undefined
     this.#tasks.run(() => run.finish())
     const origin = this.#endOrigin
     this.#endOrigin = undefined
-    this.#dispatch('exited', '', { exit, ...origin })
+    if (byKernel === undefined || origin !== undefined) this.#dispatch('exited', '', { exit, ...origin })
+    else this.#dispatch('exited', byKernel.reason, { exit, overuse: 'killed', causedBy: byKernel.causedBy })
   }
 
   async #beginAfresh(record: SlotRecord | undefined): Promise<void> {
@@ -401,10 +421,12 @@ export class UnitSlot {
     const found = await host.adopt({ directory, leader, main })
     if ('gone' in found) {
       await this.#sweep({ directory, leader, main })
+      const byKernel = await this.#limits.endedUnseen(directory, found.exit)
       this.#finishLeft(instance)
       // Without a leader and an exit it was never started.
       if (leader === undefined && found.exit === undefined) return this.#beginAfresh({ ...record, closed: true })
-      this.#dispatch('exited', 'while no node ran', { exit: found.exit })
+      if (byKernel === undefined) this.#dispatch('exited', 'while no node ran', { exit: found.exit })
+      else this.#dispatch('exited', byKernel, { exit: found.exit, overuse: 'killed' })
       return
     }
     this.#state = { ...this.#state, ready: false }

@@ -73,6 +73,7 @@ export class UnmanagedUnit {
       exit: undefined,
       reason: this.#reason,
       want: 'up',
+      limits: [],
       retryAtMs: undefined,
       eventId: this.#trail.head,
     }

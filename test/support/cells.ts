@@ -1,16 +1,19 @@
-import { readdirSync, readFileSync, rmdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { until } from './until.ts'
 
 /** Removes the control groups of the instances below `directory`, whose processes are gone; a killed node leaves them. */
-export function removeCells(directory: string): void {
-  for (const file of filesNamed('cell', directory)) {
-    for (const place of readFileSync(file, 'utf8').split('\n')) {
-      const path = place.slice(place.indexOf('/'))
-      if (place.includes(':/') && basename(dirname(path)).startsWith('hsu-')) {
-        tryRemove(path)
-        tryRemove(dirname(path))
-      }
-    }
+export async function removeCells(directory: string): Promise<void> {
+  const places = filesNamed('cell', directory).flatMap((file) => readFileSync(file, 'utf8').split('\n'))
+  for (const place of places) {
+    const path = place.slice(place.indexOf('/'))
+    if (!place.includes(':/') || !basename(dirname(path)).startsWith('hsu-')) continue
+    // Killed processes are in it a moment longer than they are to be seen.
+    await until(`${path} to be empty`, () => {
+      tryRemove(path)
+      return !existsSync(path)
+    })
+    tryRemove(dirname(path))
   }
 }
 
@@ -26,6 +29,6 @@ function tryRemove(path: string): void {
   try {
     rmdirSync(path)
   } catch {
-    // Gone already, or a process that was just killed is still in it.
+    // Gone already, or not empty.
   }
 }

@@ -4,7 +4,7 @@ import type { Child, Gone, InstancePlace, Left, ProcessHost, SpawnRequest } from
 import { markOf } from '../../src/process/launch.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { isSame, type Listener, type ProcessInfo, type ProcessTable } from '../../src/process/process-table.ts'
-import type { KernelLimits } from '../../src/process/limits/host-limits.ts'
+import type { KernelLimits } from '../../src/process/limits/backend.ts'
 import type { RunCommand } from '../../src/process/run-command.ts'
 
 /** How a program of the simulated host behaves. */

@@ -129,7 +129,7 @@ export function nodeHome(t: Test): {
     for (const node of nodes) await node.kill()
     for (const pid of processesOf(home)) killHard(pid)
     await until('no process of the test to be left', () => processesOf(home).length === 0)
-    removeCells(home)
+    await removeCells(home)
     rmSync(home, { recursive: true, force: true })
   })
   return {

@@ -33,9 +33,9 @@ export interface Supervised {
 /** Directories that several supervisors use one after the other; after the test, nothing that ran there may live. */
 export function workspace(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'hsu process '))
-  t.teardown(() => {
+  t.teardown(async () => {
     for (const pid of processesIn(directory)) process.kill(pid, 'SIGKILL')
-    removeCells(directory)
+    await removeCells(directory)
     rmSync(directory, { recursive: true, force: true })
   })
   return directory

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts'
 import { readOptions, type UnitDescription } from '../control.ts'
+import { limitTable } from '../limit-table.ts'
 import { type EventShape, eventShape, type UnitShape, unitShape } from '../shapes.ts'
 import type { Style } from '../style.ts'
 import { locate, parseUnitNames } from '../target.ts'
@@ -47,6 +48,7 @@ function describe({ unit, instances, config, events }: DescriptionShape, nowMs: 
   const sections: [title: string, body: string][] = [
     [unit, unitTable(instances, nowMs, style)],
     ['services', [...new Set(instances.flatMap(({ services }) => services))].sort().join('\n')],
+    ['limits', limitTable(instances, style)],
     ['config', JSON.stringify(config, undefined, 2)],
     ['events', events.map((event) => eventLine(event, style)).join('\n')],
   ]

@@ -20,8 +20,6 @@ const GAPS: readonly Gap[] = [
   { path: ['expose'], value: 'lan',                      instead: 'use private' },
   { path: ['depends_on', '*', 'scope'], value: 'mesh',   instead: 'use node' },
   { path: ['find', 'service'],                           instead: 'use pid, pid_file, name or port' },
-  { path: ['limits', 'on_exceed'], value: 'raise',       instead: 'remove it' },
-  { path: ['limits', 'on_exceed'], value: 'throttle',    instead: 'remove it' },
   { path: ['schedule'],                                  instead: 'remove it' },
 ]
 
@@ -64,9 +62,7 @@ export function warningsOf(tree: Tree, config: NodeFileConfig, version: string):
     if (find(tree, path) !== undefined) warnings.push(formatFault({ place: keyPlaceOf(tree, path), path, text }))
   }
   warn(['node', 'listen', 'admin'], `this version (${version}) has no admin server`)
-  for (const [name, { limits, ports, replicas }] of Object.entries(config.units)) {
-    if (Object.keys(limits).length > 0)
-      warn(['units', name, 'limits'], `limits are not enforced by this version (${version})`)
+  for (const [name, { ports, replicas }] of Object.entries(config.units)) {
     const fixed = replicas < 2 ? [] : Object.entries(ports).filter(([, port]) => port !== 'auto')
     for (const [port, number] of fixed) {
       const advice = 'use auto, unless the program shares its port (SO_REUSEPORT)'

@@ -6,6 +6,12 @@ export const restart = z.strictObject({
     .enum(['no', 'on-failure', 'always', 'unless-stopped'])
     .default('on-failure')
     .describe('Which ends are followed by a new start; on-failure = an exit code other than 0, or a signal'),
+  profile: z
+    .enum(['batch', 'web', 'database', 'worker', 'scheduler'])
+    .default('web')
+    .describe(
+      'Kind of work. After an exceeded limit, give_up takes so many times more crashes, and each wait is so many times longer: web 1, worker 2, scheduler 2.5, batch 3, database 5',
+    ),
   backoff: durationRange.prefault('500ms..60s').describe('First and longest wait before a restart; doubles in between'),
   jitter: percentage.prefault('20%').describe('Random part of each wait'),
   reset_after: duration.prefault('60s').describe('Time up after which past crashes are forgotten'),

@@ -66,3 +66,10 @@ export interface LimitBackend {
   /** Removes the empty cells of `node` that are none of `instances`. */
   sweep(node: string, instances: ReadonlySet<string>): Promise<void>
 }
+
+/** What the kernel of this host can hold units to, and by what. */
+export interface KernelLimits {
+  readonly enforces: ReadonlyMap<Resource, string>
+  /** Whether memory beyond a limit can be made to slow a unit down. */
+  readonly slowsMemory: boolean
+}

@@ -3,16 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import { listInstances } from '../instance-files.ts'
-import type { Caps, Cell, LimitBackend } from './backend.ts'
+import type { Caps, Cell, KernelLimits, LimitBackend } from './backend.ts'
 import { joinCells } from './join-cells.ts'
 import type { Resource } from './resources.ts'
-
-/** What the kernel of this host can hold units to, and by what. */
-export interface KernelLimits {
-  readonly enforces: ReadonlyMap<Resource, string>
-  /** Whether memory beyond a limit can be made to slow a unit down. */
-  readonly slowsMemory: boolean
-}
 
 /** The ways of this host to hold instances to limits. */
 export interface HostLimits {

@@ -21,7 +21,7 @@ const RLIMIT_CELL: Cell = {
   gathers: false,
   hold: async () => undefined,
   enter: async () => undefined,
-  // Who may not raise it takes as much as there is; the node has warned of that.
+  // Only root may raise it above what the node itself has; others get that.
   prelude: ({ files }) => (files === undefined ? '' : `ulimit -n ${files} 2>/dev/null || ulimit -n "$(ulimit -H -n)"`),
   pids: async () => [],
   kill: async () => undefined,

@@ -31,6 +31,10 @@ t.test('hsu ps', async (t) => {
     reason: 'killed',
     want: 'up',
     retryAt: { seconds: 1_700_000_060n, nanos: 0 },
+    limits: [
+      { resource: 'memory', value: 67_108_864, mode: 'enforced', by: 'cgroup v2 memory', used: 1_048_576 },
+      { resource: 'files', value: 100, mode: 'enforced', by: 'rlimit nofile' },
+    ],
   })
   const down = unit({
     unit: 'batch',
@@ -70,6 +74,7 @@ t.test('hsu ps', async (t) => {
         reason: '',
         want: '',
         retryAt: null,
+        limits: [],
       },
       {
         ...empty,
@@ -83,6 +88,7 @@ t.test('hsu ps', async (t) => {
         reason: '',
         want: '',
         retryAt: null,
+        limits: [],
       },
       {
         unit: 'echo',
@@ -103,6 +109,10 @@ t.test('hsu ps', async (t) => {
         reason: 'killed',
         want: 'up',
         retryAt: '2023-11-14T22:14:20.000Z',
+        limits: [
+          { resource: 'memory', value: 67_108_864, mode: 'enforced', by: 'cgroup v2 memory', used: 1_048_576 },
+          { resource: 'files', value: 100, mode: 'enforced', by: 'rlimit nofile', used: null },
+        ],
       },
     ])
   })

@@ -31,7 +31,11 @@ units:
     kind: unmanaged # hsu.yaml:4:11
     ports: {} # default
     probes: {} # default
-    limits: {} # default
+    limits:
+      warn: 80% # default
+      spike: 5s # default
+      sustained: 30s # default
+      raise_factor: 1.5 # default
     find:
       name: postgres # hsu.yaml:5:19
       args: [ -D ] # hsu.yaml:5:35

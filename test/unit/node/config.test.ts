@@ -347,10 +347,6 @@ t.test('what this version lacks is refused by name', async (t) => {
       'hsu.yaml:5:15: units.api.schedule: is not supported by this version (0.1.0); remove it',
     ],
     [
-      unit('limits: { on_exceed: throttle }'),
-      'hsu.yaml:5:26: units.api.limits.on_exceed: throttle is not supported by this version (0.1.0); remove it',
-    ],
-    [
       file('units: { db: { kind: unmanaged, find: { service: postgresql } } }'),
       'hsu.yaml:2:50: units.db.find.service: is not supported by this version (0.1.0); use pid, pid_file, name or port',
     ],
@@ -370,16 +366,14 @@ t.test('what is taken without effect is a warning', async (t) => {
 units:
   api:
     run: x
-    limits: { memory: 1GiB }
     replicas: 2
     ports: { http: 8080, grpc: auto }
-  db: { run: y, limits: {} }
+  db: { run: y, limits: { memory: 1GiB } }
 `),
   )
   t.same(warnings, [
     'hsu.yaml:2:19: node.listen.admin: this version (0.1.0) has no admin server',
-    'hsu.yaml:6:5: units.api.limits: limits are not enforced by this version (0.1.0)',
-    'hsu.yaml:8:14: units.api.ports.http: all 2 replicas get port 8080; use auto, unless the program shares its port (SO_REUSEPORT)',
+    'hsu.yaml:7:14: units.api.ports.http: all 2 replicas get port 8080; use auto, unless the program shares its port (SO_REUSEPORT)',
   ])
 })
 

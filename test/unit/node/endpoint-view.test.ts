@@ -63,6 +63,7 @@ t.test(
       exit: undefined,
       reason: '',
       want: 'up',
+      limits: [],
       retryAtMs: undefined,
       eventId: '',
     }

@@ -22,6 +22,7 @@ const READY: InstanceStatus = {
   exit: undefined,
   reason: '',
   want: 'up',
+  limits: [],
   retryAtMs: undefined,
   eventId: '',
 }

@@ -604,8 +604,8 @@ t.test('what this version does not do is said once', async (t) => {
   await watched.supervisor.apply([unit])
   const warnings = watched.log.entries.filter(({ level }) => level === 'warn').map(({ message }) => message)
   t.same(warnings, [
-    'limits are not enforced in this version',
     'activation on-call is not supported yet; the unit is started at once',
+    'limit cannot be enforced on this host, only watched',
   ])
   t.equal(watched.status('api').state, 'up')
 })

@@ -45,6 +45,7 @@ const TYPES: readonly UnitEventType[] = [
   'ready',
   'unready',
   'unhealthy',
+  'overused',
   'exited',
   'startTimeout',
   'stableTimer',
@@ -62,6 +63,7 @@ t.test('the table, phase by phase', async (t) => {
     ['starting', 'wantDown', 'stopping', 'terminate'],
     ['starting', 'restart', 'stopping', 'terminate'],
     ['starting', 'unhealthy', 'stopping', 'terminate'],
+    ['starting', 'overused', 'stopping', 'terminate'],
     ['starting', 'startTimeout', 'starting', 'kill'],
     ['starting', 'exited', 'backoff'],
     ['starting', 'spawnFailed', 'failed'],
@@ -71,6 +73,7 @@ t.test('the table, phase by phase', async (t) => {
     ['up', 'wantDown', 'stopping', 'terminate'],
     ['up', 'restart', 'stopping', 'terminate'],
     ['up', 'unhealthy', 'stopping', 'terminate'],
+    ['up', 'overused', 'stopping', 'terminate'],
     ['up', 'exited', 'backoff'],
     ['stopping', 'exited', 'starting', 'spawn'],
     ['stopping', 'spawnFailed', 'starting', 'spawn'],
@@ -247,4 +250,49 @@ t.test('whatever happens', async (t) => {
   t.pass(
     'it is ready only when up, starts only what is wanted, counts each start once, can always be left and always be stopped',
   )
+})
+
+t.test('an exceeded limit', async (t) => {
+  const reason = 'memory limit of 64.0MiB exceeded'
+  const overused = (overuse: UnitEvent['overuse']): UnitEvent => ({ ...event('overused', undefined, reason), overuse })
+
+  await t.test('restarts, stops or kills the unit, as is asked for, and gives the reason', async (t) => {
+    const restart = step(state('up'), overused('restart'), rules())
+    t.same(restart.effects, ['terminate'])
+    t.match(step(restart.state, clean, rules()).state, { phase: 'backoff', streak: 1, reason, overuse: true })
+    const stop = step(state('up'), overused('stop'), rules())
+    t.match(stop, { state: { phase: 'stopping', want: 'down' }, effects: ['terminate'] })
+    t.match(step(stop.state, clean, rules()).state, { phase: 'down', want: 'down', reason, fault: '', overuse: false })
+    const kill = step(state('up'), overused('kill'), rules())
+    t.match(kill, { state: { phase: 'up', fault: reason }, effects: ['kill'] })
+    t.match(step(kill.state, event('exited', { signal: 'SIGKILL' }), rules()).state, { phase: 'backoff', reason })
+  })
+
+  await t.test('that the kernel enforced by an end is the reason of that end', async (t) => {
+    const killed = { ...event('exited', { signal: 'SIGKILL' }, reason), overuse: 'killed' } as const
+    t.match(step(state('up'), killed, rules()).state, { phase: 'backoff', reason, exit: { signal: 'SIGKILL' } })
+    t.match(step(state('up'), killed, rules({ policy: 'no' })).state, { phase: 'failed', reason })
+  })
+
+  await t.test('is overruled by a person who wants the unit up', async (t) => {
+    const { state: stopping } = step(state('up'), overused('stop'), rules())
+    const { state: pardoned } = step(stopping, event('wantUp'), rules())
+    t.match(step(pardoned, clean, rules()).state, { phase: 'starting', fault: '', overuse: false })
+  })
+
+  await t.test('is borne so many times longer and more often as the profile says; another crash is not', async (t) => {
+    const factors = { web: 1, worker: 2, scheduler: 2.5, batch: 3, database: 5 } as const
+    for (const [profile, factor] of Object.entries(factors)) {
+      const policy = { profile: profile as keyof typeof factors, backoff: '1s..1s', jitter: '0%', give_up: '2/1h' }
+      const end = (overuse: boolean, crashesAtMs: readonly number[]) =>
+        step(state('up', 'up', { fault: reason, overuse, crashesAtMs }), crash, rules(policy, 10_000)).state
+      t.match(end(true, []), { phase: 'backoff', waitMs: factor * 1_000 }, profile)
+      t.match(end(false, []), { phase: 'backoff', waitMs: 1_000 }, profile)
+      const most = 2 * factor
+      const before = (count: number): number[] => Array.from({ length: count }, () => 9_000)
+      t.equal(end(true, before(most - 1)).phase, 'failed', `${profile}: ${most} are too many`)
+      if (most > 2) t.equal(end(true, before(most - 2)).phase, 'backoff', `${profile}: one less is not`)
+      t.equal(end(false, before(1)).phase, 'failed', `${profile}: two of another kind are`)
+    }
+  })
 })

@@ -1,0 +1,34 @@
+import type { Usage } from '../meter.ts'
+import type { CellReading } from './backend.ts'
+import type { Amounts } from './resources.ts'
+
+/** What may be known of a tree besides; absent where the system does not tell. */
+interface MoreUsage {
+  readonly threads?: number
+  readonly files?: number
+  readonly ioReadBytes?: number
+  readonly ioWriteBytes?: number
+}
+
+/** Turns readings of one tree, which partly count from its start, into what limits speak of. */
+export function createFigures(): (usage: Usage & MoreUsage, cell: CellReading, nowMs: number) => Amounts {
+  let last: { readonly usage: MoreUsage; readonly atMs: number } | undefined
+  return (usage, cell, nowMs) => {
+    const before = last
+    last = { usage, atMs: nowMs }
+    const rate = (figure: 'ioReadBytes' | 'ioWriteBytes'): number | undefined => {
+      const [then, now] = [before?.usage[figure], usage[figure]]
+      if (before === undefined || then === undefined || now === undefined || nowMs <= before.atMs) return undefined
+      return (Math.max(0, now - then) * 1_000) / (nowMs - before.atMs)
+    }
+    return {
+      // What the kernel counts is what it limits, and counts shared memory once.
+      memory: cell.memory ?? usage.rssBytes,
+      cpu: usage.cpu,
+      pids: cell.pids ?? usage.threads ?? usage.processes,
+      files: usage.files,
+      'io.read': rate('ioReadBytes'),
+      'io.write': rate('ioWriteBytes'),
+    }
+  }
+}
