@@ -1,4 +1,4 @@
-import { formatSizeBytes } from '../base/quantity.ts'
+import { formatDurationMs, formatSizeBytes } from '../base/quantity.ts'
 import { parseRfc3339Ms } from '../base/system-date.ts'
 import { ago, dateTime } from './moment.ts'
 import type { EventShape, NodeShape, ServiceShape, UnitShape } from './shapes.ts'
@@ -23,7 +23,7 @@ export function unitTable(units: readonly UnitShape[], nowMs: number, style: Sty
     { title: 'CPU', align: 'right', cell: ({ cpu, pid }) => (pid === null ? NOTHING : cpu.toFixed(2)) },
     { title: 'RSS', align: 'right', cell: ({ rssBytes, pid }) => (pid === null ? NOTHING : formatSizeBytes(rssBytes)) },
     { title: 'PORTS', cell: ({ ports }) => record(ports, ':') },
-    { title: 'WHY', cell: why },
+    { title: 'WHY', cell: (row) => why(row, nowMs) },
   ]
   return units.length === 0 ? 'no units' : table(sorted(units), columns, style)
 }
@@ -37,9 +37,11 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function why({ reason, exit }: UnitShape): string {
-  if (reason !== '' || exit === null) return reason
-  return 'code' in exit ? `exit code ${exit.code}` : `killed by ${exit.signal}`
+function why({ reason, exit, retryAt }: UnitShape, nowMs: number): string {
+  const end = exit === null ? '' : 'code' in exit ? `exit code ${exit.code}` : `killed by ${exit.signal}`
+  const retryMs = retryAt === null ? undefined : parseRfc3339Ms(retryAt)
+  const next = retryMs === undefined ? '' : `next try in ${formatDurationMs(Math.max(0, retryMs - nowMs))}`
+  return [reason || end, next].filter((part) => part !== '').join('; ')
 }
 
 function relative(time: string | null, nowMs: number): string {

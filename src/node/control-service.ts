@@ -104,9 +104,9 @@ function changers(core: NodeCore) {
       const units = [...new Set(stopped.map(({ unit }) => unit))]
       return { instances: units.flatMap((unit) => unitsOf(core, unit)), stopped: stopped.map(toStopped) }
     },
-    async restartUnit({ unit }: { unit: string }, context: CallContext) {
+    async restartUnit({ unit, force }: { unit: string; force: boolean }, context: CallContext) {
       core.refuseWhenStopping()
-      await supervisor.restartUnit(unit, context.signal, askerOf(context))
+      await supervisor.restartUnit(unit, context.signal, askerOf(context), force)
       return done(unit)
     },
     async killUnit({ unit }: { unit: string }, context: CallContext) {

@@ -12,15 +12,22 @@ export function exitOfStatus(status: number): Exit {
   return signal === undefined ? { code: status } : { signal }
 }
 
-/** True for exit code 0. */
-export function isSuccess(exit: Exit | undefined): boolean {
-  return exit !== undefined && 'code' in exit && exit.code === 0
+/** True for the exit codes and signals of `success`. A code above 128 also stands for the signal that shells report by it. */
+export function isSuccess(exit: Exit | undefined, success: readonly (number | string)[] = [0]): boolean {
+  if (exit === undefined) return false
+  if ('code' in exit) return success.includes(exit.code)
+  const number = signalNumber(exit.signal)
+  return success.includes(exit.signal) || (number !== undefined && success.includes(SIGNAL_BASE + number))
 }
 
 /** `exited with code 3`, `ended by SIGKILL`, or that nobody saw how it ended. */
 export function describeExit(exit: Exit | undefined): string {
   if (exit === undefined) return 'ended, its exit status is not known'
   return 'code' in exit ? `exited with code ${exit.code}` : `ended by ${exit.signal}`
+}
+
+function signalNumber(name: string): number | undefined {
+  return Object.entries(constants.signals).find(([signal]) => signal === name)?.[1]
 }
 
 function signalName(number: number): string | undefined {

@@ -70,6 +70,8 @@ export class Instance {
   #doubt = ''
   #wasReady: boolean
   #killed = false
+  /** Aborts when its callers get no more time to turn away. */
+  readonly #hurry = new AbortController()
   /** The end we have begun to bring about. */
   #ending: Promise<void> | undefined
 
@@ -157,6 +159,11 @@ export class Instance {
     await this.#ending
   }
 
+  /** Does not drain it, or no longer. */
+  hurry(): void {
+    this.#hurry.abort()
+  }
+
   /** Ends the whole tree by force. */
   kill(): Promise<AllGone> {
     this.#killed = true
@@ -190,7 +197,7 @@ export class Instance {
     const { signal, grace: graceMs, command } = this.#spec.config.stop
     const { child } = this.facts
     this.#life.abort()
-    if (this.#wasReady) await this.#drain()
+    if (this.#wasReady && !this.#hurry.signal.aborted) await this.#drain()
     const policy = {
       signal,
       graceMs,
@@ -250,7 +257,7 @@ export class Instance {
       const drained = drain(this.#spec.name, this.facts.instance, signal).catch((error: unknown) => {
         if (!signal.aborted) this.#log.warn('unit could not be drained', { cause: messageOf(error) })
       })
-      const over = Promise.race([drained, this.facts.child.exited, aborted(signal)])
+      const over = Promise.race([drained, this.facts.child.exited, aborted(this.#hurry.signal), aborted(signal)])
       await within(clock, this.#spec.config.stop.drain, over)
     })
   }

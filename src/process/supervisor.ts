@@ -61,8 +61,11 @@ export interface Supervisor extends Service {
   stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
   /** As `stopUnit` for all units that are not unmanaged: dependants first, otherwise side by side. */
   stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
-  /** Single flight: concurrent calls join the restart that has not spawned yet. @throws as `startUnit` */
-  restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
+  /**
+   * Single flight: concurrent calls join the restart that has not spawned yet. `force` waits for no drain, no dependency
+   * and no backoff. @throws as `startUnit`
+   */
+  restartUnit(unit: string, signal: AbortSignal, asker?: Asker, force?: boolean): Promise<void>
   /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
   killUnit(unit: string, asker?: Asker): Promise<void>
   /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
@@ -266,10 +269,10 @@ class UnitSupervisor implements Supervisor {
     return (await Promise.all(slots.map((slot) => slot.stop(signal, origin)))).flat()
   }
 
-  async restartUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
+  async restartUnit(unit: string, signal: AbortSignal, asker?: Asker, force = false): Promise<void> {
     const { slots } = this.#owned(unit)
-    const origin = this.#request(unit, 'restart', asker)
-    await Promise.all(slots.map((slot) => slot.restart(signal, origin)))
+    const origin = this.#request(unit, force ? 'forced restart' : 'restart', asker)
+    await Promise.all(slots.map((slot) => slot.restart(signal, origin, force)))
   }
 
   async killUnit(unit: string, asker?: Asker): Promise<void> {

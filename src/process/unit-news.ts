@@ -70,7 +70,7 @@ function entered(before: UnitState, after: UnitState, { type }: UnitEvent, crash
   const follows = true
   switch (phase) {
     case 'stopping': {
-      const cause = type === 'restart' ? 'restart' : reason
+      const cause = type === 'restart' || type === 'forceRestart' ? 'restart' : reason
       return [{ type: 'unit.stopping', reason, details: {}, cause, follows }]
     }
     case 'backoff': {

@@ -13,6 +13,7 @@ export type UnitEventType =
   | 'wantUp'
   | 'wantDown'
   | 'restart'
+  | 'forceRestart'
   | 'blocked'
   | 'admitted'
   | 'spawnFailed'
@@ -51,8 +52,11 @@ export interface ProbeFacts {
   readonly reasons: readonly string[]
 }
 
-/** `admit`: ask whether the dependencies allow a start. `terminate`: drain, signal, grace, kill. `kill`: at once. */
-export type UnitEffect = 'admit' | 'spawn' | 'terminate' | 'kill'
+/**
+ * `admit`: ask whether the dependencies allow a start. `terminate`: drain, signal, grace, kill. `hurry`: do not drain, or
+ * no longer. `kill`: at once.
+ */
+export type UnitEffect = 'admit' | 'spawn' | 'terminate' | 'hurry' | 'kill'
 
 export interface UnitState {
   readonly phase: UnitPhase
@@ -173,7 +177,8 @@ const overused: Cell = (state, event, rules) => {
 const ended: Cell = (state, event, rules) => {
   const seen = { ...state, exit: event.exit }
   if (event.overuse === 'killed') return crashed({ ...seen, overuse: true }, event.reason, rules)
-  if (!isSuccess(event.exit) || state.fault !== '') return crashed(seen, state.fault || describeExit(event.exit), rules)
+  if (!isSuccess(event.exit, rules.restart.success) || state.fault !== '')
+    return crashed(seen, state.fault || describeExit(event.exit), rules)
   const { policy } = rules.restart
   if (policy === 'no' || policy === 'on-failure') return go('completed')(seen, { ...event, reason: '' }, rules)
   return retreat({ ...seen, streak: state.streak + 1 }, describeExit(event.exit), rules)
@@ -232,19 +237,25 @@ const stopped: Cell = (state, event, rules) => {
 /** A person's wish overrules the fault for which the instance is being ended. */
 const pardon: Cell = (state) => still({ ...state, fault: '', overuse: false })
 
+/** A person insists: neither dependencies, nor a breaker, nor a drain is waited for. */
+const force: Cell = (state, event, rules) => spawn(forgiven(state), event, rules)
+
+const insist: Cell = (state, event, rules) => ({ ...pardon(state, event, rules), effects: ['hurry'] })
+
 const stop = go('stopping', 'terminate')
+const hurry = go('stopping', 'hurry', 'terminate')
 const rest = go('down')
 
 /** Every legal move. A missing cell is a stale event (its phase is gone) and changes nothing but `want`. */
 // biome-ignore format: a table reads by column
 const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
-  down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note },
-  starting:  { ready, wantDown: stop, restart: stop, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
-  up:        { ready, unready, wantDown: stop, restart: stop, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
-  stopping:  { wantUp: pardon, restart: pardon, exited: stopped, spawnFailed: stopped },
-  backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },
-  failed:    { retryTimer: spawn, wantUp: revive, restart: revive, wantDown: rest },
-  completed: { wantUp: revive, restart: revive, wantDown: rest },
+  down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note, forceRestart: force },
+  starting:  { ready, wantDown: stop, restart: stop, forceRestart: hurry, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
+  up:        { ready, unready, wantDown: stop, restart: stop, forceRestart: hurry, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
+  stopping:  { wantUp: pardon, restart: pardon, forceRestart: insist, exited: stopped, spawnFailed: stopped },
+  backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
+  failed:    { retryTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
+  completed: { wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
 }
 
 /**
@@ -259,7 +270,7 @@ export function step(state: UnitState, event: UnitEvent, rules: StepRules): Step
 
 function wanted(type: UnitEventType): 'up' | 'down' | undefined {
   if (type === 'wantDown') return 'down'
-  return type === 'wantUp' || type === 'restart' ? 'up' : undefined
+  return type === 'wantUp' || type === 'restart' || type === 'forceRestart' ? 'up' : undefined
 }
 
 /** The timer of a phase: what happens when it has lasted `ms`. Armed once on entering the phase. */

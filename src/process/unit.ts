@@ -185,11 +185,14 @@ export class UnitSlot {
     await this.#untilOnItsWay(signal)
   }
 
-  /** Joins a restart that has not spawned yet. @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */
-  async restart(signal: AbortSignal, origin?: Origin): Promise<void> {
+  /**
+   * Joins a restart that has not spawned yet. With `force`, waits for no drain, dependency or backoff.
+   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason
+   */
+  async restart(signal: AbortSignal, origin?: Origin, force = false): Promise<void> {
     const { phase, want } = this.#state
     const isUnderWay = phase === 'starting' && want === 'up' && this.#run === undefined
-    if (!isUnderWay) this.#dispatch('restart', 'restart asked for', origin)
+    if (!isUnderWay) this.#dispatch(force ? 'forceRestart' : 'restart', 'restart asked for', origin)
     await this.#untilOnItsWay(signal)
   }
 
@@ -311,6 +314,12 @@ export class UnitSlot {
         this.#tasks.run(async () => {
           await this.#starting
           await this.#run?.terminate()
+        })
+        return
+      case 'hurry':
+        this.#tasks.run(async () => {
+          await this.#starting
+          this.#run?.hurry()
         })
         return
       case 'kill':

@@ -1,11 +1,26 @@
+import { constants } from 'node:os'
 import { z } from 'zod'
 import { duration, durationRange, percentage } from '../../base/schema.ts'
+
+/** `143`, `TERM` or `SIGTERM`; signals by their full name in code. */
+const successfulEnd = z.union([
+  z.int().min(0).max(255),
+  z
+    .string()
+    .transform((text) => `SIG${text.toUpperCase().replace(/^SIG/, '')}`)
+    .refine((name) => Object.hasOwn(constants.signals, name), 'must be an exit code or a signal, such as 3 or TERM'),
+])
 
 export const restart = z.strictObject({
   policy: z
     .enum(['no', 'on-failure', 'always', 'unless-stopped'])
     .default('on-failure')
-    .describe('Which ends are followed by a new start; on-failure = an exit code other than 0, or a signal'),
+    .describe('Which ends are followed by a new start; on-failure = those that are not in `success`'),
+  success: z
+    .array(successfulEnd)
+    .min(1)
+    .default([0])
+    .describe('Exit codes and signals that are a success: `[0, 143, TERM]`. Any other end is a crash'),
   profile: z
     .enum(['batch', 'web', 'database', 'worker', 'scheduler'])
     .default('web')

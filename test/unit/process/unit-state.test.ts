@@ -39,6 +39,7 @@ const TYPES: readonly UnitEventType[] = [
   'wantUp',
   'wantDown',
   'restart',
+  'forceRestart',
   'blocked',
   'admitted',
   'spawnFailed',
@@ -58,6 +59,13 @@ t.test('the table, phase by phase', async (t) => {
   const moves: Row[] = [
     ['down', 'wantUp', 'down', 'admit'],
     ['down', 'restart', 'down', 'admit'],
+    ['down', 'forceRestart', 'starting', 'spawn'],
+    ['starting', 'forceRestart', 'stopping', 'hurry', 'terminate'],
+    ['up', 'forceRestart', 'stopping', 'hurry', 'terminate'],
+    ['stopping', 'forceRestart', 'stopping', 'hurry'],
+    ['backoff', 'forceRestart', 'starting', 'spawn'],
+    ['failed', 'forceRestart', 'starting', 'spawn'],
+    ['completed', 'forceRestart', 'starting', 'spawn'],
     ['down', 'admitted', 'starting', 'spawn'],
     ['starting', 'ready', 'up'],
     ['starting', 'wantDown', 'stopping', 'terminate'],
@@ -209,6 +217,36 @@ t.test('a failing liveness probe ends the instance politely and counts as a cras
   t.match(step(pardoned, clean, rules()).state, { phase: 'starting', streak: 0 })
   const unwanted = step(ending, event('wantDown'), rules()).state
   t.match(step(unwanted, clean, rules()).state, { phase: 'down' })
+})
+
+t.test('what counts as a success is what the configuration says', async (t) => {
+  const after = (exit: Exit, success: (number | string)[]) =>
+    step(state('up'), event('exited', exit), rules({ success })).state.phase
+  t.equal(after({ code: 3 }, [0, 3]), 'completed')
+  t.equal(after({ code: 0 }, [3]), 'backoff', 'the list is the whole of it')
+  t.equal(after({ signal: 'SIGTERM' }, [0]), 'backoff')
+  for (const name of ['TERM', 'SIGTERM', 'term', 143])
+    t.equal(after({ signal: 'SIGTERM' }, [0, name]), 'completed', `${name}`)
+  t.equal(after({ signal: 'SIGKILL' }, [0, 143, 'TERM']), 'backoff')
+  const always = rules({ policy: 'always', success: [0, 'TERM'] })
+  const ended = step(state('up'), event('exited', { signal: 'SIGTERM' }), always).state
+  t.match(ended, { phase: 'backoff', crashesAtMs: [] }, 'restarted, and yet no crash')
+  t.throws(() => unitSpec('x', { restart: { success: ['NOSUCH'] } }), /exit code or a signal/)
+  t.throws(() => unitSpec('x', { restart: { success: [] } }))
+})
+
+t.test('a wait goes on where it was when the node is started anew', async (t) => {
+  const waiting = step(state('up'), crash, rules({ backoff: '10s..10s' }, 1_000)).state
+  t.match(waiting, { waitMs: 10_000, untilMs: 11_000 })
+  t.match(timerOf(waiting, rules({}, 1_000)), { ms: 10_000 })
+  t.match(timerOf(waiting, rules({}, 4_000)), { ms: 7_000 })
+  t.match(timerOf(waiting, rules({}, 99_000)), { ms: 0 })
+  t.match(
+    timerOf({ ...waiting, untilMs: 999_000 }, rules({}, 0)),
+    { ms: 10_000 },
+    'no longer than the wait, whatever the clock did',
+  )
+  t.equal(step(waiting, event('backoffTimer'), rules()).state.untilMs, undefined)
 })
 
 t.test('a program that cannot be spawned is failed at once and tried again as after a crash', async (t) => {
