@@ -165,7 +165,7 @@ class UnitSupervisor implements Supervisor {
         clock,
         log,
         tell: (event) => this.tell(event),
-        watcher: async () => seams.fileWatcher ?? (await import('./watch/chokidar-watcher.ts')).chokidarWatcher,
+        watcher: async () => seams.fileWatcher ?? (await import('./watch/chokidar-watcher.ts')).chokidarWatcher(clock),
       },
       {
         renew: (unit, reason, causedBy) => this.#slotsOf(unit).forEach((slot) => slot.renew(reason, { causedBy })),

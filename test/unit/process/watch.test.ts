@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { systemClock } from '../../../src/base/system-clock.ts'
 import type { NewEvent } from '../../../src/process/causes.ts'
 import { chokidarWatcher } from '../../../src/process/watch/chokidar-watcher.ts'
 import type { FileWatcher, WatchListener, WatchRequest } from '../../../src/process/watch/file-watcher.ts'
@@ -160,7 +161,7 @@ t.test('the watcher of the system', async (t) => {
     const faults: string[] = []
     const { isIgnored } = fileSet(root, ['.'], [])
     writeFileSync(join(root, 'beside.txt'), 'not watched')
-    const end = await chokidarWatcher.watch(
+    const end = await chokidarWatcher(systemClock).watch(
       { roots: [join(root, 'kept'), join(root, 'link'), join(root, 'later/z.txt')], isIgnored, maxEntries },
       { onChange: (path) => changed.add(path.slice(root.length + 1)), onFault: (reason) => faults.push(reason) },
     )
@@ -195,6 +196,16 @@ t.test('the watcher of the system', async (t) => {
     mkdirSync(join(root, 'kept'))
     writeFileSync(join(root, 'kept/again.txt'), 'x')
     await until('a directory made anew is watched', () => changed.has('kept/again.txt'))
+    for (let round = 0; round < 20; round += 1) {
+      const directory = `kept/round-${round}`
+      mkdirSync(join(root, directory))
+      // At some moment between the first look at the directory and the watch.
+      for (let turn = 0; turn < round; turn += 1) await settle()
+      writeFileSync(join(root, directory, 'file.txt'), 'x')
+    }
+    await until('no file of a new directory is missed', () =>
+      Array.from({ length: 20 }, (_, round) => `kept/round-${round}/file.txt`).every((path) => changed.has(path)),
+    )
     await end()
   })
 
