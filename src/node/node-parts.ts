@@ -28,6 +28,7 @@ import {
   type LinkCertificate,
   type LinkServer,
 } from '../rpc/index.ts'
+import { slotsElsewhere } from './elsewhere.ts'
 import { fileEventDisk } from './event-disk.ts'
 import { type EventLog, openEventLog } from './event-log.ts'
 import { linkAddresses, splitHostPort } from './link-addresses.ts'
@@ -151,6 +152,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
       drain: (_unit, instance, signal) => drain(instance, signal),
       nextEventId: () => tools.events.nextId(),
       nodeEvent: () => tools.news.last,
+      elsewhere: slotsElsewhere(world),
     },
     { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
   )

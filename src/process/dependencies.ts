@@ -52,3 +52,23 @@ export function startOrder<T extends Dependent>(units: readonly T[]): readonly T
 export function dependantsOf(name: string, units: readonly Dependent[]): readonly string[] {
   return units.filter(({ config }) => Object.hasOwn(config.depends_on, name)).map((unit) => unit.name)
 }
+
+/**
+ * Runs `task` for each unit once it has ended, well or badly, for those that depend on it; units without a tie run at once.
+ * @throws the first failure, when all have ended
+ */
+export async function dependantsFirst<T extends Dependent>(
+  units: readonly T[],
+  task: (unit: T) => Promise<void>,
+): Promise<void> {
+  const done = new Map<string, Promise<void>>()
+  for (const unit of [...startOrder(units)].reverse()) {
+    const before = dependantsOf(unit.name, units).flatMap((dependant) => done.get(dependant) ?? [])
+    done.set(
+      unit.name,
+      Promise.allSettled(before).then(() => task(unit)),
+    )
+  }
+  await Promise.allSettled(done.values())
+  await Promise.all(done.values())
+}

@@ -10,7 +10,9 @@ export {
   unitShape,
 } from './config.ts'
 export type { Asker, NewEvent } from './causes.ts'
+export type { AwaitedSlot } from './admission.ts'
 export { findCycle } from './dependencies.ts'
+export type { Elsewhere } from './dependency-gate.ts'
 export { type Exit } from './exit.ts'
 export type { ProcessHost } from './host.ts'
 export type { ProcessIdentity } from './identity.ts'

@@ -23,6 +23,7 @@ const slotRecord = z.object({
   gaveUp: z.boolean(),
   waitMs: z.number().optional(),
   untilWallMs: z.number().optional(),
+  held: z.boolean().optional(),
   fault: z.string(),
   exit: exit.optional(),
   reason: z.string(),

@@ -8,9 +8,9 @@ export function toRecord(
   clock: Clock,
 ): Pick<
   SlotRecord,
-  'phase' | 'want' | 'generation' | 'restarts' | 'streak' | 'crashesAtWallMs' | 'gaveUp' | 'fault' | 'reason'
+  'phase' | 'want' | 'generation' | 'restarts' | 'streak' | 'crashesAtWallMs' | 'gaveUp' | 'held' | 'fault' | 'reason'
 > & { waitMs?: number; untilWallMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
-  const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, fault, exit, reason } = state
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, held, fault, exit, reason } = state
   const offsetMs = clock.wallMs() - clock.nowMs()
   const crashesAtWallMs = state.crashesAtMs.map((atMs) => Math.round(atMs + offsetMs))
   const optional = {
@@ -18,15 +18,29 @@ export function toRecord(
     ...(untilMs === undefined ? {} : { untilWallMs: Math.round(untilMs + offsetMs) }),
     ...(exit === undefined ? {} : { exit }),
   }
-  return { phase, want, generation, restarts, streak, crashesAtWallMs, gaveUp, fault, reason, ...optional }
+  return { phase, want, generation, restarts, streak, crashesAtWallMs, gaveUp, held, fault, reason, ...optional }
 }
 
 /** The state an earlier node left; a wall clock that went back makes crashes look recent, never in the future. */
 export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
-  const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = record
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, held = false, fault, exit, reason } = record
   const offsetMs = clock.nowMs() - clock.wallMs()
   const crashesAtMs = record.crashesAtWallMs.map((atMs) => Math.min(clock.nowMs(), atMs + offsetMs))
   const untilMs = record.untilWallMs === undefined ? undefined : record.untilWallMs + offsetMs
-  const state = { phase, want, generation, restarts, streak, gaveUp, crashesAtMs, waitMs, untilMs, fault, exit, reason }
+  const state = {
+    phase,
+    want,
+    generation,
+    restarts,
+    streak,
+    gaveUp,
+    crashesAtMs,
+    waitMs,
+    untilMs,
+    held,
+    fault,
+    exit,
+    reason,
+  }
   return { ...INITIAL_STATE, ...state }
 }

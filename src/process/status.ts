@@ -62,6 +62,8 @@ export interface LimitStatus {
 export type ProcessEventType =
   | 'unit.requested'
   | 'unit.waiting'
+  | 'unit.dependency_lost'
+  | 'unit.dependency_back'
   | 'unit.started'
   | 'unit.adopted'
   | 'unit.ready'

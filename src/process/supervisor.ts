@@ -8,9 +8,10 @@ import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
-import { type Obstacle, waitsFor } from './admission.ts'
+import type { Obstacle } from './admission.ts'
 import { type Asker, countingIds, type NewEvent, type Operation, type Origin, requested } from './causes.ts'
-import { dependantsOf, findCycle, startOrder } from './dependencies.ts'
+import { dependantsFirst, findCycle, startOrder } from './dependencies.ts'
+import { DependencyGate, type Elsewhere } from './dependency-gate.ts'
 import type { ProcessHost } from './host.ts'
 import type { EnvironmentOf, UnitSpec } from './launch.ts'
 import { clearRecord, clearStray } from './leftovers.ts'
@@ -97,6 +98,8 @@ export interface SupervisorSeams {
   readonly nextEventId?: () => string
   /** Id of the event that tells what the node itself is doing; '' = nothing is known of it. */
   readonly nodeEvent?: () => string
+  /** The units of other nodes. Default: this node is alone. */
+  readonly elsewhere?: Elsewhere
   /** Where the output of units goes. Default: files in `logDir`. */
   readonly output?: Output
   /** Tells of changes of files. Default: chokidar, loaded when a unit has files to watch. */
@@ -117,8 +120,6 @@ export function createSupervisor(seams: SupervisorSeams, config: SupervisorConfi
 interface Owned {
   spec: UnitSpec
   readonly slots: UnitSlot[]
-  /** Since when its start waits for dependencies. */
-  waitingSinceMs: number | undefined
 }
 
 interface Watched {
@@ -138,6 +139,7 @@ class UnitSupervisor implements Supervisor {
   readonly #output: Output
   readonly #ports: PortBook
   readonly #watches: Watches
+  readonly #gate: DependencyGate
   readonly #tasks
   readonly #units = new Map<string, Owned | Watched>()
   /** What earlier nodes wrote down, until a slot takes it. */
@@ -175,6 +177,19 @@ class UnitSupervisor implements Supervisor {
       },
     )
     this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
+    this.#gate = new DependencyGate({
+      clock,
+      log,
+      tasks: this.#tasks,
+      tell: (event) => this.tell(event),
+      read: (query, signal) => this.#output.query(query, signal),
+      elsewhere: seams.elsewhere,
+      dependants: () => [...this.#units.values()].filter(isOwned),
+      statusesOf: (name) => {
+        const unit = this.#units.get(name)
+        return unit === undefined ? undefined : statusesOf(unit)
+      },
+    })
   }
 
   readonly status = (): readonly InstanceStatus[] => [...this.#units.values()].flatMap(statusesOf)
@@ -198,14 +213,22 @@ class UnitSupervisor implements Supervisor {
   async stop(): Promise<void> {
     if (this.#begun === 'abandoned') return
     if (this.#begun === 'yes') this.#begun = 'over'
+    this.#gate.close()
     await this.#changing.catch(() => undefined)
     await this.#watches.close()
-    await this.#inReverseOrder((unit) => unit.close())
-    await this.#end()
+    try {
+      const origin = { causedBy: this.#nodeEvent() }
+      await this.#inReverseOrder(async ({ slots }) => {
+        await Promise.all(slots.map((slot) => slot.close(origin)))
+      })
+    } finally {
+      await this.#end()
+    }
   }
 
   async abandon(): Promise<void> {
     this.#begun = 'abandoned'
+    this.#gate.close()
     await this.#changing.catch(() => undefined)
     await this.#watches.close()
     await Promise.all(this.#allSlots().map((slot) => slot.abandon()))
@@ -237,12 +260,7 @@ class UnitSupervisor implements Supervisor {
   }
 
   async startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
-    const { spec, slots } = this.#owned(unit)
-    const elsewhere = Object.entries(spec.config.depends_on).find(([, { scope }]) => scope === 'mesh')
-    if (elsewhere !== undefined) {
-      const text = `unit '${unit}' depends on '${elsewhere[0]}' with scope: mesh, which is not supported yet`
-      throw new HsuError('UNSUPPORTED', text, { details: { unit } })
-    }
+    const { slots } = this.#owned(unit)
     const origin = this.#request(unit, 'start', asker)
     await Promise.all(slots.map((slot) => slot.start(signal, origin)))
   }
@@ -253,8 +271,10 @@ class UnitSupervisor implements Supervisor {
 
   async stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]> {
     const stopped: StoppedInstance[] = []
-    await this.#inReverseOrder(async ({ name, slots }) => {
-      if (slots.length > 0) stopped.push(...(await this.#stopSlots(name, slots, signal, asker)))
+    await this.#inReverseOrder(async ({ spec, slots }) => {
+      // Whoever asked may have turned away in the meantime: then the rest goes on running.
+      signal.throwIfAborted()
+      if (slots.length > 0) stopped.push(...(await this.#stopSlots(spec.name, slots, signal, asker)))
     })
     return stopped
   }
@@ -351,18 +371,17 @@ class UnitSupervisor implements Supervisor {
       watched.begin()
       return
     }
-    const owned: Owned = { spec, slots: [], waitingSinceMs: undefined }
+    const owned: Owned = { spec, slots: [] }
     this.#units.set(spec.name, owned)
     await this.#resize(owned, await this.#replicasOf(spec))
+    this.#gate.settle(owned)
   }
 
   async #update(owned: Owned, spec: UnitSpec): Promise<void> {
     owned.spec = spec
-    owned.waitingSinceMs = undefined
-    for (const slot of owned.slots) {
-      slot.reconfigure(spec)
-      slot.reconsider()
-    }
+    for (const slot of owned.slots) slot.reconfigure(spec)
+    this.#gate.settle(owned)
+    for (const slot of owned.slots) slot.reconsider()
     await this.#resize(owned, await this.#replicasOf(spec))
   }
 
@@ -398,6 +417,7 @@ class UnitSupervisor implements Supervisor {
     for (const name of names) {
       await this.#watches.delete(name)
       const unit = this.#units.get(name)
+      this.#gate.forget(name)
       if (unit !== undefined && 'watched' in unit) await unit.watched.end()
       else await deleteScale(this.#seams.store, name)
       this.#units.delete(name)
@@ -420,72 +440,31 @@ class UnitSupervisor implements Supervisor {
     )
   }
 
-  /** Runs `task` for each owned unit once it has run for those that depend on it; units without a tie run at once. */
-  async #inReverseOrder(
-    task: (unit: { name: string; slots: UnitSlot[]; close(): Promise<void> }) => Promise<void>,
+  /** Runs `task` for each owned unit once it has ended for those that depend on it. */
+  #inReverseOrder(
+    task: (unit: Owned) => Promise<void>,
     names: readonly string[] = [...this.#units.keys()],
   ): Promise<void> {
     const specs = names.flatMap((name) => this.#units.get(name)?.spec ?? [])
-    const done = new Map<string, Promise<void>>()
-    for (const { name } of [...startOrder(specs)].reverse()) {
-      const before = dependantsOf(name, specs).flatMap((dependant) => done.get(dependant) ?? [])
+    return dependantsFirst(specs, async ({ name }) => {
       const unit = this.#units.get(name)
-      const slots = unit === undefined || 'watched' in unit ? [] : unit.slots
-      const close = async (): Promise<void> => {
-        await Promise.all(slots.map((slot) => slot.close({ causedBy: this.#nodeEvent() })))
-      }
-      done.set(
-        name,
-        Promise.all(before).then(() => task({ name, slots, close })),
-      )
-    }
-    await Promise.all(done.values())
+      if (unit !== undefined && isOwned(unit)) await task(unit)
+    })
   }
 
   /** For whom the start of `unit` waits; undefined when it may go on. */
   #admission(name: string): Obstacle | undefined {
     const unit = this.#units.get(name)
-    if (unit === undefined || 'watched' in unit) return undefined
-    const { clock } = this.#seams
-    const nowMs = clock.nowMs()
-    const isFirst = unit.waitingSinceMs === undefined
-    unit.waitingSinceMs ??= nowMs
-    const waitedMs = nowMs - unit.waitingSinceMs
-    for (const [dependency, terms] of Object.entries(unit.spec.config.depends_on)) {
-      const other = this.#units.get(dependency)
-      const reason = waitsFor(dependency, terms, other === undefined ? undefined : statusesOf(other), waitedMs)
-      if (reason === undefined) continue
-      if (isFirst) this.#askAgain(unit, terms.timeout)
-      return { unit: dependency, reason }
-    }
-    unit.waitingSinceMs = undefined
-    return undefined
-  }
-
-  /** So that the reason tells when a dependency is late. It is still waited for: it may come. */
-  #askAgain(unit: Owned, afterMs: number): void {
-    this.#tasks.run(async (signal) => {
-      await this.#seams.clock.sleep(afterMs, signal)
-      if (unit.waitingSinceMs === undefined) return
-      for (const slot of unit.slots) slot.reconsider()
-      const [late] = unit.slots.filter(({ status }) => status.state === 'down')
-      if (late !== undefined)
-        this.#log.warn('unit waits too long for a dependency', { unit: late.unit, reason: late.status.reason })
-    })
+    return unit === undefined || !isOwned(unit) ? undefined : this.#gate.admission(unit)
   }
 
   #changed(status: InstanceStatus): void {
-    const { unit, instance, state, ready, pid, ports, reason } = status
+    const { instance, state, ready, pid, ports, reason } = status
     const text = JSON.stringify([instance, state, ready, pid, ports, reason])
     if (this.#published.get(slotName(status)) === text) return
     this.#published.set(slotName(status), text)
     this.changes.publish(status)
-    const specs = [...this.#units.values()].map(({ spec }) => spec)
-    for (const dependant of dependantsOf(unit, specs)) {
-      const other = this.#units.get(dependant)
-      const origin = { causedBy: status.eventId }
-      if (other !== undefined && 'slots' in other) for (const slot of other.slots) slot.reconsider(origin)
-    }
+    this.#gate.changed(status)
   }
 
   #change<T>(task: () => Promise<T>): Promise<T> {
@@ -566,6 +545,10 @@ class UnitSupervisor implements Supervisor {
       nodeEvent: this.#nodeEvent,
     }
   }
+}
+
+function isOwned(unit: Owned | Watched): unit is Owned {
+  return 'slots' in unit
 }
 
 function statusesOf(unit: Owned | Watched): readonly InstanceStatus[] {

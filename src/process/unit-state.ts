@@ -14,6 +14,7 @@ export type UnitEventType =
   | 'wantDown'
   | 'restart'
   | 'forceRestart'
+  | 'hold'
   | 'blocked'
   | 'admitted'
   | 'spawnFailed'
@@ -77,6 +78,8 @@ export interface UnitState {
   readonly waitMs: number | undefined
   /** Monotonic time at which that wait is over. */
   readonly untilMs: number | undefined
+  /** Once it has ended, the dependencies are asked before it is started anew. */
+  readonly held: boolean
   /** Why the instance is being ended, when it is by us for its own fault; empty otherwise. */
   readonly fault: string
   /** Whether that fault is an exceeded limit. */
@@ -112,6 +115,7 @@ export const INITIAL_STATE: UnitState = {
   gaveUp: false,
   waitMs: undefined,
   untilMs: undefined,
+  held: false,
   fault: '',
   overuse: false,
   exit: undefined,
@@ -225,12 +229,16 @@ const unspawnable: Cell = (state, event, rules) => {
 
 /** Ended because we asked it to. */
 const stopped: Cell = (state, event, rules) => {
-  const seen = { ...state, exit: event.exit ?? state.exit }
+  const seen = { ...state, held: false, exit: event.exit ?? state.exit }
   if (state.want === 'down') {
     const reason = state.overuse ? state.fault : 'stopped'
     return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)
   }
-  if (state.fault !== '') return crashed(seen, state.fault, rules)
+  if (state.fault !== '') {
+    const fallen = crashed(seen, state.fault, rules)
+    return state.held ? (TABLE[fallen.state.phase].hold?.(fallen.state, event, rules) ?? fallen) : fallen
+  }
+  if (state.held) return ask(seen, { ...event, reason: 'stopped until what it depends on is back' }, rules)
   return spawn(seen, { ...event, reason: '' }, rules)
 }
 
@@ -240,21 +248,33 @@ const pardon: Cell = (state) => still({ ...state, fault: '', overuse: false })
 /** A person insists: neither dependencies, nor a breaker, nor a drain is waited for. */
 const force: Cell = (state, event, rules) => spawn(forgiven(state), event, rules)
 
-const insist: Cell = (state, event, rules) => ({ ...pardon(state, event, rules), effects: ['hurry'] })
+const insist: Cell = (state, event, rules) => ({
+  ...pardon({ ...state, held: false }, event, rules),
+  effects: ['hurry'],
+})
 
 const stop = go('stopping', 'terminate')
 const hurry = go('stopping', 'hurry', 'terminate')
+
+/** What it depends on has failed, and it is not to run without. */
+const hold: Cell = (state, event, rules) => stop({ ...state, held: true }, event, rules)
+const holdToo: Cell = (state) => still({ ...state, held: true })
+const ask = go('down', 'admit')
+
+/** A failed unit that nothing would start is left as it is. */
+const holdRetry: Cell = (state, event, rules) => (state.waitMs === undefined ? still(state) : ask(state, event, rules))
+
 const rest = go('down')
 
 /** Every legal move. A missing cell is a stale event (its phase is gone) and changes nothing but `want`. */
 // biome-ignore format: a table reads by column
 const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
   down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note, forceRestart: force },
-  starting:  { ready, wantDown: stop, restart: stop, forceRestart: hurry, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
-  up:        { ready, unready, wantDown: stop, restart: stop, forceRestart: hurry, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
-  stopping:  { wantUp: pardon, restart: pardon, forceRestart: insist, exited: stopped, spawnFailed: stopped },
-  backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
-  failed:    { retryTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
+  starting:  { ready, wantDown: stop, restart: stop, forceRestart: hurry, hold, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
+  up:        { ready, unready, wantDown: stop, restart: stop, forceRestart: hurry, hold, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
+  stopping:  { wantUp: pardon, restart: pardon, forceRestart: insist, hold: holdToo, exited: stopped, spawnFailed: stopped },
+  backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, hold: ask, wantDown: rest },
+  failed:    { retryTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, hold: holdRetry, wantDown: rest },
   completed: { wantUp: revive, restart: revive, forceRestart: force, wantDown: rest },
 }
 

@@ -71,6 +71,8 @@ export class UnitSlot {
   #startFault: HsuError | undefined
   #bootId = ''
   #closing: UnitState['want'] | undefined
+  /** What is wrong around it, shown while it runs well itself. */
+  #caveat = ''
   readonly #queue: UnitEvent[] = []
   #stepping = false
 
@@ -111,8 +113,8 @@ export class UnitSlot {
       rssBytes: run?.usage.rssBytes ?? 0,
       ports: this.#ports,
       exit: run === undefined ? exit : undefined,
-      reason,
       limits: this.#limits.status,
+      reason: reason === '' && ready ? this.#caveat : reason,
       want,
       retryAtMs: this.#retryAtMs,
       eventId: this.#trail.head,
@@ -177,6 +179,18 @@ export class UnitSlot {
   /** Asks again whether the dependencies allow a start, when that is what it waits for. */
   reconsider(origin?: Origin): void {
     if (this.#state.phase === 'down' && this.#state.want === 'up') this.#admit(origin)
+  }
+
+  /** Stops it until its dependencies allow a start again. */
+  hold(reason: string, origin: Origin): void {
+    this.#dispatch('hold', reason, origin)
+  }
+
+  /** Shows what is wrong around it while it runs; '' = nothing. `origin`: what made that news for it. */
+  mark(caveat: string, origin?: Origin): void {
+    this.#caveat = caveat
+    if (origin !== undefined && this.#state.ready) this.#trail.follow(origin.causedBy)
+    this.#changed()
   }
 
   /** Resolves when it is on its way. @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */

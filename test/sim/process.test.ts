@@ -21,10 +21,22 @@ const run = ['./program']
 const restart = { backoff: '2ms..20ms', give_up: '1000/1m' } as const
 const stop = { grace: '30ms', drain: '0ms' } as const
 const UNITS = [
-  unitSpec('api', { run, restart, stop, replicas: 2, ports: { http: 'auto' }, depends_on: ['db'] }),
+  unitSpec('api', {
+    run,
+    restart,
+    stop,
+    replicas: 2,
+    ports: { http: 'auto' },
+    depends_on: { db: { condition: 'started', on_fail: 'stop' } },
+  }),
   unitSpec('db', { run, stop, restart: { ...restart, policy: 'always' } }),
   unitSpec('job', { run, stop, restart: { ...restart, policy: 'no' } }),
-  unitSpec('kept', { run, stop, restart: { ...restart, policy: 'unless-stopped' } }),
+  unitSpec('kept', {
+    run,
+    stop,
+    restart: { ...restart, policy: 'unless-stopped' },
+    depends_on: { job: { condition: 'started', on_fail: 'restart' } },
+  }),
 ]
 /** The same with another program for one of them. */
 const CHANGED = UNITS.map((spec) =>
@@ -151,11 +163,21 @@ class Machine {
     if (signals.some((signal) => signal.endsWith('stranger'))) throw new Error('a stranger was signalled')
   }
 
+  /** `api` does not run without `db`. */
+  #checkHeld(): void {
+    const statuses = this.#supervisor?.status() ?? []
+    if (statuses.some(({ unit, pid }) => unit === 'db' && pid !== undefined)) return
+    const runs = statuses.filter(({ unit, pid }) => unit === 'api' && pid !== undefined)
+    if (runs.length > 0)
+      throw new Error(`runs without what it depends on: ${runs.map((each) => each.instance).join(' ')}`)
+  }
+
   /** All programs behave from now on; the node, a new one if need be, stops in good order. */
   async end(): Promise<void> {
     this.host.play(() => ({}))
     this.boot()
     await this.pass(300)
+    this.#checkHeld()
     const stopped = this.#supervisor?.stop()
     await this.pass(300)
     await Promise.race([stopped, this.clock.advance(60_000)])
@@ -166,7 +188,7 @@ class Machine {
 }
 
 t.test(
-  'whatever happens, no second copy runs, no stranger is signalled, and a stop leaves nothing behind',
+  'whatever happens, no second copy runs, nothing without what it depends on, no stranger is signalled, a stop leaves nothing',
   async (t) => {
     for (const seed of SEEDS) {
       const machine = new Machine(seed)

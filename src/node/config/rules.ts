@@ -107,6 +107,7 @@ function checkDependencies(tree: Tree, names: readonly string[], fault: (path: P
   for (const name of names) {
     const known: string[] = []
     for (const { path, target, elsewhere } of dependenciesOf(tree, name)) {
+      checkCondition(tree, path, target, fault)
       if (names.includes(target)) known.push(target)
       else if (!elsewhere) {
         const others = names.filter((other) => other !== name)
@@ -121,6 +122,20 @@ function checkDependencies(tree: Tree, names: readonly string[], fault: (path: P
     fault(['units', first, 'depends_on'], `goes in a circle: ${cycle.join(' -> ')}`)
     edges.set(first, edges.get(first)?.filter((target) => target !== second) ?? [])
   }
+}
+
+/** What an unmanaged unit can never be. */
+const NOT_OF_UNMANAGED: Readonly<Record<string, string>> = {
+  log: 'the output of an unmanaged unit is not read',
+  completed: 'an unmanaged unit never completes',
+}
+
+function checkCondition(tree: Tree, path: Path, target: string, fault: (path: Path, text: string) => void): void {
+  const kind = find(tree, ['units', target, 'kind'])
+  const condition = find(tree, [...path, 'condition'])
+  if (kind?.kind !== 'scalar' || kind.source !== 'unmanaged' || condition?.kind !== 'scalar') return
+  const why = NOT_OF_UNMANAGED[condition.source]
+  if (why !== undefined) fault([...path, 'condition'], `${why}; use started or healthy`)
 }
 
 function dependents(edges: ReadonlyMap<string, readonly string[]>): Parameters<typeof findCycle>[0] {

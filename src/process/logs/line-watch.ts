@@ -2,7 +2,7 @@ import type { TaskGroup } from '../../base/task-group.ts'
 import type { LogLine, LogQuery } from './query.ts'
 
 /** Reads the output of units, as `Output.query` does. */
-type ReadLines = (query: LogQuery, signal: AbortSignal) => AsyncIterable<LogLine>
+export type ReadLines = (query: LogQuery, signal: AbortSignal) => AsyncIterable<LogLine>
 
 /** The instance whose output is looked at. */
 interface LoggedInstance {
@@ -21,7 +21,7 @@ const SLACK_MS = 60_000
  * Waits until a line of the instance matches, past lines included, so that it works for an adopted instance too.
  * Resolves to false when `signal` aborts before that.
  */
-async function untilLogged(
+export async function untilLogged(
   read: ReadLines,
   { unit, instance, startedAtMs, wasReady }: LoggedInstance,
   pattern: RegExp,

@@ -183,6 +183,33 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
       "hsu.yaml:5:18: units.api.depends_on[0]: no unit 'ap2'; did you mean 'api2'?",
     ],
     [
+      'a line to wait for that is not told',
+      unit('depends_on: { api2: { condition: log } }').concat('\n  api2: { run: x }'),
+      'hsu.yaml:5:38: units.api.depends_on.api2.condition: log needs to know the line; add line: "ready to accept"',
+    ],
+    [
+      'a line that nobody waits for',
+      unit('depends_on: { api2: { line: ready } }').concat('\n  api2: { run: x }'),
+      'hsu.yaml:5:33: units.api.depends_on.api2.line: is for condition: log',
+    ],
+    [
+      'a line of a unit of another node',
+      unit('depends_on: { far: { condition: log, line: ready, scope: mesh } }'),
+      'hsu.yaml:5:37: units.api.depends_on.far.condition: log is for a unit of this node; use healthy with scope: mesh',
+    ],
+    [
+      'a failure of what has completed',
+      unit('depends_on: { api2: { condition: completed, on_fail: stop } }').concat('\n  api2: { run: x }'),
+      'hsu.yaml:5:58: units.api.depends_on.api2.on_fail: has no meaning for a unit that has completed: it does not fail afterwards; remove it',
+    ],
+    [
+      'a line of an unmanaged unit',
+      unit('depends_on: { db: { condition: log, line: ready } }').concat(
+        '\n  db: { kind: unmanaged, find: { pid: 1 } }',
+      ),
+      'hsu.yaml:5:36: units.api.depends_on.db.condition: the output of an unmanaged unit is not read; use started or healthy',
+    ],
+    [
       'a unit that waits for itself',
       unit('depends_on: [api]'),
       'hsu.yaml:5:5: units.api.depends_on: goes in a circle: api -> api',
@@ -339,10 +366,6 @@ t.test('what this version lacks is refused by name', async (t) => {
     ],
     [unit('expose: lan'), 'hsu.yaml:5:13: units.api.expose: lan is not supported by this version (0.1.0); use private'],
     [
-      unit('depends_on: { db: { scope: mesh } }'),
-      'hsu.yaml:5:32: units.api.depends_on.db.scope: mesh is not supported by this version (0.1.0); use node',
-    ],
-    [
       unit('schedule: "0 2 * * *"'),
       'hsu.yaml:5:15: units.api.schedule: is not supported by this version (0.1.0); remove it',
     ],
@@ -442,14 +465,10 @@ t.test('the example of the design is right but for what this version lacks', asy
   const failure = await failureOf(text)
   t.equal(failure?.reason, 'UNSUPPORTED')
   t.same(failure?.message.split('\n'), [
-    'hsu.yaml:22:52: units.api.depends_on.db.scope: mesh is not supported by this version (0.1.0); use node',
     'hsu.yaml:31:17: units.api.activation: on-call is not supported by this version (0.1.0); use always or manual',
     'hsu.yaml:32:5: units.api.idle: is not supported by this version (0.1.0); remove it',
   ])
-  const without = text
-    .replace('scope: mesh', 'scope: node')
-    .replace('on-call', 'manual')
-    .replace(/^ +idle:.*\n/m, '')
+  const without = text.replace('on-call', 'manual').replace(/^ +idle:.*\n/m, '')
   const { config } = await load(without)
   t.same(config.mesh?.discovery, { mdns: true, seeds: ['10.0.0.5:9471'], interfaces: ['eth0'] })
   t.match(config.units['api'], { kind: 'integrated', replicas: 2, services: ['shop.v1.Orders'], expose: 'private' })

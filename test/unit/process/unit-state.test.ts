@@ -40,6 +40,7 @@ const TYPES: readonly UnitEventType[] = [
   'wantDown',
   'restart',
   'forceRestart',
+  'hold',
   'blocked',
   'admitted',
   'spawnFailed',
@@ -70,6 +71,7 @@ t.test('the table, phase by phase', async (t) => {
     ['starting', 'ready', 'up'],
     ['starting', 'wantDown', 'stopping', 'terminate'],
     ['starting', 'restart', 'stopping', 'terminate'],
+    ['starting', 'hold', 'stopping', 'terminate'],
     ['starting', 'unhealthy', 'stopping', 'terminate'],
     ['starting', 'overused', 'stopping', 'terminate'],
     ['starting', 'startTimeout', 'starting', 'kill'],
@@ -80,6 +82,7 @@ t.test('the table, phase by phase', async (t) => {
     ['up', 'stableTimer', 'up'],
     ['up', 'wantDown', 'stopping', 'terminate'],
     ['up', 'restart', 'stopping', 'terminate'],
+    ['up', 'hold', 'stopping', 'terminate'],
     ['up', 'unhealthy', 'stopping', 'terminate'],
     ['up', 'overused', 'stopping', 'terminate'],
     ['up', 'exited', 'backoff'],
@@ -88,6 +91,7 @@ t.test('the table, phase by phase', async (t) => {
     ['backoff', 'backoffTimer', 'starting', 'spawn'],
     ['backoff', 'wantUp', 'down', 'admit'],
     ['backoff', 'restart', 'down', 'admit'],
+    ['backoff', 'hold', 'down', 'admit'],
     ['backoff', 'wantDown', 'down'],
     ['failed', 'retryTimer', 'starting', 'spawn'],
     ['failed', 'wantUp', 'down', 'admit'],
@@ -247,6 +251,25 @@ t.test('a wait goes on where it was when the node is started anew', async (t) =>
     'no longer than the wait, whatever the clock did',
   )
   t.equal(step(waiting, event('backoffTimer'), rules()).state.untilMs, undefined)
+})
+
+t.test('what is held asks its dependencies before it is started again', async (t) => {
+  const ending = step(state('up'), event('hold', undefined, 'no db'), rules()).state
+  t.match(ending, { phase: 'stopping', held: true, reason: 'no db' })
+  t.match(step(ending, crash, rules()), { state: { phase: 'down', held: false, streak: 0 }, effects: ['admit'] })
+  const sick = step(state('up'), event('unhealthy', undefined, 'no answer'), rules()).state
+  const both = step(sick, event('hold'), rules()).state
+  t.match(step(both, clean, rules()), { state: { phase: 'down', streak: 1, waitMs: undefined }, effects: ['admit'] })
+  const last = step(both, clean, rules({ give_up: '1/1m', then: 'stop' }))
+  t.match(last, { state: { phase: 'failed', waitMs: undefined }, effects: [] }, 'one that is given up stays so')
+  t.match(step(state('failed', 'up', { waitMs: 5 }), event('hold'), rules()), {
+    state: { phase: 'down' },
+    effects: ['admit'],
+  })
+  const unwanted = step(ending, event('wantDown'), rules()).state
+  t.match(step(unwanted, clean, rules()), { state: { phase: 'down', held: false }, effects: [] })
+  const forced = step(ending, event('forceRestart'), rules()).state
+  t.match(step(forced, clean, rules()), { state: { phase: 'starting' }, effects: ['spawn'] }, 'a person insists')
 })
 
 t.test('a program that cannot be spawned is failed at once and tried again as after a crash', async (t) => {
