@@ -148,8 +148,8 @@ export class Instance {
 
   /** Takes what it wrote to its end, and forgets its files. */
   async finish(): Promise<void> {
-    await this.#capture.finish()
-    await this.#seams.host.discard(this.facts.directory)
+    const isRead = await this.#capture.finish()
+    if (isRead) await this.#seams.host.discard(this.facts.directory)
   }
 
   /** Drains it, asks it to end, and kills what is left after its grace. A second call changes nothing. */

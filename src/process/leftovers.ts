@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Store } from '../base/store.ts'
 import type { Child, Gone, InstancePlace, ProcessHost } from './host.ts'
-import type { Output } from './output.ts'
+import type { CaptureSource, Output } from './output.ts'
 import { deleteSlotRecord, type SlotRecord } from './slot-record.ts'
 import { killTree, sweep, terminate } from './terminate.ts'
 
@@ -55,16 +55,25 @@ export async function clearRecord(
       await terminate(host, found, policy, clock, signal)
       found.release()
     } else await sweep(host, { directory, leader, main }, clock, signal)
-    await keepOutput({ unit, replica, instance, directory }, seams)
   }
+  if (instance !== '') await keepOutput({ unit, replica, instance, directory }, seams)
   await deleteSlotRecord(store, unit, replica)
 }
 
-async function keepOutput(place: InstancePlace, { host, output }: LeftoverSeams): Promise<void> {
+async function keepOutput(place: InstancePlace, seams: LeftoverSeams): Promise<void> {
   const { directory, ...whose } = place
   const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
-  await output.capture({ ...whose, stdoutPath, stderrPath, ...LOGS }).finish()
-  await host.discard(directory)
+  await finishOutput(seams, { ...whose, stdoutPath, stderrPath, ...LOGS }, directory)
+}
+
+/** Takes what an ended instance wrote and nobody read, and forgets its files; those that cannot be read stay for the next node. */
+export async function finishOutput(
+  { output, host }: Pick<LeftoverSeams, 'output' | 'host'>,
+  source: CaptureSource,
+  directory: string,
+): Promise<void> {
+  const isRead = await output.capture({ ...source, ended: true }).finish()
+  if (isRead) await host.discard(directory)
 }
 
 function isChild(found: Child | Gone): found is Child {

@@ -75,13 +75,22 @@ export function createOutput(
   function capture(source: CaptureSource): Capture {
     const { store, release } = acquire(source)
     const running = startCapture({ ...seams, store }, source)
-    let ended: Promise<void> | undefined
-    const end = (how: 'finish' | 'close'): Promise<void> => {
-      const done = running[how]()
-      ended ??= done.then(release).finally(() => captures.delete(handle))
-      return ended
+    let released: Promise<void> | undefined
+    const letGo = (): Promise<void> => {
+      released ??= release().finally(() => captures.delete(handle))
+      return released
     }
-    const handle: Capture = { finish: () => end('finish'), close: () => end('close') }
+    const handle: Capture = {
+      async finish() {
+        const isRead = await running.finish()
+        await letGo()
+        return isRead
+      },
+      async close() {
+        await running.close()
+        await letGo()
+      },
+    }
     captures.add(handle)
     return handle
   }

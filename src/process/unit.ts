@@ -8,6 +8,7 @@ import type { Origin, Tell } from './causes.ts'
 import type { Obstacle } from './admission.ts'
 import type { Child, Left } from './host.ts'
 import { captureOf, describeInstance, Instance, type InstanceSeams } from './instance.ts'
+import { finishOutput } from './leftovers.ts'
 import { launchHash, launchOf, type UnitSpec } from './launch.ts'
 import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
 import type { PortBook } from './ports.ts'
@@ -142,7 +143,10 @@ export class UnitSlot {
     this.#instance = record.instance
     this.#ports = record.ports
     this.#trail.follow(record.eventId ?? '')
-    if (record.closed || record.bootId !== this.#bootId) return this.#beginAfresh(record)
+    const isOver = record.closed || record.bootId !== this.#bootId
+    // However it ended, the node may have been killed before it had read what was written last.
+    if (isOver || !mayRun(record.phase)) this.#finishLeft(record.instance)
+    if (isOver) return this.#beginAfresh(record)
     this.#state = fromRecord(record, clock)
     switch (record.phase) {
       case 'starting':
@@ -419,8 +423,6 @@ export class UnitSlot {
     const { restart, activation } = this.#spec.config
     if (record !== undefined) {
       this.#state = { ...INITIAL_STATE, generation: record.generation, restarts: record.restarts }
-      // The system was started anew: the process is gone, what it last wrote is not.
-      if (!record.closed && record.instance !== '') this.#finishLeft(record.instance)
     }
     const heldDown = record?.want === 'down' && restart.policy === 'unless-stopped'
     if (!heldDown && activation !== 'manual') this.#wantUp()
@@ -447,7 +449,7 @@ export class UnitSlot {
       const byKernel = await this.#limits.endedUnseen(directory, found.exit)
       this.#finishLeft(instance)
       // Without a leader and an exit it was never started.
-      if (leader === undefined && found.exit === undefined) return this.#beginAfresh({ ...record, closed: true })
+      if (leader === undefined && found.exit === undefined) return this.#beginAfresh(record)
       if (byKernel === undefined) this.#dispatch('exited', 'while no node ran', { exit: found.exit })
       else this.#dispatch('exited', byKernel, { exit: found.exit, overuse: 'killed' })
       return
@@ -468,12 +470,10 @@ export class UnitSlot {
   }
 
   #finishLeft(instance: string): void {
+    if (instance === '') return
     const directory = this.#directoryOf(instance)
-    const capture = this.#seams.output.capture(captureOf(this.#spec, { instance, replica: this.replica, directory }))
-    this.#tasks.run(async () => {
-      await capture.finish()
-      await this.#seams.host.discard(directory)
-    })
+    const source = captureOf(this.#spec, { instance, replica: this.replica, directory })
+    this.#tasks.run(() => finishOutput(this.#seams, source, directory))
   }
 
   async #untilOnItsWay(signal: AbortSignal): Promise<void> {
@@ -525,4 +525,9 @@ export class UnitSlot {
       stop: { signal: stop.signal, graceMs: stop.grace },
     })
   }
+}
+
+/** Whether a process may belong to a slot that was written down in this phase. */
+function mayRun(phase: SlotRecord['phase']): boolean {
+  return phase === 'starting' || phase === 'up' || phase === 'stopping'
 }

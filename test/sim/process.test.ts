@@ -48,7 +48,7 @@ const NAMES = UNITS.map(({ name }) => name)
 const pickOf = <T>(items: readonly T[], random: Random): T => items[below(items.length, random)] as T
 
 const NO_OUTPUT = {
-  capture: () => ({ finish: async () => undefined, close: async () => undefined }),
+  capture: () => ({ finish: async () => true, close: async () => undefined }),
   query: async function* () {
     // Programs of the simulated host write nothing.
   },

@@ -18,6 +18,9 @@ const WATCHED_POLL_MS = 5_000
 const UNWATCHED_POLL_MS = 500
 /** Rest between two reads, so that a unit that writes line by line does not cost a read a line. */
 const REST_MS = 50
+/** Reading the last of it can fail for reasons that pass (no file descriptor left, say). */
+const MAX_LAST_ATTEMPTS = 10
+const LAST_RETRY_MS = 200
 
 /** The raw output of one instance. */
 export interface CaptureSource {
@@ -30,12 +33,17 @@ export interface CaptureSource {
   readonly maxBytes: number
   /** Number of log files of the replica. */
   readonly keep: number
+  /** True for one that ended before: its files are what they are. */
+  readonly ended?: boolean
 }
 
 /** Moves the output of one instance to the log of its replica. */
 export interface Capture {
-  /** The instance has ended: takes what it has written up to now, the unfinished last line too, and ends. */
-  finish(): Promise<void>
+  /**
+   * The instance has ended: takes what it has written up to now, the unfinished last line too, and ends. False when
+   * there is something that could not be read.
+   */
+  finish(): Promise<boolean>
   /** Ends at once, without a word about the instance; a later capture of it goes on where this one stopped. */
   close(): Promise<void>
 }
@@ -64,7 +72,7 @@ class OutputCapture implements Capture {
   readonly #wake = createWake()
   /** Ends every rest once the end is wanted. */
   readonly #hurry = new AbortController()
-  readonly #ended: Promise<void>
+  readonly #ended: Promise<boolean>
   #ending: 'no' | 'finish' | 'close' = 'no'
   #pipes: readonly Pipe[] | undefined
   #fault: string | undefined
@@ -76,29 +84,37 @@ class OutputCapture implements Capture {
     this.#ended = this.#run()
   }
 
-  finish(): Promise<void> {
+  finish(): Promise<boolean> {
     return this.#end('finish')
   }
 
-  close(): Promise<void> {
-    return this.#end('close')
+  async close(): Promise<void> {
+    await this.#end('close')
   }
 
-  #end(how: 'finish' | 'close'): Promise<void> {
+  #end(how: 'finish' | 'close'): Promise<boolean> {
     if (this.#ending !== 'close') this.#ending = how
     this.#hurry.abort()
     return this.#ended
   }
 
-  async #run(): Promise<void> {
+  /** True when everything was read. */
+  async #run(): Promise<boolean> {
     const watched = watchDirectory(dirname(this.#source.stdoutPath), () => this.#wake.notify())
-    for (let last = false; !last && this.#state() !== 'close'; ) {
-      last = this.#state() === 'finish'
-      await this.#pass(last)
+    let isRead = false
+    for (let attempts = 0; !isRead && attempts < MAX_LAST_ATTEMPTS && this.#state() !== 'close'; ) {
+      const last = this.#state() === 'finish'
+      const passed = await this.#pass(last)
+      isRead = last && passed && this.#state() === 'finish'
       if (!last) await this.#pause(watched.active() ? WATCHED_POLL_MS : UNWATCHED_POLL_MS)
+      else if (!isRead) {
+        attempts += 1
+        await this.#seams.clock.sleep(LAST_RETRY_MS)
+      }
     }
     watched.close()
     for (const { hole } of this.#pipes ?? []) await hole.settled()
+    return isRead
   }
 
   /** `ending` changes while we wait, which the compiler does not see. */
@@ -106,15 +122,18 @@ class OutputCapture implements Capture {
     return this.#ending
   }
 
-  async #pass(last: boolean): Promise<void> {
+  /** True when what there is was read. */
+  async #pass(last: boolean): Promise<boolean> {
     try {
       this.#pipes ??= await openPipes(this.#seams, this.#source)
       for (const pipe of this.#pipes) await this.#drain(pipe, last)
       this.#fault = undefined
+      return true
     } catch (error) {
       const cause = messageOf(error)
       if (cause !== this.#fault) this.#seams.log.error('output of a unit cannot be read', { cause })
       this.#fault = cause
+      return false
     }
   }
 
@@ -154,7 +173,7 @@ async function openPipes({ store, log, run }: CaptureSeams, source: CaptureSourc
   const progress = await store.progressOf(source.instance)
   const pipe = (stream: Stream, path: string): Pipe => ({
     stream,
-    spool: new Spool(path, progress[stream], store.maxLineBytes, log),
+    spool: new Spool(path, progress[stream], store.maxLineBytes, log, source.ended ?? false),
     hole: new HolePunch({ run, log, sync: () => store.sync() }, path),
   })
   return [pipe('stdout', source.stdoutPath), pipe('stderr', source.stderrPath)]

@@ -19,9 +19,12 @@ export class Spool {
   /** False while what is read may lie in the hole. */
   #pastHole: boolean
 
+  readonly #ended: boolean
   #takenOffset: number
 
-  constructor(path: string, offset: number, maxLineBytes: number, log: Log) {
+  /** Begins at `offset`. What has `ended` is not written anew: a file shorter than that lost its end with the power. */
+  constructor(path: string, offset: number, maxLineBytes: number, log: Log, ended: boolean) {
+    this.#ended = ended
     this.#path = path
     this.#log = log
     this.#splitter = new LineSplitter(maxLineBytes, offset)
@@ -43,7 +46,7 @@ export class Spool {
   async read(limit: number): Promise<RawLine[] | undefined> {
     const file = await stat(this.#path).catch(ignoreAbsent)
     if (file === undefined) return undefined
-    if (file.size < this.#splitter.offset) this.#restart(file.size)
+    if (file.size < this.#splitter.offset && !this.#ended) this.#restart(file.size)
     const length = Math.min(CHUNK_BYTES, Math.min(limit, file.size) - this.#splitter.offset)
     if (length <= 0) return undefined
     const chunk = await this.#readAt(this.#splitter.offset, length)
