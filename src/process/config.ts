@@ -10,9 +10,6 @@ import { restart } from './config/restart.ts'
 import { stop } from './config/stop.ts'
 import { watch } from './config/watch.ts'
 
-/** Unit names appear in paths, metadata and environment variables, so they are kept plain. */
-export const UNIT_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
-
 /** The keys of a unit that concern its process. The node adds those of the other floors. */
 export const unitShape = {
   kind: z

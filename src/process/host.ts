@@ -23,6 +23,8 @@ export interface SpawnRequest {
   readonly caps?: Caps
   /** What it is limited in, by the kernel or by us: the kernel counts what it can of these. */
   readonly limited?: readonly Resource[]
+  /** What it writes goes to /dev/null. */
+  readonly discardsOutput?: boolean
 }
 
 /** What the processes of an instance are known by, while they live and after. */

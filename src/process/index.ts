@@ -5,7 +5,6 @@ export {
   type ProbeConfig,
   type RestartConfig,
   type StopSignal,
-  UNIT_NAME,
   type UnitConfig,
   unitShape,
 } from './config.ts'
@@ -18,6 +17,7 @@ export type { ProcessHost } from './host.ts'
 export type { ProcessIdentity } from './identity.ts'
 export type { EnvironmentOf, InstanceDescription, UnitSpec } from './launch.ts'
 export { type LimitSupport, limitSupport } from './limits/support.ts'
+export { type Level as LogLevelName, LEVELS } from './logs/parse.ts'
 export type { LogLine, LogQuery } from './output.ts'
 export type { GrpcProber } from './probes/grpc.ts'
 export { identify, type ProcessTable } from './process-table.ts'
@@ -25,3 +25,4 @@ export type { InstanceStatus, ProcessEvent, ProcessEventType, StoppedInstance, U
 export { createSupervisor, type Supervisor, type SupervisorConfig, type SupervisorSeams } from './supervisor.ts'
 export { systemHost } from './system-host.ts'
 export type { UnitPhase } from './unit-state.ts'
+export { UNIT_NAME } from './unit-name.ts'

@@ -1,5 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises'
+import { devNull } from 'node:os'
 import { join } from 'node:path'
 import { systemCode } from '../base/error.ts'
 import { type Exit, exitOfStatus } from './exit.ts'
@@ -21,21 +22,28 @@ export interface InstanceFiles {
 export async function openInstanceFiles(
   directory: string,
   owner: { readonly uid: number; readonly gid: number } | undefined,
+  discardsOutput = false,
 ): Promise<InstanceFiles> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const opened: FileHandle[] = []
   const close = async (): Promise<void> => {
     await Promise.all(opened.map((file) => file.close()))
   }
-  const add = async (name: string): Promise<number> => {
-    const file = await open(join(directory, name), 'a', 0o600)
+  const add = async (path: string): Promise<FileHandle> => {
+    const file = await open(path, 'a', 0o600)
     opened.push(file)
-    if (owner !== undefined && name.startsWith('std')) await file.chown(owner.uid, owner.gid)
+    return file
+  }
+  const addOutput = async (name: string): Promise<number> => {
+    if (discardsOutput) return (await add(devNull)).fd
+    const file = await add(join(directory, name))
+    if (owner !== undefined) await file.chown(owner.uid, owner.gid)
     return file.fd
   }
+  const addRecord = async (name: string): Promise<number> => (await add(join(directory, name))).fd
   try {
-    const [stdout, stderr] = [await add('stdout'), await add('stderr')]
-    return { stdout, stderr, pid: await add('pid'), exit: await add('exit'), close }
+    const [stdout, stderr] = [await addOutput('stdout'), await addOutput('stderr')]
+    return { stdout, stderr, pid: await addRecord('pid'), exit: await addRecord('exit'), close }
   } catch (error) {
     await close()
     throw error

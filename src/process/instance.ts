@@ -8,6 +8,7 @@ import { type Exit, isSuccess } from './exit.ts'
 import { describeProbeFault, type HealthReport, type HealthSubject, watchInstanceHealth } from './health.ts'
 import type { Child, ProcessHost } from './host.ts'
 import { type EnvironmentOf, type InstanceDescription, launchOf, mainPort, type UnitSpec, unmarked } from './launch.ts'
+import { keepingOf } from './logs/keeping.ts'
 import { type Meter, NO_USAGE, type Usage } from './meter.ts'
 import { createLineWatch } from './logs/line-watch.ts'
 import type { Capture, CaptureSource, Output } from './output.ts'
@@ -81,7 +82,7 @@ export class Instance {
     this.#spec = facts.spec
     this.#log = seams.log.with({ instance: facts.instance })
     this.#wasReady = !facts.starting
-    this.#capture = seams.output.capture(captureOf(facts.spec, facts))
+    this.#capture = seams.output.capture(captureOf(facts.spec, facts, this.pid))
     this.#untrack = seams.meter.track(rootOf(facts.child), (usage) => {
       this.#usage = usage
     })
@@ -295,11 +296,12 @@ function rootOf({ leader, main }: Child): Child['main'] {
 /** Where the raw output of an instance is and how much of it is kept. */
 export function captureOf(
   { name: unit, config }: UnitSpec,
-  { instance, replica, directory }: Pick<InstanceFacts, 'instance' | 'replica' | 'directory'>,
+  place: Pick<InstanceFacts, 'instance' | 'replica' | 'directory'>,
+  pid: number | undefined,
 ): CaptureSource {
-  const { max_size: maxBytes, keep } = config.logs
+  const { instance, replica, directory } = place
   const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
-  return { unit, replica, instance, stdoutPath, stderrPath, maxBytes, keep }
+  return { unit, replica, instance, pid, stdoutPath, stderrPath, ...keepingOf(config.logs) }
 }
 
 /** What the launch of an instance depends on besides its configuration. */

@@ -48,6 +48,8 @@ export function launchHash({ config, baseDir, variables }: UnitSpec): string {
   const launched: [string, unknown][] = LAUNCH_KEYS.map((key) => [key, config[key]])
   // What a process may have open is set for good before it begins.
   if (config.limits.files !== undefined) launched.push(['files', config.limits.files])
+  // Only where it is not the rule, so that units that run are not started anew for a new key.
+  if (!config.logs.enabled) launched.push(['logs.enabled', false])
   return createHash('sha256')
     .update(JSON.stringify([launched, baseDir, variables]))
     .digest('hex')
@@ -88,6 +90,7 @@ export function launchOf(
       [MARK]: directory,
     },
     user: config.user,
+    ...(config.logs.enabled ? {} : { discardsOutput: true }),
   }
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Store } from '../base/store.ts'
 import type { Child, Gone, InstancePlace, ProcessHost } from './host.ts'
+import { KEEP_EVERYTHING } from './logs/keeping.ts'
 import type { CaptureSource, Output } from './output.ts'
 import { deleteSlotRecord, type SlotRecord } from './slot-record.ts'
 import { killTree, sweep, terminate } from './terminate.ts'
@@ -14,9 +15,6 @@ export interface LeftoverSeams {
   readonly host: ProcessHost
   readonly output: Pick<Output, 'capture'>
 }
-
-/** The configuration of the unit is not known here, so nothing that it may want kept is deleted. */
-const LOGS = { maxBytes: 10 * 1024 * 1024, keep: 1_000 }
 
 /**
  * Clears away an instance that no slot knows: the node died between starting it and writing that down, or
@@ -63,7 +61,7 @@ export async function clearRecord(
 async function keepOutput(place: InstancePlace, seams: LeftoverSeams): Promise<void> {
   const { directory, ...whose } = place
   const [stdoutPath, stderrPath] = [join(directory, 'stdout'), join(directory, 'stderr')]
-  await finishOutput(seams, { ...whose, stdoutPath, stderrPath, ...LOGS }, directory)
+  await finishOutput(seams, { ...whose, pid: undefined, stdoutPath, stderrPath, ...KEEP_EVERYTHING }, directory)
 }
 
 /** Takes what an ended instance wrote and nobody read, and forgets its files; those that cannot be read stay for the next node. */

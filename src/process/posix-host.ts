@@ -67,7 +67,7 @@ async function spawnInstance(request: SpawnRequest, seams: PosixHostSeams): Prom
   const env = { ...(account === undefined ? {} : variablesOf(account)), ...request.env }
   const [program = '', ...args] = request.argv
   const file = await resolveExecutable(program, request.cwd, env['PATH'], request.unit)
-  const files = await openInstanceFiles(directory, account)
+  const files = await openInstanceFiles(directory, account, request.discardsOutput ?? false)
   try {
     const cell = await limits.open(directory, caps, limited).catch((cause: unknown) => {
       throw refusal(request, `its limits cannot be set: ${messageOf(cause)}`, cause)

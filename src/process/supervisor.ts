@@ -160,7 +160,12 @@ class UnitSupervisor implements Supervisor {
     this.#log = log
     this.#limitMeter = createMeter({ clock, table: host.table, log }, { intervalMs: LIMIT_METER_MS })
     this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
-    this.#output = seams.output ?? createOutput({ clock, log, run: host.run }, { logDir: config.logDir })
+    this.#output =
+      seams.output ??
+      createOutput(
+        { clock, log, run: host.run },
+        { logDir: config.logDir, parseOf: (unit) => this.spec(unit)?.config.logs.parse ?? 'auto' },
+      )
     this.#ports = createPortBook(host)
     this.#watches = createWatches(
       {

@@ -472,7 +472,7 @@ export class UnitSlot {
   #finishLeft(instance: string): void {
     if (instance === '') return
     const directory = this.#directoryOf(instance)
-    const source = captureOf(this.#spec, { instance, replica: this.replica, directory })
+    const source = captureOf(this.#spec, { instance, replica: this.replica, directory }, undefined)
     this.#tasks.run(() => finishOutput(this.#seams, source, directory))
   }
 

@@ -29,6 +29,7 @@ import { type HealthChange, watchHealth } from '../../src/process/probe.ts'
 import { createProbe } from '../../src/process/probes/index.ts'
 import { identify, isSame, type ProcessTable, treeOf } from '../../src/process/process-table.ts'
 import { systemProcessTable } from '../../src/process/system-table.ts'
+import { KEEP_EVERYTHING } from '../../src/process/logs/keeping.ts'
 import { memoryLog } from '../support/memory-log.ts'
 import { fixture } from '../support/paths.ts'
 import { until } from '../support/until.ts'
@@ -377,6 +378,8 @@ t.test('output', onLinux, async (t) => {
       instance: 'api-0-aa',
       stdoutPath: join(dir, 'run', 'stdout'),
       stderrPath: join(dir, 'run', 'stderr'),
+      pid: 1,
+      ...KEEP_EVERYTHING,
       ...limits,
     }
     const log = memoryLog()

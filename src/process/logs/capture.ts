@@ -6,10 +6,12 @@ import { messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
 import type { RunCommand } from '../run-command.ts'
 import { HolePunch } from './hole-punch.ts'
+import type { LineFilter } from './line-filter.ts'
 import type { Stream } from './record.ts'
-import type { RawLine } from './splitter.ts'
+import type { Retention } from './retention.ts'
+import type { RawGroup } from './splitter.ts'
 import { Spool } from './spool.ts'
-import type { LogStore } from './store.ts'
+import type { LogStore, NewBlock } from './store.ts'
 import { createWake } from './wake.ts'
 
 /** The system tells of changes; this is for when it forgets one. */
@@ -21,18 +23,24 @@ const REST_MS = 50
 /** Reading the last of it can fail for reasons that pass (no file descriptor left, say). */
 const MAX_LAST_ATTEMPTS = 10
 const LAST_RETRY_MS = 200
+/** Where all that is read is filtered away, that it was read is written down this often. */
+const STATE_EVERY_BYTES = 256 * 1024
 
-/** The raw output of one instance. */
-export interface CaptureSource {
+/** The raw output of one instance, and what is kept of it. */
+export interface CaptureSource extends Retention {
   readonly unit: string
   readonly replica: number
   readonly instance: string
+  /** The unit's own program. */
+  readonly pid: number | undefined
   readonly stdoutPath: string
   readonly stderrPath: string
   /** Size of one log file of the replica. */
   readonly maxBytes: number
-  /** Number of log files of the replica. */
-  readonly keep: number
+  /** So much raw output of a stream may wait to be read; of more, the oldest is dropped. */
+  readonly backlogBytes: number
+  /** Which lines are kept. */
+  readonly keeps: LineFilter
   /** True for one that ended before: its files are what they are. */
   readonly ended?: boolean
 }
@@ -59,6 +67,9 @@ interface Pipe {
   readonly stream: Stream
   readonly spool: Spool
   readonly hole: HolePunch
+  /** What lies before is in the log. */
+  storedOffset: number
+  afterGap: boolean
 }
 
 /** Begins at once. Never throws: what goes wrong is logged and tried again. */
@@ -114,6 +125,7 @@ class OutputCapture implements Capture {
     }
     watched.close()
     for (const { hole } of this.#pipes ?? []) await hole.settled()
+    this.#seams.store.release(this.#source.instance)
     return isRead
   }
 
@@ -138,25 +150,49 @@ class OutputCapture implements Capture {
   }
 
   /** Takes what is there now; what a flood adds meanwhile is for the next time. */
-  async #drain({ stream, spool, hole }: Pipe, last: boolean): Promise<void> {
+  async #drain(pipe: Pipe, last: boolean): Promise<void> {
+    const { spool, hole } = pipe
     const limit = await spool.size()
     while (this.#state() !== 'close') {
-      const lines = await spool.read(limit)
-      if (lines === undefined) break
-      await this.#append(stream, lines)
-      hole.consumed(spool.takenOffset, false)
+      const groups = await spool.read(limit)
+      this.#noteDropped(pipe)
+      if (groups === undefined) break
+      await this.#append(pipe, groups, false)
+      hole.consumed(pipe.storedOffset, false)
     }
     const unfinished = last ? spool.flush() : undefined
-    if (unfinished !== undefined) await this.#append(stream, [unfinished])
-    hole.consumed(spool.takenOffset, true)
+    await this.#append(pipe, unfinished === undefined ? [] : [unfinished], last)
+    hole.consumed(pipe.storedOffset, true)
   }
 
-  #append(stream: Stream, lines: readonly RawLine[]): Promise<void> {
-    const wallMs = Math.round(this.#seams.clock.wallMs())
-    const { instance } = this.#source
-    return this.#seams.store.append(
-      lines.map(({ endOffset, bytes }) => ({ wallMs, instance, stream, endOffset, line: bytes })),
-    )
+  /** `surely`: states how far the raw file is consumed even where nothing of it is kept. */
+  async #append(pipe: Pipe, groups: readonly RawGroup[], surely: boolean): Promise<void> {
+    const { clock, store } = this.#seams
+    const { instance, pid, keeps } = this.#source
+    const { stream, spool } = pipe
+    const wallMs = Math.round(clock.wallMs())
+    const blocks: NewBlock[] = []
+    for (const { lines, endOffset } of groups) {
+      const kept = keeps(lines)
+      const { afterGap } = pipe
+      if (kept.length > 0) blocks.push({ wallMs, instance, pid, stream, endOffset, lines: kept, afterGap })
+      if (kept.length > 0) pipe.afterGap = false
+    }
+    const consumed = spool.takenOffset
+    const known = blocks.at(-1)?.endOffset ?? pipe.storedOffset
+    const due = surely ? 1 : STATE_EVERY_BYTES
+    if (consumed - known >= due) blocks.push({ wallMs, instance, pid, stream, endOffset: consumed, lines: [] })
+    await store.append(blocks)
+    pipe.storedOffset = blocks.at(-1)?.endOffset ?? pipe.storedOffset
+  }
+
+  /** Said once for each time that the unit runs ahead. */
+  #noteDropped(pipe: Pipe): void {
+    const bytes = pipe.spool.takeDroppedBytes()
+    if (bytes === 0) return
+    pipe.afterGap = true
+    const { stream } = pipe
+    this.#seams.log.warn('raw output is dropped: there was more of it than logs.backlog allows', { stream, bytes })
   }
 
   async #pause(pollMs: number): Promise<void> {
@@ -171,11 +207,13 @@ class OutputCapture implements Capture {
 
 async function openPipes({ store, log, run }: CaptureSeams, source: CaptureSource): Promise<readonly Pipe[]> {
   const progress = await store.progressOf(source.instance)
-  const pipe = (stream: Stream, path: string): Pipe => ({
-    stream,
-    spool: new Spool(path, progress[stream], store.maxLineBytes, log, source.ended ?? false),
-    hole: new HolePunch({ run, log, sync: () => store.sync() }, path),
-  })
+  const { backlogBytes, ended = false } = source
+  const pipe = (stream: Stream, path: string): Pipe => {
+    const options = { offset: progress[stream], maxLineBytes: store.maxLineBytes, backlogBytes, ended }
+    const spool = new Spool(path, options, log)
+    const hole = new HolePunch({ run, log, sync: () => store.sync() }, path)
+    return { stream, spool, hole, storedOffset: progress[stream], afterGap: false }
+  }
   return [pipe('stdout', source.stdoutPath), pipe('stderr', source.stderrPath)]
 }
 

@@ -1,16 +1,10 @@
-import type { FileHandle } from 'node:fs/promises'
-import { currentPath, inodeOf, type LogFile, logFiles, openLogFile } from './files.ts'
+import { logFiles, type LogPlace, type LogSource, openLogFile } from './files.ts'
 import type { Filter, LogLine } from './query.ts'
-import { decodeLine } from './record.ts'
-import { type LogPlace, type LogPosition, neighbour } from './seek.ts'
+import { decodeBlock } from './record.ts'
+import type { LogPosition } from './seek.ts'
 
 const CHUNK_BYTES = 256 * 1024
 const LF = 0x0a
-
-interface OpenFile {
-  readonly handle: FileHandle
-  readonly inode: number
-}
 
 /**
  * Reads the log of one replica forward, through rotation, while it may still be written. Holds one chunk of lines:
@@ -21,7 +15,7 @@ export class LogReader {
   readonly #filter: Filter
   #position: LogPosition | undefined
   #limit: LogPosition | undefined
-  #file: OpenFile | undefined
+  #file: LogSource | undefined
   #chunkBytes = CHUNK_BYTES
   #lines: LogLine[] = []
   #next = 0
@@ -59,13 +53,12 @@ export class LogReader {
     this.pending = false
     const file = await this.#open()
     if (file === undefined) return
-    const { inode } = file
-    const offset = this.#position?.inode === inode ? this.#position.offset : 0
-    const atLimit = this.#limit?.inode === inode
-    const most = atLimit ? Math.max(0, (this.#limit?.offset ?? 0) - offset) : this.#chunkBytes
-    const chunk = await readChunk(file.handle, offset, Math.min(most, this.#chunkBytes))
+    const { number } = file
+    const offset = this.#position?.number === number ? this.#position.offset : 0
+    const room = this.#roomTo(number, offset)
+    const chunk = room > 0 ? await file.read(offset, Math.min(room, this.#chunkBytes)) : Buffer.alloc(0)
     const complete = chunk.lastIndexOf(LF) + 1
-    this.#position = { inode, offset: offset + complete }
+    this.#position = { number, offset: offset + complete }
     if (complete > 0) {
       this.#chunkBytes = CHUNK_BYTES
       this.#decode(chunk.subarray(0, complete))
@@ -73,66 +66,54 @@ export class LogReader {
     } else if (chunk.length === this.#chunkBytes) {
       this.#chunkBytes *= 2
       this.pending = true
-    } else if (!atLimit) {
-      this.pending = (await this.#turnPage(file, offset + chunk.length)) || this.pending
+    } else if (room === Infinity) {
+      this.pending = (await this.#turnPage(file, offset)) || this.pending
     }
   }
 
   async close(): Promise<void> {
     const file = this.#file
     this.#file = undefined
-    await file?.handle.close()
+    await file?.close()
+  }
+
+  /** How much may be read of this file; 0 when the limit lies in one before. */
+  #roomTo(number: number, offset: number): number {
+    if (this.#limit === undefined || number < this.#limit.number) return Infinity
+    return number === this.#limit.number ? Math.max(0, this.#limit.offset - offset) : 0
   }
 
   #decode(chunk: Buffer): void {
-    const { unit, replica } = this.#place
     for (let start = 0, end = chunk.indexOf(LF); end !== -1; start = end + 1, end = chunk.indexOf(LF, start)) {
-      const record = decodeLine(chunk.subarray(start, end))
-      if (record === undefined || !this.#filter(record)) continue
-      const { wallMs, instance, stream, seq, line } = record
-      this.#lines.push({ wallMs, unit, instance, replica, stream, seq, line })
+      const block = decodeBlock(chunk.subarray(start, end))
+      if (block !== undefined) for (const line of this.#filter(block, this.#place)) this.#lines.push(line)
     }
   }
 
-  /** Goes on to the newer file once this one is rotated away and read to its end; true = there is more to read. */
-  async #turnPage({ handle, inode }: OpenFile, seenBytes: number): Promise<boolean> {
+  /** Goes on to the newer file once this one is rotated and read to its end; true = there is more to read. */
+  async #turnPage(file: LogSource, offset: number): Promise<boolean> {
     const { directory, replica } = this.#place
-    const current = await inodeOf(currentPath(directory, replica))
-    if (current === undefined || current === inode) return false
-    const { size, nlink } = await handle.stat()
+    const newer = (await logFiles(directory, replica)).filter(({ number }) => number > file.number)
+    const next = newer.at(-1)
+    if (next === undefined) return false
     // Written after our last look and before the rotation.
-    if (size > seenBytes) return true
-    // What was deleted before we came to it is lost to us; the oldest that is left comes next.
-    const next = nlink === 0 ? await oldest(this.#place) : await neighbour(directory, replica, inode, 'newer')
-    // Files are being renamed just now: look again.
-    if (next === undefined) return true
+    const rest = await file.read(offset, CHUNK_BYTES)
+    if (rest.includes(LF) || rest.length === CHUNK_BYTES) return true
     await this.close()
-    this.#position = { inode: next.inode, offset: 0 }
+    this.#position = { number: next.number, offset: 0 }
     return true
   }
 
-  async #open(): Promise<OpenFile | undefined> {
+  async #open(): Promise<LogSource | undefined> {
     if (this.#file !== undefined) return this.#file
     const files = await logFiles(this.#place.directory, this.#place.replica)
-    const file = files.find(({ inode }) => inode === this.#position?.inode) ?? files.at(-1)
-    const handle = file === undefined ? undefined : await openLogFile(file)
-    if (file === undefined || handle === undefined) {
-      // Renamed just now: look again.
-      this.pending ||= file !== undefined
-      return undefined
-    }
-    this.#file = { handle, inode: file.inode }
+    const from = this.#position?.number ?? 0
+    // What was deleted before we came to it is lost to us; the oldest that is left comes next.
+    const file = files.filter(({ number }) => number >= from).at(-1)
+    if (file === undefined) return undefined
+    this.#file = await openLogFile(file)
+    // Deleted just now: look again.
+    this.pending ||= this.#file === undefined
     return this.#file
   }
-}
-
-async function oldest({ directory, replica }: LogPlace): Promise<LogFile | undefined> {
-  return (await logFiles(directory, replica)).at(-1)
-}
-
-async function readChunk(handle: FileHandle, offset: number, length: number): Promise<Buffer> {
-  const { size } = await handle.stat()
-  const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(length, size - offset)))
-  const { bytesRead } = buffer.length === 0 ? { bytesRead: 0 } : await handle.read(buffer, 0, buffer.length, offset)
-  return buffer.subarray(0, bytesRead)
 }

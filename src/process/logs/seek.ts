@@ -1,17 +1,12 @@
-import { type LogFile, linesBackward, logFiles, openLogFile } from './files.ts'
-import type { Filter } from './query.ts'
-import { decodeLine } from './record.ts'
+import { linesBackward } from './backward.ts'
+import { type LogFile, logFiles, type LogPlace, openLogFile } from './files.ts'
+import type { Filter, LogCursor } from './query.ts'
+import { type Block, decodeBlock } from './record.ts'
 
-/** Whose log it is and where it lies. */
-export interface LogPlace {
-  readonly unit: string
-  readonly replica: number
-  readonly directory: string
-}
-
-/** A place in a log that stays true when files are renamed by rotation. */
+/** A place in a log that stays true whatever rotation does. */
 export interface LogPosition {
-  readonly inode: number
+  /** The number of the file. */
+  readonly number: number
   readonly offset: number
 }
 
@@ -24,76 +19,83 @@ export interface Seek {
   readonly count: number
 }
 
-/** Finds the last `tail` lines that match, or the first since a moment, reading from the end and no more than needed. */
-export async function seekBack(
-  place: LogPlace,
-  filter: Filter,
-  { tail, sinceMs }: { readonly tail: number | undefined; readonly sinceMs: number | undefined },
-  signal: AbortSignal,
-): Promise<Seek> {
+interface Wanted {
+  readonly tail: number | undefined
+  readonly sinceMs: number | undefined
+  readonly after?: readonly LogCursor[]
+}
+
+/**
+ * Finds where the last `tail` lines that match begin, or the first since a moment, or those behind lines that were seen;
+ * reads from the end and no more than needed. Lines are found by blocks, so that `count` may exceed `tail`.
+ */
+export async function seekBack(place: LogPlace, filter: Filter, wanted: Wanted, signal: AbortSignal): Promise<Seek> {
+  const { tail, sinceMs } = wanted
   const end = await endOf(place)
-  if (end === undefined || (tail === undefined && sinceMs === undefined)) return { start: undefined, end, count: 0 }
+  const unseen = cursorsOf(place, wanted.after ?? [])
+  if (end === undefined || (tail === undefined && sinceMs === undefined && unseen.size === 0)) {
+    return { start: undefined, end, count: 0 }
+  }
   let start = end
   let count = 0
   if (tail === 0) return { start, end, count }
-  for await (const { position, bytes } of walkBack(place, end)) {
+  const seeksCursor = unseen.size > 0
+  for await (const { position, block } of walkBack(place, end)) {
     if (signal.aborted) break
-    const record = decodeLine(bytes)
-    if (record === undefined) continue
-    if (sinceMs !== undefined && record.wallMs < sinceMs) break
-    if (!filter(record)) continue
-    start = position
-    count += 1
-    if (count === tail) break
+    if (sinceMs !== undefined && block.wallMs < sinceMs) break
+    const matching = filter(block, place).length
+    count += matching
+    if (matching > 0 || seeksCursor) start = position
+    if (tail !== undefined && count >= tail) break
+    const seenTo = unseen.get(block.instance)
+    if (seenTo !== undefined && block.seq <= seenTo) unseen.delete(block.instance)
+    if (seeksCursor && unseen.size === 0) break
   }
   return { start, end, count }
 }
 
+/** Those of the cursors that stand in the log of this replica. */
+export function cursorsOf(
+  { unit, replica }: Omit<LogPlace, 'directory'>,
+  after: readonly LogCursor[],
+): Map<string, number> {
+  const prefix = `${unit}-${replica}-`
+  // Names of instances end in hex digits, so that `a-0-1f` is not taken for one of unit `a-0`.
+  const own = after.filter(
+    ({ instance }) => instance.startsWith(prefix) && !instance.slice(prefix.length).includes('-'),
+  )
+  return new Map(own.map(({ instance, seq }) => [instance, seq]))
+}
+
 async function endOf({ directory, replica }: LogPlace): Promise<LogPosition | undefined> {
   for (const file of await logFiles(directory, replica)) {
-    const handle = await openLogFile(file)
-    if (handle === undefined) continue
-    const { size } = await handle.stat().finally(() => handle.close())
-    return { inode: file.inode, offset: size }
+    const source = await openLogFile(file)
+    if (source === undefined) continue
+    const size = await source.size().finally(() => source.close())
+    return { number: file.number, offset: size }
   }
   return undefined
 }
 
-/** All lines before `end`, last first, through the rotated files. */
+/** All blocks before `end`, last first, through the rotated files. */
 async function* walkBack(
   { directory, replica }: LogPlace,
   end: LogPosition,
-): AsyncGenerator<{ position: LogPosition; bytes: Buffer }> {
-  let file = (await logFiles(directory, replica)).find(({ inode }) => inode === end.inode)
-  let limit: number | undefined = end.offset
-  while (file !== undefined) {
-    const { inode }: LogFile = file
-    const handle = await openLogFile(file)
-    if (handle === undefined) {
-      // Renamed between the listing and the opening: it has another name now, or it is gone.
-      file = (await logFiles(directory, replica)).find((other) => other.inode === inode)
-      continue
-    }
+): AsyncGenerator<{ position: LogPosition; block: Block }> {
+  const files: readonly LogFile[] = await logFiles(directory, replica)
+  for (const file of files.filter(({ number }) => number <= end.number)) {
+    const { number } = file
+    const source = await openLogFile(file)
+    // Deleted by rotation, and so are those before.
+    if (source === undefined) return
     try {
-      for await (const { start, bytes } of linesBackward(handle, limit ?? (await handle.stat()).size)) {
-        yield { position: { inode, offset: start }, bytes }
+      const size = number === end.number ? end.offset : await source.size()
+      for await (const { start, bytes } of linesBackward(source, size)) {
+        const block = decodeBlock(bytes)
+        if (block !== undefined) yield { position: { number, offset: start }, block }
       }
     } finally {
-      await handle.close()
+      await source.close()
     }
-    limit = undefined
-    file = await neighbour(directory, replica, inode, 'older')
   }
-}
-
-/** The file written before or after the one with `inode`; undefined when there is none, or that one is gone. */
-export async function neighbour(
-  directory: string,
-  replica: number,
-  inode: number,
-  which: 'older' | 'newer',
-): Promise<LogFile | undefined> {
-  const files = await logFiles(directory, replica)
-  const index = files.findIndex((file) => file.inode === inode)
-  return index === -1 ? undefined : files[which === 'older' ? index + 1 : index - 1]
 }

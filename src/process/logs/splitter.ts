@@ -1,8 +1,11 @@
-/** A line of output as it stands in the raw file. */
-export interface RawLine {
-  /** Without its line end. */
-  readonly bytes: Buffer
-  /** Where the next line begins in the raw file. */
+import { isAscii, isUtf8 } from 'node:buffer'
+import type { LineText } from './record.ts'
+
+/** Lines of output as they stand together in the raw file. */
+export interface RawGroup {
+  /** Without their ends. */
+  readonly lines: readonly LineText[]
+  /** Where what follows them begins in the raw file. */
   readonly endOffset: number
 }
 
@@ -10,6 +13,8 @@ const LF = 0x0a
 const CR = 0x0d
 /** A carry larger than this is given back to the system once its line is complete. */
 const KEEP_BYTES = 64 * 1024
+/** Lines that are decoded, and later stored, together. */
+const GROUP_BYTES = 64 * 1024
 
 /**
  * Splits a stream of bytes into lines, whatever the bytes are. A line ends with LF or CR LF; one longer than
@@ -31,30 +36,26 @@ export class LineSplitter {
     return this.#offset
   }
 
-  push(chunk: Buffer): RawLine[] {
-    const lines: RawLine[] = []
-    let start = 0
-    while (start < chunk.length) {
-      const found = chunk.indexOf(LF, start)
-      const end = found === -1 ? chunk.length : found
-      const room = this.#maxBytes - this.#carried
-      if (end - start > room) {
-        lines.push(this.#take(chunk.subarray(start, start + room), 0))
-        start += room
-      } else if (found === -1) {
-        this.#keep(chunk.subarray(start))
+  push(chunk: Buffer): RawGroup[] {
+    const groups: RawGroup[] = []
+    for (let start = 0; start < chunk.length; ) {
+      const end = this.#carried > 0 ? 0 : groupEnd(chunk, start, Math.min(GROUP_BYTES, this.#maxBytes))
+      if (end > start) {
+        this.#offset += end - start
+        groups.push({ lines: linesOf(chunk.subarray(start, end)), endOffset: this.#offset })
         start = end
       } else {
-        lines.push(withoutCr(this.#take(chunk.subarray(start, end), 1)))
-        start = end + 1
+        const { taken, piece } = this.#pushSome(chunk, start)
+        if (piece !== undefined) groups.push({ lines: [piece], endOffset: this.#offset })
+        start += taken
       }
     }
-    return lines
+    return groups
   }
 
   /** The last line when it has no end; undefined when there is none. */
-  flush(): RawLine | undefined {
-    return this.#carried === 0 ? undefined : this.#take(Buffer.alloc(0), 0)
+  flush(): RawGroup | undefined {
+    return this.#carried === 0 ? undefined : { lines: [this.#take(Buffer.alloc(0), 0)], endOffset: this.#offset }
   }
 
   /** Forgets what is carried and goes on at `offset`. */
@@ -63,13 +64,23 @@ export class LineSplitter {
     this.#carried = 0
   }
 
-  #take(rest: Buffer, ending: number): RawLine {
+  /** At most one line: the rest of the one that is carried, or one that is long. */
+  #pushSome(chunk: Buffer, start: number): { readonly taken: number; readonly piece: LineText | undefined } {
+    const found = chunk.indexOf(LF, start)
+    const end = found === -1 ? chunk.length : found
+    const room = this.#maxBytes - this.#carried
+    if (end - start > room) return { taken: room, piece: this.#take(chunk.subarray(start, start + room), 0) }
+    if (found !== -1) return { taken: end + 1 - start, piece: this.#take(chunk.subarray(start, end), 1) }
+    this.#keep(chunk.subarray(start))
+    return { taken: end - start, piece: undefined }
+  }
+
+  #take(rest: Buffer, ending: number): LineText {
     this.#offset += rest.length + ending
-    if (this.#carried === 0) return { bytes: rest, endOffset: this.#offset }
-    const bytes = Buffer.concat([this.#carry.subarray(0, this.#carried), rest])
+    const whole = this.#carried === 0 ? rest : Buffer.concat([this.#carry.subarray(0, this.#carried), rest])
     this.#carried = 0
     if (this.#carry.length > KEEP_BYTES) this.#carry = Buffer.alloc(0)
-    return { bytes, endOffset: this.#offset }
+    return textOf(ending > 0 && whole.at(-1) === CR ? whole.subarray(0, -1) : whole)
   }
 
   /** Grows by doubling, so that a line that comes byte by byte costs no more than one that comes at once. */
@@ -86,6 +97,27 @@ export class LineSplitter {
   }
 }
 
-function withoutCr({ bytes, endOffset }: RawLine): RawLine {
-  return { bytes: bytes.at(-1) === CR ? bytes.subarray(0, -1) : bytes, endOffset }
+/** The end of the last complete line that begins at `start` or later and ends within `most` bytes; `start` when there is none. */
+function groupEnd(chunk: Buffer, start: number, most: number): number {
+  const last = chunk.subarray(start, start + most).lastIndexOf(LF)
+  return start + last + 1
+}
+
+/** The complete lines of `bytes`; decoded at once, which costs a tenth of doing so line by line. */
+function linesOf(bytes: Buffer): readonly LineText[] {
+  const ascii = isAscii(bytes)
+  if (ascii || isUtf8(bytes)) {
+    const text = bytes.toString(ascii ? 'latin1' : 'utf8')
+    const lines = text.slice(0, -1).split('\n')
+    return text.includes('\r\n') ? lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line)) : lines
+  }
+  const lines: LineText[] = []
+  for (let start = 0, end = bytes.indexOf(LF); end !== -1; start = end + 1, end = bytes.indexOf(LF, start)) {
+    lines.push(textOf(bytes.subarray(start, bytes[end - 1] === CR && end > start ? end - 1 : end)))
+  }
+  return lines
+}
+
+function textOf(bytes: Buffer): LineText {
+  return isUtf8(bytes) ? bytes.toString('utf8') : Buffer.from(bytes)
 }

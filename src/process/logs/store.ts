@@ -1,64 +1,70 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
+import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
-import { currentPath, ignoreAbsent, linesBackward, logFiles, openLogFile, rotatedNumbers } from './files.ts'
-import {
-  advance,
-  decodeLine,
-  decodeProgress,
-  encodeLine,
-  encodeProgress,
-  isProgress,
-  type LineRecord,
-  NO_PROGRESS,
-  type Progress,
-} from './record.ts'
+import { linesBackward } from './backward.ts'
+import { logFiles, logPath } from './files.ts'
+import type { Compressor } from './compressor.ts'
+import { ProgressBook } from './progress.ts'
+import { type Block, encodeBlock, encodeProgress, type Progress, writtenAtMs } from './record.ts'
+import { prune, type Retention } from './retention.ts'
 
 /** How much may be written after a record of progress before the next; bounds what is read when a node starts. */
 const PROGRESS_EVERY_BYTES = 256 * 1024
-/** Instances whose progress is carried on; those longest without a line are forgotten first. */
-const MAX_INSTANCES = 16
 /** Smaller files could not hold the progress and one line. */
 const MIN_FILE_BYTES = 8 * 1024
-
-const LF = 0x0a
 /** Bounds the memory of one write. */
 const MAX_BATCH_BYTES = 1024 * 1024
+/** The longest record of progress, so that the time in the first one is found. */
+const HEAD_BYTES = 64 * 1024
+
+const LF = 0x0a
 
 /** Records that are written together. */
 class Batch {
   #parts: Buffer[] = []
+  #blocks: Block[] = []
   bytes = 0
-  lines = 0
 
-  add(part: Buffer): void {
+  add(part: Buffer, block?: Block): void {
     this.#parts.push(part)
+    if (block !== undefined) this.#blocks.push(block)
     this.bytes += part.length
   }
 
   /** All of it as one buffer; the batch is empty then. */
-  take(): Buffer {
-    const all = Buffer.concat(this.#parts, this.bytes)
+  take(): { readonly bytes: Buffer; readonly blocks: readonly Block[] } {
+    const all = { bytes: Buffer.concat(this.#parts, this.bytes), blocks: this.#blocks }
     this.#parts = []
-    this.bytes = this.lines = 0
+    this.#blocks = []
+    this.bytes = 0
     return all
   }
 }
 
-export interface StoreLimits {
+export interface StoreLimits extends Retention {
   /** Size of one file. At least 8 KiB. */
   readonly maxBytes: number
-  /** Number of files, the one being written included. */
-  readonly keep: number
 }
 
-/** A line to be stored; its number is given by the store. */
-export type NewLine = Omit<LineRecord, 'seq'>
+/** Lines to be stored; their numbers are given by the store. */
+export type NewBlock = Omit<Block, 'seq'> & {
+  /** What came before them was dropped, which shows as a gap in the numbers. */
+  readonly afterGap?: boolean
+}
+
+export interface StoreSeams {
+  readonly clock: Clock
+  readonly log: Log
+  /** What was stored, or could not be. */
+  readonly onAppend: (blocks: readonly Block[]) => void
+  readonly compressor: Compressor
+}
 
 /**
- * The log of one replica: `<replica>.log`, rotated to `.1` ... `.keep-1`, one JSON record a line.
+ * The log of one replica: files of JSON records, one a line, of which the newest is written (logs/files.ts).
  *
- * Each line's record says how far the raw file is consumed with it, and a record of progress opens each file and
+ * Each record of lines says how far the raw file is consumed with it, and a record of progress opens each file and
  * follows every 256 KiB. So the log itself is the only account of what has been read: whatever moment the node is
  * killed at, the next one reads on exactly behind the last complete record.
  *
@@ -67,27 +73,26 @@ export type NewLine = Omit<LineRecord, 'seq'>
 export class LogStore {
   readonly #directory: string
   readonly #replica: number
-  readonly #log: Log
-  readonly #onAppend: () => void
+  readonly #seams: StoreSeams
+  readonly #progress = new ProgressBook()
   #limits: StoreLimits
   #file: FileHandle | undefined
+  #number = 0
   #bytes = 0
+  /** When the file was begun, and whether there are lines in it. */
+  #bornMs = 0
+  #hasLines = false
   /** A node that has just started states the progress with its first line. */
   #sinceProgress = Number.POSITIVE_INFINITY
-  #progress = new Map<string, Progress>()
   #loaded = false
   #lost = 0
   /** Everything that touches the file runs one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(
-    seams: { readonly log: Log; readonly onAppend: () => void },
-    config: { readonly directory: string; readonly replica: number } & StoreLimits,
-  ) {
+  constructor(seams: StoreSeams, config: { readonly directory: string; readonly replica: number } & StoreLimits) {
     this.#directory = config.directory
     this.#replica = config.replica
-    this.#log = seams.log
-    this.#onAppend = seams.onAppend
+    this.#seams = seams
     this.#limits = normal(config)
   }
 
@@ -100,40 +105,44 @@ export class LogStore {
     this.#limits = normal(limits)
   }
 
-  /** How far the raw files of `instance` are stored. */
+  /** How far the raw files of `instance` are stored. It is carried on until `release`. */
   progressOf(instance: string): Promise<Progress> {
     return this.#inTurn(async () => {
       await this.#load()
-      return this.#progress.get(instance) ?? NO_PROGRESS
+      this.#progress.hold(instance)
+      return this.#progress.of(instance)
     })
   }
 
+  release(instance: string): void {
+    this.#progress.release(instance)
+  }
+
   /** Never rejects: what cannot be stored is counted and reported. */
-  append(lines: readonly NewLine[]): Promise<void> {
-    if (lines.length === 0) return Promise.resolve()
+  append(blocks: readonly NewBlock[]): Promise<void> {
+    if (blocks.length === 0) return Promise.resolve()
     return this.#inTurn(async () => {
       // A fault here comes back with the first write, which reports it.
       await this.#load().catch(() => undefined)
       await this.#open().catch(() => undefined)
       const batch = new Batch()
-      for (const line of lines) {
-        const record = { ...line, seq: (this.#progress.get(line.instance) ?? NO_PROGRESS).nextSeq }
-        const bytes = encodeLine(record)
-        const size = this.#bytes + batch.bytes
-        const full = size > 0 && size + bytes.length > this.#limits.maxBytes
-        if (full || batch.bytes > MAX_BATCH_BYTES) await this.#write(batch)
-        if (full) await this.#rotate()
-        if (this.#bytes + batch.bytes === 0 || this.#sinceProgress > PROGRESS_EVERY_BYTES) {
-          batch.add(encodeProgress(this.#progress))
-          this.#sinceProgress = 0
-        }
-        batch.add(bytes)
-        batch.lines += 1
-        this.#sinceProgress += bytes.length
-        this.#remember(record)
-      }
+      for (const block of blocks) await this.#put(block, batch)
       await this.#write(batch)
-      this.#onAppend()
+    })
+  }
+
+  /** Begins a new file when the lines of this one get too old, and deletes what is too old. Never rejects. */
+  tidy(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        const [newest] = await logFiles(this.#directory, this.#replica)
+        if (newest === undefined) return
+        await this.#open()
+        if (this.#isAged()) await this.#rotate(new Batch())
+        else await this.#trim()
+      } catch (error) {
+        this.#seams.log.warn('log cannot be tidied', { replica: this.#replica, cause: messageOf(error) })
+      }
     })
   }
 
@@ -155,68 +164,82 @@ export class LogStore {
     return turn
   }
 
-  #remember(record: LineRecord): void {
-    const progress = advance(this.#progress.get(record.instance) ?? NO_PROGRESS, record)
-    // Deleted first, so that the order of the map is that of the last lines.
-    this.#progress.delete(record.instance)
-    this.#progress.set(record.instance, progress)
-    for (const instance of this.#progress.keys()) {
-      if (this.#progress.size <= MAX_INSTANCES) break
-      this.#progress.delete(instance)
-    }
+  async #put({ afterGap = false, ...given }: NewBlock, batch: Batch): Promise<void> {
+    const block = { ...given, seq: this.#progress.of(given.instance).nextSeq + (afterGap ? 1 : 0) }
+    const bytes = encodeBlock(block)
+    const size = this.#bytes + batch.bytes
+    const full = (size > 0 && size + bytes.length > this.#limits.maxBytes) || this.#isAged()
+    if (batch.bytes > MAX_BATCH_BYTES) await this.#write(batch)
+    if (full) await this.#rotate(batch)
+    if (this.#bytes + batch.bytes === 0 || this.#sinceProgress > PROGRESS_EVERY_BYTES) this.#addProgress(batch)
+    batch.add(bytes, block)
+    this.#hasLines = true
+    this.#sinceProgress += bytes.length
+    this.#progress.remember({ ...block, lines: block.lines.length })
+  }
+
+  #addProgress(batch: Batch): void {
+    batch.add(encodeProgress(this.#progress.all, Math.round(this.#seams.clock.wallMs())))
+    this.#sinceProgress = 0
+  }
+
+  /** Spread over the files to keep, so that a line outlives its age by a part of it only. */
+  #isAged(): boolean {
+    const { maxAgeMs, keep } = this.#limits
+    if (maxAgeMs === undefined || !this.#hasLines) return false
+    return this.#seams.clock.wallMs() - this.#bornMs > maxAgeMs / Math.max(1, keep - 1)
   }
 
   async #load(): Promise<void> {
     if (this.#loaded) return
-    for (const file of await logFiles(this.#directory, this.#replica)) {
-      const handle = await openLogFile(file)
-      if (handle === undefined) continue
-      try {
-        const progress = await readProgress(handle, (await handle.stat()).size)
-        if (progress === undefined) continue
-        this.#progress = progress
-        break
-      } finally {
-        await handle.close()
-      }
-    }
+    await this.#progress.load(this.#directory, this.#replica)
     this.#loaded = true
+    this.#compress()
   }
 
   /** Empties the batch. What a failed write leaves incomplete at the end of the file is cut off when it is opened again. */
   async #write(batch: Batch): Promise<void> {
-    const { lines } = batch
-    const bytes = batch.take()
+    const { bytes, blocks } = batch.take()
     if (bytes.length === 0) return
     let written = 0
     try {
       const file = await this.#open()
       while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten
       this.#bytes += bytes.length
-      if (this.#lost > 0) this.#log.info('log lines are stored again', { replica: this.#replica, lost: this.#lost })
+      if (this.#lost > 0) {
+        this.#seams.log.info('log lines are stored again', { replica: this.#replica, lost: this.#lost })
+      }
       this.#lost = 0
     } catch (error) {
       if (this.#lost === 0) {
-        this.#log.warn('log lines cannot be stored and are dropped', {
-          replica: this.#replica,
-          cause: messageOf(error),
-        })
+        const cause = messageOf(error)
+        this.#seams.log.warn('log lines cannot be stored and are dropped', { replica: this.#replica, cause })
       }
-      this.#lost += Math.max(0, lines - countBreaks(bytes.subarray(0, written)))
+      this.#lost += linesOf(blocks) - storedLines(bytes.subarray(0, written), blocks)
       this.#sinceProgress = Number.POSITIVE_INFINITY
       await this.#closeFile()
     }
+    this.#seams.onAppend(blocks)
   }
 
-  /** Opens the current file and cuts off what a killed node or a full disk left incomplete at its end. */
+  /** Opens the newest file and cuts off what a killed node or a full disk left incomplete at its end. */
   async #open(): Promise<FileHandle> {
     if (this.#file !== undefined) return this.#file
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
-    const file = await open(currentPath(this.#directory, this.#replica), 'a+', 0o600)
+    const [newest] = await logFiles(this.#directory, this.#replica)
+    this.#number = newest === undefined ? 1 : newest.number + (newest.compressed ? 1 : 0)
+    return this.#begin()
+  }
+
+  async #begin(): Promise<FileHandle> {
+    const file = await open(logPath(this.#directory, this.#replica, this.#number), 'a+', 0o600)
     try {
       const { size } = await file.stat()
       this.#bytes = await completeLength(file, size)
       if (this.#bytes < size) await file.truncate(this.#bytes)
+      const head = await readHead(file)
+      this.#bornMs = head?.wallMs ?? this.#seams.clock.wallMs()
+      this.#hasLines = this.#bytes > (head?.bytes ?? 0)
     } catch (error) {
       await file.close()
       throw error
@@ -231,56 +254,73 @@ export class LogStore {
     await file?.close().catch(() => undefined)
   }
 
-  async #rotate(): Promise<void> {
+  /** The new file begins with the progress before an old one is deleted: at no moment is it nowhere. */
+  async #rotate(batch: Batch): Promise<void> {
+    await this.#write(batch)
     await this.#closeFile()
-    const current = currentPath(this.#directory, this.#replica)
-    const nameOf = (number: number): string => (number === 0 ? current : `${current}.${number}`)
     try {
-      const numbers = [...(await rotatedNumbers(this.#directory, this.#replica))].reverse()
-      for (const number of [...numbers, 0]) {
-        if (number + 1 >= this.#limits.keep) await rm(nameOf(number), { force: true })
-        else await rename(nameOf(number), nameOf(number + 1)).catch(ignoreAbsent)
-      }
-      this.#bytes = 0
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+      const [newest] = await logFiles(this.#directory, this.#replica)
+      this.#number = (newest?.number ?? 0) + 1
+      // On a full disk it is the old ones that make room.
+      if (this.#lost > 0) await this.#trim()
+      await this.#begin()
+      this.#addProgress(batch)
+      await this.#write(batch)
+      await this.#trim()
     } catch (error) {
-      this.#log.warn('log cannot be rotated', { replica: this.#replica, cause: messageOf(error) })
+      this.#seams.log.warn('log cannot be rotated', { replica: this.#replica, cause: messageOf(error) })
     }
+  }
+
+  async #trim(): Promise<void> {
+    const place = { directory: this.#directory, replica: this.#replica }
+    await prune(place, this.#limits, this.#seams.clock.wallMs())
+    this.#compress()
+  }
+
+  #compress(): void {
+    if (this.#limits.compress) this.#seams.compressor.wants({ directory: this.#directory, replica: this.#replica })
   }
 }
 
-function normal({ maxBytes, keep }: StoreLimits): StoreLimits {
-  return { maxBytes: Math.max(MIN_FILE_BYTES, maxBytes), keep: Math.max(1, keep) }
+function normal(limits: StoreLimits): StoreLimits {
+  return { ...limits, maxBytes: Math.max(MIN_FILE_BYTES, limits.maxBytes), keep: Math.max(1, limits.keep) }
 }
 
-/** The complete records in what a full disk still took. */
-function countBreaks(bytes: Buffer): number {
-  let count = 0
-  for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) count += 1
-  return count
+function linesOf(blocks: readonly Block[]): number {
+  return blocks.reduce((sum, { lines }) => sum + lines.length, 0)
+}
+
+/** The lines of the complete records in what a full disk still took. */
+function storedLines(bytes: Buffer, blocks: readonly Block[]): number {
+  let records = 0
+  let progress = 0
+  for (let start = 0, at = bytes.indexOf(LF); at !== -1; start = at + 1, at = bytes.indexOf(LF, start)) {
+    records += 1
+    if (bytes.toString('latin1', start, start + 5) === '{"p":') progress += 1
+  }
+  return linesOf(blocks.slice(0, records - progress))
 }
 
 async function completeLength(file: FileHandle, size: number): Promise<number> {
-  for await (const { start, bytes } of linesBackward(file, size)) return start + bytes.length + 1
+  for await (const { start, bytes } of linesBackward(reading(file), size)) return start + bytes.length + 1
   return 0
 }
 
-/** Goes back to the last record of progress, then forward again. Undefined for a file without a record. */
-async function readProgress(file: FileHandle, size: number): Promise<Map<string, Progress> | undefined> {
-  const later: LineRecord[] = []
-  for await (const { bytes } of linesBackward(file, size)) {
-    if (isProgress(bytes)) return replay(new Map(decodeProgress(bytes)), later)
-    const record = decodeLine(bytes)
-    // Only where the line ends matters here; its text may be large.
-    if (record !== undefined) later.push({ ...record, line: new Uint8Array() })
-  }
-  return later.length === 0 ? undefined : replay(new Map(), later)
+/** The first record of a file. */
+async function readHead(file: FileHandle): Promise<{ readonly bytes: number; readonly wallMs: number } | undefined> {
+  const text = await reading(file).read(0, HEAD_BYTES)
+  const end = text.indexOf(LF)
+  const wallMs = end === -1 ? undefined : writtenAtMs(text.subarray(0, end))
+  return wallMs === undefined ? undefined : { bytes: end + 1, wallMs }
 }
 
-function replay(progress: Map<string, Progress>, latestFirst: readonly LineRecord[]): Map<string, Progress> {
-  for (const record of [...latestFirst].reverse()) {
-    const known = progress.get(record.instance) ?? NO_PROGRESS
-    progress.delete(record.instance)
-    progress.set(record.instance, advance(known, record))
+function reading(file: FileHandle): { read(offset: number, length: number): Promise<Buffer> } {
+  return {
+    async read(offset, length) {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset)
+      return buffer.subarray(0, bytesRead)
+    },
   }
-  return progress
 }

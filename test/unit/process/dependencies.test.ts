@@ -229,12 +229,15 @@ function scriptedOutput() {
         stream: 'stdout' as const,
         seq: past.length,
         line: Buffer.from(line),
+        pid: undefined,
+        level: undefined,
+        message: undefined,
       }
       past.push(record)
       written.publish(record)
     },
     output: {
-      capture: () => ({ finish: async () => undefined, close: async () => undefined }),
+      capture: () => ({ finish: async () => true, close: async () => undefined }),
       query: async function* ({ units }: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined> {
         let wake = (): void => undefined
         written.subscribe(() => wake())

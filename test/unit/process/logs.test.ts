@@ -1,16 +1,20 @@
+import { isUtf8 } from 'node:buffer'
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { linesBackward, openLogFile } from '../../../src/process/logs/files.ts'
+import { linesBackward } from '../../../src/process/logs/backward.ts'
+import { openLogFile } from '../../../src/process/logs/files.ts'
+import { KEEP_EVERYTHING } from '../../../src/process/logs/keeping.ts'
 import type { LogLine, LogQuery } from '../../../src/process/logs/query.ts'
 import {
-  decodeLine,
+  type Block,
+  decodeBlock,
   decodeProgress,
-  encodeLine,
+  encodeBlock,
   encodeProgress,
   isProgress,
-  type LineRecord,
+  type LineText,
 } from '../../../src/process/logs/record.ts'
 import { LineSplitter } from '../../../src/process/logs/splitter.ts'
 import { LogStore } from '../../../src/process/logs/store.ts'
@@ -23,7 +27,7 @@ import { until } from '../../support/until.ts'
 const never = new AbortController().signal
 
 t.test('the splitter', async (t) => {
-  const split = (text: Buffer, cuts: readonly number[], maxBytes: number): { lines: Buffer[]; ends: number[] } => {
+  const split = (text: Buffer, cuts: readonly number[], maxBytes: number): { lines: Buffer[]; end: number } => {
     const splitter = new LineSplitter(maxBytes, 0)
     const bounds = [0, ...cuts.map((cut) => cut % (text.length + 1)), text.length].sort((a, b) => a - b)
     const raw = bounds
@@ -31,7 +35,8 @@ t.test('the splitter', async (t) => {
       .flatMap((bound, index) => splitter.push(Buffer.from(text.subarray(bounds[index], bound))))
     const last = splitter.flush()
     const all = last === undefined ? raw : [...raw, last]
-    return { lines: all.map(({ bytes }) => bytes), ends: all.map(({ endOffset }) => endOffset) }
+    const lines = all.flatMap((group) => group.lines.map((line) => Buffer.from(line as string)))
+    return { lines, end: all.at(-1)?.endOffset ?? 0 }
   }
 
   t.test('gives the same lines however the text is cut into chunks', async () => {
@@ -42,7 +47,7 @@ t.test('the splitter', async (t) => {
         const whole = split(text, [], maxBytes)
         const cut = split(text, cuts, maxBytes)
         t.strictSame(cut, whole)
-        t.equal(whole.ends.at(-1) ?? 0, text.length)
+        t.equal(whole.end, text.length)
         t.ok(whole.lines.every((line) => line.length <= maxBytes))
       }),
       { numRuns: 300 },
@@ -50,9 +55,9 @@ t.test('the splitter', async (t) => {
   })
 
   t.test('ends lines at LF and CR LF, and keeps a lone CR', async (t) => {
-    const { lines, ends } = split(Buffer.from('a\r\nb\rc\n\nd'), [], 100)
+    const { lines, end } = split(Buffer.from('a\r\nb\rc\n\nd'), [], 100)
     t.same(lines.map(String), ['a', 'b\rc', '', 'd'])
-    t.same(ends, [3, 7, 8, 9])
+    t.equal(end, 9)
   })
 
   t.test('a line of exactly the limit is one piece, one longer is two', async (t) => {
@@ -60,42 +65,51 @@ t.test('the splitter', async (t) => {
   })
 })
 
+const bytesOf = (line: LineText): Buffer => (typeof line === 'string' ? Buffer.from(line) : line)
+
 t.test('records', async (t) => {
-  const record = (line: Uint8Array): LineRecord => ({
+  const block = (...lines: readonly LineText[]): Block => ({
     wallMs: 1_700_000_000_000,
     instance: 'api-0-1a2b3c',
+    pid: 12,
     stream: 'stderr',
     seq: 7,
     endOffset: 123,
-    line,
+    lines,
   })
 
   t.test('any bytes come back as they were, in one line of bounded length', async () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), (line) => {
-        const encoded = encodeLine(record(line))
+      fc.property(fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 5 }), (given) => {
+        const lines = given.map((bytes) => {
+          const buffer = Buffer.from(bytes)
+          return isUtf8(buffer) ? buffer.toString('utf8') : buffer
+        })
+        const encoded = encodeBlock(block(...lines))
         t.equal(encoded.indexOf(0x0a), encoded.length - 1)
-        t.ok(encoded.length < 120 + (line.length * 4) / 3)
-        const decoded = decodeLine(encoded.subarray(0, -1))
-        t.ok(decoded !== undefined && Buffer.from(decoded.line).equals(line))
-        t.match(decoded, { instance: 'api-0-1a2b3c', stream: 'stderr', seq: 7, endOffset: 123 })
+        const size = given.reduce((sum, { length }) => sum + (length * 4) / 3 + 12, 120)
+        t.ok(encoded.length < size, `${encoded.length} for ${size}`)
+        const decoded = decodeBlock(encoded.subarray(0, -1))
+        t.match({ ...decoded, lines: [] }, block())
+        t.same(decoded?.lines.map(bytesOf), lines.map(bytesOf))
       }),
     )
   })
   t.test('text stays readable, everything else is base64', async (t) => {
-    t.match(String(encodeLine(record(Buffer.from('grüße')))), '"l":"grüße"')
-    t.match(String(encodeLine(record(Buffer.from([0xff, 0x00])))), '"b":"/wA="')
+    const mixed = String(encodeBlock(block('grüße', Buffer.from([0xff, 0x00]), '\x00'.repeat(20))))
+    t.match(mixed, '"l":["grüße",["/wA="],["AAAA')
+    t.match(String(encodeBlock(block('one', 'two'))), '"l":["one","two"]')
   })
   t.test('progress comes back, and is told from lines', async (t) => {
     const progress = new Map([['a', { stdout: 1, stderr: 2, nextSeq: 3 }]])
-    const encoded = encodeProgress(progress).subarray(0, -1)
+    const encoded = encodeProgress(progress, 1).subarray(0, -1)
     t.same(decodeProgress(encoded), progress)
     t.equal(isProgress(encoded), true)
-    t.equal(decodeLine(encoded), undefined)
+    t.equal(decodeBlock(encoded), undefined)
   })
   t.test('damage is not a record', async (t) => {
     for (const text of ['', 'null', '{"t":1', '[]', '{"t":"1"}']) {
-      t.equal(decodeLine(Buffer.from(text)), undefined)
+      t.equal(decodeBlock(Buffer.from(text)), undefined)
       t.equal(decodeProgress(Buffer.from(text)).size, 0)
     }
   })
@@ -106,7 +120,7 @@ t.test('lines read backward are those read forward, in reverse', async (t) => {
   const cases = ['', '\n', 'a', 'a\n', 'a\nb', '\n\na\n', `${'x'.repeat(300_000)}\n${'y'.repeat(270_000)}\nz\n`]
   for (const text of cases) {
     writeFileSync(path, text)
-    const handle = await openLogFile({ path, inode: statSync(path).ino })
+    const handle = await openLogFile({ path, number: 1, compressed: false })
     if (handle === undefined) throw new Error('not opened')
     const lines: string[] = []
     for await (const { start, bytes } of linesBackward(handle, text.length)) {
@@ -135,10 +149,12 @@ t.test('a wake', async (t) => {
 
 t.test('the store', async (t) => {
   const line = (text: string, endOffset: number, instance = 'i1') =>
-    ({ wallMs: 1, instance, stream: 'stdout', endOffset, line: Buffer.from(text) }) as const
+    ({ wallMs: 1, instance, pid: 1, stream: 'stdout', endOffset, lines: [text] }) as const
   const open = (directory: string, maxBytes = 8_192, keep = 3) => {
     const log = memoryLog()
-    return { log, store: new LogStore({ log, onAppend: () => undefined }, { directory, replica: 0, maxBytes, keep }) }
+    const seams = { clock: new SimClock(), log, onAppend: () => undefined, compressor: { wants: () => undefined } }
+    const limits = { maxBytes, keep, maxAgeMs: undefined, compress: false }
+    return { log, store: new LogStore(seams, { directory, replica: 0, ...limits }) }
   }
   const sizes = (directory: string): number[] =>
     readdirSync(directory).map((name) => statSync(join(directory, name)).size)
@@ -151,23 +167,27 @@ t.test('the store', async (t) => {
       await store.close()
       t.equal(readdirSync(directory).length, keep)
       t.ok(sizes(directory).every((size) => size <= 8_192))
-      t.match(readFileSync(join(directory, '0.log'), 'utf8'), /"n":199,/)
+      const newest = Math.max(...readdirSync(directory).map((name) => Number(name.split('.')[1])))
+      t.match(readFileSync(join(directory, `0.${newest}.log`), 'utf8'), /"n":199,/)
     }
   })
 
   t.test('files beyond a smaller keep go with the next rotation', async (t) => {
-    const directory = t.testdir({ '0.log.7': 'old\n', '0.log.1': 'old\n', '1.log.7': 'of another\n' })
+    const directory = t.testdir({ '0.1.log.gz': 'old', '0.7.log': 'old\n', '1.7.log': 'of another\n' })
     const { store } = open(directory, 8_192, 2)
     for (let n = 0; n < 40; n += 1) await store.append([line('x'.repeat(500), n)])
     await store.close()
-    t.same(readdirSync(directory).sort(), ['0.log', '0.log.1', '1.log.7'])
+    const left = readdirSync(directory).sort()
+    t.same(left.length, 3, 'two, and that of another replica')
+    t.notOk(left.includes('0.1.log.gz') || left.includes('0.7.log'))
+    t.ok(left.includes('1.7.log'))
   })
 
   t.test('the longest piece fits into one file together with its head', async (t) => {
     const directory = t.testdir({})
     const { store } = open(directory)
     const binary = Buffer.alloc(store.maxLineBytes, 0xff)
-    for (let n = 0; n < 5; n += 1) await store.append([{ ...line('', n), line: binary }])
+    for (let n = 0; n < 5; n += 1) await store.append([{ ...line('', n), lines: [binary] }])
     await store.close()
     t.ok(
       sizes(directory).every((size) => size <= 8_192),
@@ -203,10 +223,7 @@ t.test('the store', async (t) => {
     const { store } = open(directory)
     await store.append([line('a', 10)])
     await store.close()
-    writeFileSync(join(directory, '0.log.1'), readFileSync(join(directory, '0.log')))
-    rmSync(join(directory, '0.log'))
-    t.equal((await open(directory).store.progressOf('i1')).stdout, 10)
-    writeFileSync(join(directory, '0.log'), '')
+    writeFileSync(join(directory, '0.2.log'), '')
     t.equal((await open(directory).store.progressOf('i1')).stdout, 10)
   })
 
@@ -215,7 +232,7 @@ t.test('the store', async (t) => {
     const first = open(directory).store
     await first.append([line('a', 10), line('b', 20)])
     await first.close()
-    const path = join(directory, '0.log')
+    const path = join(directory, '0.1.log')
     const whole = readFileSync(path)
     for (const cut of [1, 5, 30]) {
       writeFileSync(path, whole.subarray(0, whole.length - cut))
@@ -225,7 +242,7 @@ t.test('the store', async (t) => {
       await next.close()
       const lines = readFileSync(path, 'utf8').trim().split('\n')
       t.ok(lines.every((text) => JSON.parse(text) !== undefined))
-      t.equal(lines.filter((text) => text.includes('"l":"b"')).length, 1)
+      t.equal(lines.filter((text) => text.includes('"l":["b"]')).length, 1)
     }
   })
 
@@ -279,6 +296,8 @@ t.test('output', async (t) => {
       instance,
       stdoutPath: join(raw, 'stdout'),
       stderrPath: join(raw, 'stderr'),
+      pid: 1,
+      ...KEEP_EVERYTHING,
       maxBytes: 64 * 1024,
       keep: 3,
     }
@@ -339,7 +358,7 @@ t.test('output', async (t) => {
     writeFileSync(source.stdoutPath, out.join('\n'))
     writeFileSync(source.stderrPath, `${err.join('\r\n')}\r\n`)
     await output.capture(source).finish()
-    const path = join(dir, 'log', 'api', '0.log')
+    const path = join(dir, 'log', 'api', '0.1.log')
     const whole = readFileSync(path)
     for (let length = 0; length <= whole.length; length += 7) {
       writeFileSync(path, whole.subarray(0, length))
@@ -430,8 +449,9 @@ t.test('output', async (t) => {
     writeFileSync(source.stdoutPath, `${lines.join('\n')}\n`)
     await output.capture(source).finish()
     // Were it opened, this would fail.
-    rmSync(join(dir, 'log', 'api', '0.log.2'))
-    mkdirSync(join(dir, 'log', 'api', '0.log.2'))
+    const [oldest = ''] = readdirSync(join(dir, 'log', 'api')).sort()
+    rmSync(join(dir, 'log', 'api', oldest))
+    mkdirSync(join(dir, 'log', 'api', oldest))
     t.same(texts(await all(output, { tail: 3 })), lines.slice(-3))
   })
 
@@ -506,7 +526,7 @@ t.test('output', async (t) => {
       const { output } = setUp(t)
       const gone = new AbortController()
       gone.abort()
-      for await (const line of output.query({ ...everything, follow: true }, gone.signal)) t.fail('a line', line)
+      for await (const line of output.query({ ...everything, follow: true }, gone.signal)) t.fail(`a line: ${line.seq}`)
     })
   })
 })
