@@ -157,10 +157,29 @@ export interface LogShape {
   readonly stream: string
   readonly seq: number
   readonly line: string
+  readonly replica: number
+  readonly pid: number | null
+  /** `trace`, `debug`, `info`, `warn`, `error` or `fatal`; null when the line does not tell. */
+  readonly level: string | null
+  /** The text of a structured line. */
+  readonly message: string | null
 }
 
 const UTF8 = new TextDecoder()
 
-export function logShape({ time, node, unit, instance, stream, seq, line }: LogLine): LogShape {
-  return { time: rfc3339(time), node, unit, instance, stream, seq: Number(seq), line: UTF8.decode(line) }
+export function logShape(given: LogLine): LogShape {
+  const { time, node, unit, instance, stream, seq, line, replica, pid, level, message } = given
+  return {
+    time: rfc3339(time),
+    node,
+    unit,
+    instance,
+    stream,
+    seq: Number(seq),
+    line: UTF8.decode(line),
+    replica,
+    pid: pid === 0 ? null : pid,
+    level: level === '' ? null : level,
+    message: message ?? null,
+  }
 }

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { HsuError, messageOf } from '../base/error.ts'
+import { HsuError } from '../base/error.ts'
 import { parseDurationMs } from '../base/quantity.ts'
 import {
   type CallContext,
@@ -9,16 +9,14 @@ import {
   type ListUnitsRequest,
   Scope,
   type ServiceImplementation,
-  type StreamLogsRequest,
-  type StreamLogsResponseSchema,
 } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
 import { eventHandlers } from './control-events.ts'
+import { logHandlers } from './control-logs.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { ALL_EVENTS } from './event.ts'
-import { fanOut } from './fan-out.ts'
 import type { NodeCore } from './node-core.ts'
-import { fromTimestamp, type Timestamp, toEvent, toLogLine, toNode, toStopped, toTimestamp } from './to-proto.ts'
+import { toEvent, toNode, toStopped, toTimestamp } from './to-proto.ts'
 import { isWaitCondition, waitForUnit } from './wait-unit.ts'
 
 /** How long another node may take to answer before its part of a mesh-wide answer is left out. */
@@ -33,16 +31,13 @@ const MAX_REPLICAS = 1_000
 /** The events that `hsu describe` shows. */
 const LATEST = { ...ALL_EVENTS, tail: 20 }
 
-/** Longest regular expression accepted for `grep`. */
-const MAX_PATTERN_CHARS = 1_000
-
 /** The control API of one node. Handlers translate and delegate; they hold no state and make no policy. */
 export function controlService(core: NodeCore): ServiceImplementation {
   return implement(ControlService, {
     ...readers(core),
     ...changers(core),
     ...eventHandlers(core),
-    streamLogs: (request, { signal }) => streamLogs(core, request, signal),
+    ...logHandlers(core),
   })
 }
 
@@ -175,36 +170,4 @@ async function listUnits(
   const theirs = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.units : []))
   const unreachable = peers.filter((_, index) => answers[index]?.status === 'rejected').map(({ name }) => name)
   return { units: [...own, ...theirs], unreachable }
-}
-
-type LogItem = MessageInitShape<typeof StreamLogsResponseSchema>
-
-function streamLogs(core: NodeCore, request: StreamLogsRequest, signal: AbortSignal): AsyncIterable<LogItem> {
-  const { units, follow, tail, since, stream, grep } = request
-  const query = { units, follow, tail, sinceMs: fromTimestamp(since), stream: streamName(stream), grep: pattern(grep) }
-  return fanOut<LogItem>(core, request, signal, {
-    own: async function* (signal) {
-      for await (const line of core.supervisor.logs(query, signal)) yield { line: toLogLine(line, core.info.name) }
-    },
-    ofPeer: (options) => core.control.streamLogs({ ...request, scope: Scope.NODE }, options),
-    keyOf: ({ line }) => fromTimestamp(line?.time as Timestamp | undefined) ?? 0,
-  })
-}
-
-function streamName(name: string): 'stdout' | 'stderr' | undefined {
-  if (name === '') return undefined
-  if (name === 'stdout' || name === 'stderr') return name
-  throw new HsuError('USAGE', `'${name}' is not a stream; use stdout or stderr`)
-}
-
-function pattern(source: string): RegExp | undefined {
-  if (source === '') return undefined
-  if (source.length > MAX_PATTERN_CHARS) {
-    throw new HsuError('USAGE', `the pattern is longer than ${MAX_PATTERN_CHARS} characters`)
-  }
-  try {
-    return new RegExp(source, 'u')
-  } catch (error) {
-    throw new HsuError('USAGE', `'${source}' is not a regular expression: ${messageOf(error)}`)
-  }
 }

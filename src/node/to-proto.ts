@@ -89,8 +89,16 @@ export function toEvent({ wallMs, details, ...same }: NodeEvent): MessageInitSha
 }
 
 export function toLogLine(
-  { wallMs, seq, unit, instance, stream, line }: LogLine,
+  { wallMs, seq, pid, level, message, ...same }: LogLine,
   node: string,
 ): MessageInitShape<typeof LogLineSchema> {
-  return { time: toTimestamp(wallMs), node, unit, instance, stream, seq: BigInt(seq), line }
+  return {
+    ...same,
+    time: toTimestamp(wallMs),
+    node,
+    seq: BigInt(seq),
+    pid: pid ?? 0,
+    level: level ?? '',
+    ...(message === undefined ? {} : { message }),
+  }
 }

@@ -193,8 +193,12 @@ t.test('hsu logs', async (t) => {
     stream: 'stdout',
     seq: 12n,
     line: bytes('hällo {"a":1}'),
+    level: '',
+    replica: 0,
+    pid: 0,
   }
-  const worker = { ...line, instance: '', unit: 'w', stream: 'stderr', seq: 13n, line: Uint8Array.of(0xff, 0x41) }
+  const odd = { stream: 'stderr', seq: 13n, line: Uint8Array.of(0xff, 0x41), level: 'warn', message: 'odd', pid: 7 }
+  const worker = { ...line, ...odd, instance: '', unit: 'w', replica: 2 }
   const client: FakeClient = { streamLogs: () => streamOf({ line }, { line: worker }) }
 
   t.test('prints one JSON object a line', async (t) => {
@@ -207,8 +211,13 @@ t.test('hsu logs', async (t) => {
       stream: 'stdout',
       seq: 12,
       line: 'hällo {"a":1}',
+      replica: 0,
+      pid: null,
+      level: null,
+      message: null,
     })
-    t.match(JSON.parse(lines[1] ?? ''), { unit: 'w', stream: 'stderr', line: '\uFFFDA' })
+    t.match(JSON.parse(lines[1] ?? ''), { unit: 'w', stream: 'stderr', line: '\uFFFDA', replica: 2, pid: 7 })
+    t.match(JSON.parse(lines[1] ?? ''), { level: 'warn', message: 'odd' })
   })
 
   t.test('what a unit writes does not command the terminal of a person; colours stay', async (t) => {
@@ -238,8 +247,22 @@ t.test('hsu logs', async (t) => {
       scope: 2,
       stream: 'stderr',
       grep: 'a b',
+      level: '',
+      after: [],
       tail: 5,
     })
+    const more = await hsu('logs --level warn --until 10s --after a-0-1f@edge-b:7 --after b-1-2c:0', { client })
+    t.match(more.asked[0]?.request, {
+      level: 'warn',
+      until: { seconds: 1_699_999_990n },
+      after: [
+        { instance: 'a-0-1f', node: 'edge-b', seq: 7n },
+        { instance: 'b-1-2c', node: '', seq: 0n },
+      ],
+    })
+    for (const wrong of ['logs --level loud', 'logs -f --until 5m', 'logs --after api', 'logs --after a-0-1f@:7']) {
+      t.match(await hsu(wrong, { client }), { code: 2, asked: [] }, wrong)
+    }
     const { asked: there } = await hsu('logs -f --node edge-b', { client })
     t.match(there[0], {
       request: { scope: 1, follow: true, tail: 10 },

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/control/v1/control.proto.
  */
 export const file_hsu_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3cigQQKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRIlCgZsaW1pdHMYEyADKAsyFS5oc3UuY29udHJvbC52MS5MaW1pdBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiXgoFTGltaXQSEAoIcmVzb3VyY2UYASABKAkSDQoFdmFsdWUYAiABKAESDAoEbW9kZRgDIAEoCRIKCgJieRgEIAEoCRIRCgR1c2VkGAUgASgBSACIAQFCBwoFX3VzZWQi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCKfAgoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkSCgoCaWQYCSABKAkSEQoJY2F1c2VkX2J5GAogASgJEg0KBWFjdG9yGAsgASgJGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIowBCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIOCgZzdHJlYW0YBSABKAkSCwoDc2VxGAYgASgEEgwKBGxpbmUYByABKAwiEAoOR2V0Tm9kZVJlcXVlc3QitAEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIgChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiPAoRU3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9TdG9wVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSJtChBTdG9wVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSMAoHc3RvcHBlZBgCIAMoCzIfLmhzdS5jb250cm9sLnYxLlN0b3BwZWRJbnN0YW5jZSIVChNTdG9wQWxsVW5pdHNSZXF1ZXN0InEKFFN0b3BBbGxVbml0c1Jlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSMAoHc3RvcHBlZBgCIAMoCzIfLmhzdS5jb250cm9sLnYxLlN0b3BwZWRJbnN0YW5jZSJ+Cg9TdG9wcGVkSW5zdGFuY2USDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIiCgRleGl0GAMgASgLMhQuaHN1LmNvbnRyb2wudjEuRXhpdBInCgR0b29rGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKElJlc3RhcnRVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg0KBWZvcmNlGAIgASgIIj4KE1Jlc3RhcnRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIfCg9LaWxsVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI7ChBLaWxsVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMQoRU2lnbmFsVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIOCgZzaWduYWwYAiABKAkiPQoSU2lnbmFsVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiMgoQU2NhbGVVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEhAKCHJlcGxpY2FzGAIgASgNIjwKEVNjYWxlVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiXgoPV2FpdFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEQoJY29uZGl0aW9uGAIgASgJEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOwoQV2FpdFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ir0BChFTdHJlYW1Mb2dzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YBSABKAkSDAoEZ3JlcBgGIAEoCRIkCgVzY29wZRgHIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlQgcKBV90YWlsIjsKElN0cmVhbUxvZ3NSZXNwb25zZRIlCgRsaW5lGAEgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZSKwAQoTU3RyZWFtRXZlbnRzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVzY29wZRgFIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXR5cGVzGAYgAygJQgcKBV90YWlsIjwKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQiHgoOV2h5VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI5Cg9XaHlVbml0UmVzcG9uc2USJgoJaW5zdGFuY2VzGAEgAygLMhMuaHN1LmNvbnRyb2wudjEuV2h5ImcKA1doeRImCghpbnN0YW5jZRgBIAEoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSJgoFbGlua3MYAiADKAsyFy5oc3UuY29udHJvbC52MS5XaHlMaW5rEhAKCHNlbnRlbmNlGAMgASgJIj0KB1doeUxpbmsSJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudBIMCgR0ZXh0GAIgASgJIhIKEEdldENvbmZpZ1JlcXVlc3QimQEKEUdldENvbmZpZ1Jlc3BvbnNlEhMKC2NvbmZpZ19qc29uGAEgASgJEj8KB29yaWdpbnMYAiADKAsyLi5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZS5PcmlnaW5zRW50cnkaLgoMT3JpZ2luc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEQoPRGlhZ25vc2VSZXF1ZXN0IjkKEERpYWdub3NlUmVzcG9uc2USJQoGY2hlY2tzGAEgAygLMhUuaHN1LmNvbnRyb2wudjEuQ2hlY2siNgoFQ2hlY2sSDAoEbmFtZRgBIAEoCRIOCgZyZXN1bHQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzK/DAoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElkKDFN0b3BBbGxVbml0cxIjLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdG9wQWxsVW5pdHNSZXNwb25zZRJWCgtSZXN0YXJ0VW5pdBIiLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVzcG9uc2USTQoIS2lsbFVuaXQSHy5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlc3BvbnNlElMKClNpZ25hbFVuaXQSIS5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXNwb25zZRJQCglTY2FsZVVuaXQSIC5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVzcG9uc2USTQoIV2FpdFVuaXQSHy5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlc3BvbnNlElUKClN0cmVhbUxvZ3MSIS5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXNwb25zZTABElsKDFN0cmVhbUV2ZW50cxIjLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXNwb25zZTABEkoKB1doeVVuaXQSHi5oc3UuY29udHJvbC52MS5XaHlVbml0UmVxdWVzdBofLmhzdS5jb250cm9sLnYxLldoeVVuaXRSZXNwb25zZRJQCglHZXRDb25maWcSIC5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2USTQoIRGlhZ25vc2USHy5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlc3BvbnNlEk0KCFNodXRkb3duEh8uaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3cigQQKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRIlCgZsaW1pdHMYEyADKAsyFS5oc3UuY29udHJvbC52MS5MaW1pdBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiXgoFTGltaXQSEAoIcmVzb3VyY2UYASABKAkSDQoFdmFsdWUYAiABKAESDAoEbW9kZRgDIAEoCRIKCgJieRgEIAEoCRIRCgR1c2VkGAUgASgBSACIAQFCBwoFX3VzZWQi5wEKBE5vZGUSDAoEbm9kZRgBIAEoCRIKCgJpZBgCIAEoCRIOCgZzdGF0dXMYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAQSEQoJYWRkcmVzc2VzGAUgAygJEjAKBmxhYmVscxgGIAMoCzIgLmhzdS5jb250cm9sLnYxLk5vZGUuTGFiZWxzRW50cnkSDwoHdmVyc2lvbhgHIAEoCRINCgV1bml0cxgIIAEoDRIMCgRzZWxmGAkgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiawoIRW5kcG9pbnQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIMCgRub2RlGAMgASgJEg8KB2FkZHJlc3MYBCABKAkSDQoFcmVhZHkYBSABKAgSEQoJaW5fZmxpZ2h0GAYgASgNIkcKB1NlcnZpY2USDwoHc2VydmljZRgBIAEoCRIrCgllbmRwb2ludHMYAiADKAsyGC5oc3UuY29udHJvbC52MS5FbmRwb2ludCKfAgoFRXZlbnQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEgwKBHR5cGUYBSABKAkSDgoGcmVhc29uGAYgASgJEjMKB2RldGFpbHMYByADKAsyIi5oc3UuY29udHJvbC52MS5FdmVudC5EZXRhaWxzRW50cnkSDQoFY2F1c2UYCCABKAkSCgoCaWQYCSABKAkSEQoJY2F1c2VkX2J5GAogASgJEg0KBWFjdG9yGAsgASgJGi4KDERldGFpbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItsBCgdMb2dMaW5lEigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIOCgZzdHJlYW0YBSABKAkSCwoDc2VxGAYgASgEEgwKBGxpbmUYByABKAwSDQoFbGV2ZWwYCCABKAkSFAoHbWVzc2FnZRgJIAEoCUgAiAEBEg8KB3JlcGxpY2EYCiABKA0SCwoDcGlkGAsgASgNQgoKCF9tZXNzYWdlIjgKCUxvZ0N1cnNvchIQCghpbnN0YW5jZRgBIAEoCRILCgNzZXEYAiABKAQSDAoEbm9kZRgDIAEoCSIQCg5HZXROb2RlUmVxdWVzdCK0AQoPR2V0Tm9kZVJlc3BvbnNlEiIKBG5vZGUYASABKAsyFC5oc3UuY29udHJvbC52MS5Ob2RlEgwKBG1lc2gYAiABKAkSEAoIZGF0YV9kaXIYAyABKAkSDwoHaW5ncmVzcxgEIAEoCRIPCgdjb250cm9sGAUgASgJEgsKA3BpZBgGIAEoDRIuCgpzdGFydGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCISChBMaXN0Tm9kZXNSZXF1ZXN0IjgKEUxpc3ROb2Rlc1Jlc3BvbnNlEiMKBW5vZGVzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuTm9kZSJHChBMaXN0VW5pdHNSZXF1ZXN0EiQKBXNjb3BlGAEgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSDQoFdW5pdHMYAiADKAkiTQoRTGlzdFVuaXRzUmVzcG9uc2USIwoFdW5pdHMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EhMKC3VucmVhY2hhYmxlGAIgAygJIiMKE0Rlc2NyaWJlVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSJ7ChREZXNjcmliZVVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EhMKC2NvbmZpZ19qc29uGAIgASgJEiUKBmV2ZW50cxgDIAMoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50IhUKE0xpc3RTZXJ2aWNlc1JlcXVlc3QiQQoUTGlzdFNlcnZpY2VzUmVzcG9uc2USKQoIc2VydmljZXMYASADKAsyFy5oc3UuY29udHJvbC52MS5TZXJ2aWNlIiAKEFN0YXJ0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI8ChFTdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD1N0b3BVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIm0KEFN0b3BVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIhUKE1N0b3BBbGxVbml0c1JlcXVlc3QicQoUU3RvcEFsbFVuaXRzUmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIn4KD1N0b3BwZWRJbnN0YW5jZRIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEiIKBGV4aXQYAyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0EicKBHRvb2sYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQioQIKEVN0cmVhbUxvZ3NSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnN0cmVhbRgFIAEoCRIMCgRncmVwGAYgASgJEiQKBXNjb3BlGAcgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSKQoFdW50aWwYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWxldmVsGAkgASgJEigKBWFmdGVyGAogAygLMhkuaHN1LmNvbnRyb2wudjEuTG9nQ3Vyc29yQgcKBV90YWlsIjsKElN0cmVhbUxvZ3NSZXNwb25zZRIlCgRsaW5lGAEgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZSKwAQoTU3RyZWFtRXZlbnRzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgVzY29wZRgFIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXR5cGVzGAYgAygJQgcKBV90YWlsIjwKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQiHgoOV2h5VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCSI5Cg9XaHlVbml0UmVzcG9uc2USJgoJaW5zdGFuY2VzGAEgAygLMhMuaHN1LmNvbnRyb2wudjEuV2h5ImcKA1doeRImCghpbnN0YW5jZRgBIAEoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSJgoFbGlua3MYAiADKAsyFy5oc3UuY29udHJvbC52MS5XaHlMaW5rEhAKCHNlbnRlbmNlGAMgASgJIj0KB1doeUxpbmsSJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudBIMCgR0ZXh0GAIgASgJIhIKEEdldENvbmZpZ1JlcXVlc3QimQEKEUdldENvbmZpZ1Jlc3BvbnNlEhMKC2NvbmZpZ19qc29uGAEgASgJEj8KB29yaWdpbnMYAiADKAsyLi5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZS5PcmlnaW5zRW50cnkaLgoMT3JpZ2luc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEQoPRGlhZ25vc2VSZXF1ZXN0IjkKEERpYWdub3NlUmVzcG9uc2USJQoGY2hlY2tzGAEgAygLMhUuaHN1LmNvbnRyb2wudjEuQ2hlY2siNgoFQ2hlY2sSDAoEbmFtZRgBIAEoCRIOCgZyZXN1bHQYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzK/DAoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElkKDFN0b3BBbGxVbml0cxIjLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdG9wQWxsVW5pdHNSZXNwb25zZRJWCgtSZXN0YXJ0VW5pdBIiLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVzcG9uc2USTQoIS2lsbFVuaXQSHy5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlc3BvbnNlElMKClNpZ25hbFVuaXQSIS5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXNwb25zZRJQCglTY2FsZVVuaXQSIC5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVzcG9uc2USTQoIV2FpdFVuaXQSHy5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlc3BvbnNlElUKClN0cmVhbUxvZ3MSIS5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXNwb25zZTABElsKDFN0cmVhbUV2ZW50cxIjLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXNwb25zZTABEkoKB1doeVVuaXQSHi5oc3UuY29udHJvbC52MS5XaHlVbml0UmVxdWVzdBofLmhzdS5jb250cm9sLnYxLldoeVVuaXRSZXNwb25zZRJQCglHZXRDb25maWcSIC5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2USTQoIRGlhZ25vc2USHy5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlc3BvbnNlEk0KCFNodXRkb3duEh8uaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How a process ended: at most one is set.
@@ -472,6 +472,32 @@ export type LogLine = Message<"hsu.control.v1.LogLine"> & {
    * @generated from field: bytes line = 7;
    */
   line: Uint8Array;
+
+  /**
+   * trace, debug, info, warn, error or fatal; empty when the line does not tell.
+   *
+   * @generated from field: string level = 8;
+   */
+  level: string;
+
+  /**
+   * The text of a structured line; unset when it has none.
+   *
+   * @generated from field: optional string message = 9;
+   */
+  message?: string | undefined;
+
+  /**
+   * @generated from field: uint32 replica = 10;
+   */
+  replica: number;
+
+  /**
+   * The unit's own program; 0 when nobody knew it.
+   *
+   * @generated from field: uint32 pid = 11;
+   */
+  pid: number;
 };
 
 /**
@@ -480,6 +506,37 @@ export type LogLine = Message<"hsu.control.v1.LogLine"> & {
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
   messageDesc(file_hsu_control_v1_control, 7);
+
+/**
+ * A line that was seen: `seq` of `instance` on `node`.
+ *
+ * @generated from message hsu.control.v1.LogCursor
+ */
+export type LogCursor = Message<"hsu.control.v1.LogCursor"> & {
+  /**
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * @generated from field: uint64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * Empty = whichever node is asked.
+   *
+   * @generated from field: string node = 3;
+   */
+  node: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.LogCursor.
+ * Use `create(LogCursorSchema)` to create a new message.
+ */
+export const LogCursorSchema: GenMessage<LogCursor> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 8);
 
 /**
  * @generated from message hsu.control.v1.GetNodeRequest
@@ -492,7 +549,7 @@ export type GetNodeRequest = Message<"hsu.control.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 8);
+  messageDesc(file_hsu_control_v1_control, 9);
 
 /**
  * @generated from message hsu.control.v1.GetNodeResponse
@@ -539,7 +596,7 @@ export type GetNodeResponse = Message<"hsu.control.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 9);
+  messageDesc(file_hsu_control_v1_control, 10);
 
 /**
  * @generated from message hsu.control.v1.ListNodesRequest
@@ -552,7 +609,7 @@ export type ListNodesRequest = Message<"hsu.control.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 10);
+  messageDesc(file_hsu_control_v1_control, 11);
 
 /**
  * @generated from message hsu.control.v1.ListNodesResponse
@@ -569,7 +626,7 @@ export type ListNodesResponse = Message<"hsu.control.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 11);
+  messageDesc(file_hsu_control_v1_control, 12);
 
 /**
  * @generated from message hsu.control.v1.ListUnitsRequest
@@ -593,7 +650,7 @@ export type ListUnitsRequest = Message<"hsu.control.v1.ListUnitsRequest"> & {
  * Use `create(ListUnitsRequestSchema)` to create a new message.
  */
 export const ListUnitsRequestSchema: GenMessage<ListUnitsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 12);
+  messageDesc(file_hsu_control_v1_control, 13);
 
 /**
  * @generated from message hsu.control.v1.ListUnitsResponse
@@ -617,7 +674,7 @@ export type ListUnitsResponse = Message<"hsu.control.v1.ListUnitsResponse"> & {
  * Use `create(ListUnitsResponseSchema)` to create a new message.
  */
 export const ListUnitsResponseSchema: GenMessage<ListUnitsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 13);
+  messageDesc(file_hsu_control_v1_control, 14);
 
 /**
  * @generated from message hsu.control.v1.DescribeUnitRequest
@@ -634,7 +691,7 @@ export type DescribeUnitRequest = Message<"hsu.control.v1.DescribeUnitRequest"> 
  * Use `create(DescribeUnitRequestSchema)` to create a new message.
  */
 export const DescribeUnitRequestSchema: GenMessage<DescribeUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 14);
+  messageDesc(file_hsu_control_v1_control, 15);
 
 /**
  * @generated from message hsu.control.v1.DescribeUnitResponse
@@ -663,7 +720,7 @@ export type DescribeUnitResponse = Message<"hsu.control.v1.DescribeUnitResponse"
  * Use `create(DescribeUnitResponseSchema)` to create a new message.
  */
 export const DescribeUnitResponseSchema: GenMessage<DescribeUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 15);
+  messageDesc(file_hsu_control_v1_control, 16);
 
 /**
  * @generated from message hsu.control.v1.ListServicesRequest
@@ -676,7 +733,7 @@ export type ListServicesRequest = Message<"hsu.control.v1.ListServicesRequest"> 
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 16);
+  messageDesc(file_hsu_control_v1_control, 17);
 
 /**
  * @generated from message hsu.control.v1.ListServicesResponse
@@ -693,7 +750,7 @@ export type ListServicesResponse = Message<"hsu.control.v1.ListServicesResponse"
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 17);
+  messageDesc(file_hsu_control_v1_control, 18);
 
 /**
  * @generated from message hsu.control.v1.StartUnitRequest
@@ -710,7 +767,7 @@ export type StartUnitRequest = Message<"hsu.control.v1.StartUnitRequest"> & {
  * Use `create(StartUnitRequestSchema)` to create a new message.
  */
 export const StartUnitRequestSchema: GenMessage<StartUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 18);
+  messageDesc(file_hsu_control_v1_control, 19);
 
 /**
  * @generated from message hsu.control.v1.StartUnitResponse
@@ -727,7 +784,7 @@ export type StartUnitResponse = Message<"hsu.control.v1.StartUnitResponse"> & {
  * Use `create(StartUnitResponseSchema)` to create a new message.
  */
 export const StartUnitResponseSchema: GenMessage<StartUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 19);
+  messageDesc(file_hsu_control_v1_control, 20);
 
 /**
  * @generated from message hsu.control.v1.StopUnitRequest
@@ -744,7 +801,7 @@ export type StopUnitRequest = Message<"hsu.control.v1.StopUnitRequest"> & {
  * Use `create(StopUnitRequestSchema)` to create a new message.
  */
 export const StopUnitRequestSchema: GenMessage<StopUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 20);
+  messageDesc(file_hsu_control_v1_control, 21);
 
 /**
  * @generated from message hsu.control.v1.StopUnitResponse
@@ -766,7 +823,7 @@ export type StopUnitResponse = Message<"hsu.control.v1.StopUnitResponse"> & {
  * Use `create(StopUnitResponseSchema)` to create a new message.
  */
 export const StopUnitResponseSchema: GenMessage<StopUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 21);
+  messageDesc(file_hsu_control_v1_control, 22);
 
 /**
  * @generated from message hsu.control.v1.StopAllUnitsRequest
@@ -779,7 +836,7 @@ export type StopAllUnitsRequest = Message<"hsu.control.v1.StopAllUnitsRequest"> 
  * Use `create(StopAllUnitsRequestSchema)` to create a new message.
  */
 export const StopAllUnitsRequestSchema: GenMessage<StopAllUnitsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 22);
+  messageDesc(file_hsu_control_v1_control, 23);
 
 /**
  * @generated from message hsu.control.v1.StopAllUnitsResponse
@@ -801,7 +858,7 @@ export type StopAllUnitsResponse = Message<"hsu.control.v1.StopAllUnitsResponse"
  * Use `create(StopAllUnitsResponseSchema)` to create a new message.
  */
 export const StopAllUnitsResponseSchema: GenMessage<StopAllUnitsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 23);
+  messageDesc(file_hsu_control_v1_control, 24);
 
 /**
  * How an instance ended that was asked to.
@@ -837,7 +894,7 @@ export type StoppedInstance = Message<"hsu.control.v1.StoppedInstance"> & {
  * Use `create(StoppedInstanceSchema)` to create a new message.
  */
 export const StoppedInstanceSchema: GenMessage<StoppedInstance> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 24);
+  messageDesc(file_hsu_control_v1_control, 25);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitRequest
@@ -861,7 +918,7 @@ export type RestartUnitRequest = Message<"hsu.control.v1.RestartUnitRequest"> & 
  * Use `create(RestartUnitRequestSchema)` to create a new message.
  */
 export const RestartUnitRequestSchema: GenMessage<RestartUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 25);
+  messageDesc(file_hsu_control_v1_control, 26);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitResponse
@@ -878,7 +935,7 @@ export type RestartUnitResponse = Message<"hsu.control.v1.RestartUnitResponse"> 
  * Use `create(RestartUnitResponseSchema)` to create a new message.
  */
 export const RestartUnitResponseSchema: GenMessage<RestartUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 26);
+  messageDesc(file_hsu_control_v1_control, 27);
 
 /**
  * @generated from message hsu.control.v1.KillUnitRequest
@@ -895,7 +952,7 @@ export type KillUnitRequest = Message<"hsu.control.v1.KillUnitRequest"> & {
  * Use `create(KillUnitRequestSchema)` to create a new message.
  */
 export const KillUnitRequestSchema: GenMessage<KillUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 27);
+  messageDesc(file_hsu_control_v1_control, 28);
 
 /**
  * @generated from message hsu.control.v1.KillUnitResponse
@@ -912,7 +969,7 @@ export type KillUnitResponse = Message<"hsu.control.v1.KillUnitResponse"> & {
  * Use `create(KillUnitResponseSchema)` to create a new message.
  */
 export const KillUnitResponseSchema: GenMessage<KillUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 28);
+  messageDesc(file_hsu_control_v1_control, 29);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitRequest
@@ -936,7 +993,7 @@ export type SignalUnitRequest = Message<"hsu.control.v1.SignalUnitRequest"> & {
  * Use `create(SignalUnitRequestSchema)` to create a new message.
  */
 export const SignalUnitRequestSchema: GenMessage<SignalUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 29);
+  messageDesc(file_hsu_control_v1_control, 30);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitResponse
@@ -953,7 +1010,7 @@ export type SignalUnitResponse = Message<"hsu.control.v1.SignalUnitResponse"> & 
  * Use `create(SignalUnitResponseSchema)` to create a new message.
  */
 export const SignalUnitResponseSchema: GenMessage<SignalUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 30);
+  messageDesc(file_hsu_control_v1_control, 31);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitRequest
@@ -975,7 +1032,7 @@ export type ScaleUnitRequest = Message<"hsu.control.v1.ScaleUnitRequest"> & {
  * Use `create(ScaleUnitRequestSchema)` to create a new message.
  */
 export const ScaleUnitRequestSchema: GenMessage<ScaleUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 31);
+  messageDesc(file_hsu_control_v1_control, 32);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitResponse
@@ -992,7 +1049,7 @@ export type ScaleUnitResponse = Message<"hsu.control.v1.ScaleUnitResponse"> & {
  * Use `create(ScaleUnitResponseSchema)` to create a new message.
  */
 export const ScaleUnitResponseSchema: GenMessage<ScaleUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 32);
+  messageDesc(file_hsu_control_v1_control, 33);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitRequest
@@ -1021,7 +1078,7 @@ export type WaitUnitRequest = Message<"hsu.control.v1.WaitUnitRequest"> & {
  * Use `create(WaitUnitRequestSchema)` to create a new message.
  */
 export const WaitUnitRequestSchema: GenMessage<WaitUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 33);
+  messageDesc(file_hsu_control_v1_control, 34);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitResponse
@@ -1038,7 +1095,7 @@ export type WaitUnitResponse = Message<"hsu.control.v1.WaitUnitResponse"> & {
  * Use `create(WaitUnitResponseSchema)` to create a new message.
  */
 export const WaitUnitResponseSchema: GenMessage<WaitUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 34);
+  messageDesc(file_hsu_control_v1_control, 35);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsRequest
@@ -1086,6 +1143,27 @@ export type StreamLogsRequest = Message<"hsu.control.v1.StreamLogsRequest"> & {
    * @generated from field: hsu.control.v1.Scope scope = 7;
    */
   scope: Scope;
+
+  /**
+   * Only lines before this moment; not with `follow`.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 8;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Only lines of this level or a more severe one: trace, debug, info, warn, error or fatal; empty = all lines.
+   *
+   * @generated from field: string level = 9;
+   */
+  level: string;
+
+  /**
+   * Only what comes behind these lines; where a replica has one, `since` and `tail` do not count for it.
+   *
+   * @generated from field: repeated hsu.control.v1.LogCursor after = 10;
+   */
+  after: LogCursor[];
 };
 
 /**
@@ -1093,7 +1171,7 @@ export type StreamLogsRequest = Message<"hsu.control.v1.StreamLogsRequest"> & {
  * Use `create(StreamLogsRequestSchema)` to create a new message.
  */
 export const StreamLogsRequestSchema: GenMessage<StreamLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 35);
+  messageDesc(file_hsu_control_v1_control, 36);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsResponse
@@ -1110,7 +1188,7 @@ export type StreamLogsResponse = Message<"hsu.control.v1.StreamLogsResponse"> & 
  * Use `create(StreamLogsResponseSchema)` to create a new message.
  */
 export const StreamLogsResponseSchema: GenMessage<StreamLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 36);
+  messageDesc(file_hsu_control_v1_control, 37);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsRequest
@@ -1154,7 +1232,7 @@ export type StreamEventsRequest = Message<"hsu.control.v1.StreamEventsRequest"> 
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 37);
+  messageDesc(file_hsu_control_v1_control, 38);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsResponse
@@ -1171,7 +1249,7 @@ export type StreamEventsResponse = Message<"hsu.control.v1.StreamEventsResponse"
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 38);
+  messageDesc(file_hsu_control_v1_control, 39);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitRequest
@@ -1188,7 +1266,7 @@ export type WhyUnitRequest = Message<"hsu.control.v1.WhyUnitRequest"> & {
  * Use `create(WhyUnitRequestSchema)` to create a new message.
  */
 export const WhyUnitRequestSchema: GenMessage<WhyUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 39);
+  messageDesc(file_hsu_control_v1_control, 40);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitResponse
@@ -1205,7 +1283,7 @@ export type WhyUnitResponse = Message<"hsu.control.v1.WhyUnitResponse"> & {
  * Use `create(WhyUnitResponseSchema)` to create a new message.
  */
 export const WhyUnitResponseSchema: GenMessage<WhyUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 40);
+  messageDesc(file_hsu_control_v1_control, 41);
 
 /**
  * Why one instance slot is as it is.
@@ -1238,7 +1316,7 @@ export type Why = Message<"hsu.control.v1.Why"> & {
  * Use `create(WhySchema)` to create a new message.
  */
 export const WhySchema: GenMessage<Why> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 41);
+  messageDesc(file_hsu_control_v1_control, 42);
 
 /**
  * @generated from message hsu.control.v1.WhyLink
@@ -1264,7 +1342,7 @@ export type WhyLink = Message<"hsu.control.v1.WhyLink"> & {
  * Use `create(WhyLinkSchema)` to create a new message.
  */
 export const WhyLinkSchema: GenMessage<WhyLink> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 42);
+  messageDesc(file_hsu_control_v1_control, 43);
 
 /**
  * @generated from message hsu.control.v1.GetConfigRequest
@@ -1277,7 +1355,7 @@ export type GetConfigRequest = Message<"hsu.control.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 43);
+  messageDesc(file_hsu_control_v1_control, 44);
 
 /**
  * @generated from message hsu.control.v1.GetConfigResponse
@@ -1303,7 +1381,7 @@ export type GetConfigResponse = Message<"hsu.control.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 44);
+  messageDesc(file_hsu_control_v1_control, 45);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseRequest
@@ -1316,7 +1394,7 @@ export type DiagnoseRequest = Message<"hsu.control.v1.DiagnoseRequest"> & {
  * Use `create(DiagnoseRequestSchema)` to create a new message.
  */
 export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 45);
+  messageDesc(file_hsu_control_v1_control, 46);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseResponse
@@ -1333,7 +1411,7 @@ export type DiagnoseResponse = Message<"hsu.control.v1.DiagnoseResponse"> & {
  * Use `create(DiagnoseResponseSchema)` to create a new message.
  */
 export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 46);
+  messageDesc(file_hsu_control_v1_control, 47);
 
 /**
  * @generated from message hsu.control.v1.Check
@@ -1362,7 +1440,7 @@ export type Check = Message<"hsu.control.v1.Check"> & {
  * Use `create(CheckSchema)` to create a new message.
  */
 export const CheckSchema: GenMessage<Check> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 47);
+  messageDesc(file_hsu_control_v1_control, 48);
 
 /**
  * @generated from message hsu.control.v1.ShutdownRequest
@@ -1375,7 +1453,7 @@ export type ShutdownRequest = Message<"hsu.control.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 48);
+  messageDesc(file_hsu_control_v1_control, 49);
 
 /**
  * @generated from message hsu.control.v1.ShutdownResponse
@@ -1388,7 +1466,7 @@ export type ShutdownResponse = Message<"hsu.control.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 49);
+  messageDesc(file_hsu_control_v1_control, 50);
 
 /**
  * @generated from enum hsu.control.v1.Scope
