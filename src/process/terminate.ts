@@ -1,6 +1,7 @@
 import { aborted, withSignal } from '../base/abort.ts'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
+import type { Cell } from './limits/backend.ts'
 import type { Child, Kin, Left, ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { markOf } from './launch.ts'
@@ -76,7 +77,7 @@ export async function sweep(host: ProcessHost, left: Left, clock: Clock, signal:
   return killTree(host, kin, [], clock, signal)
 }
 
-/** Kills the group and the tree of `kin`, and those of `known` that still live. Resolves when all are gone. */
+/** Kills the group, the tree and the cell of `kin`, and those of `known` that still live. Resolves when all are gone. */
 export async function killTree(
   host: ProcessHost,
   kin: Kin,
@@ -87,12 +88,13 @@ export async function killTree(
   const startMs = clock.nowMs()
   const cell = await host.cellOf(kin.directory)
   let members = await membersOf(host, kin, known)
-  for (let waitMs: number = POLL_MS.first; members.length > 0; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
+  const isOver = async (): Promise<boolean> => members.length === 0 && (await isEmpty(cell))
+  for (let waitMs: number = POLL_MS.first; !(await isOver()); waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
     const elapsedMs = clock.nowMs() - startMs
     if (elapsedMs > MAX_KILL_MS) return false
     const late = elapsedMs >= LEADER_MS
-    // Who is still there starts others faster than they are killed one by one. By now the leader has had its turn.
-    if (elapsedMs > 0 && members.some(({ pid }) => pid !== kin.leader.pid)) await cell?.kill()
+    // All at once, for some start others faster than they are killed one by one; the leader is to have its turn first.
+    if (late || members.every(({ pid }) => pid !== kin.leader.pid)) await cell?.kill()
     for (const member of members) {
       if (late || member.pid !== kin.leader.pid) await attempt(host.signal(member, 'SIGKILL'))
     }
@@ -101,6 +103,11 @@ export async function killTree(
     members = await membersOf(host, kin, members)
   }
   return true
+}
+
+/** Also of processes that the table does not show: they are too new, or hidden from us. */
+async function isEmpty(cell: Cell | undefined): Promise<boolean> {
+  return cell === undefined || (await cell.pids()).length === 0
 }
 
 /** A process that became another user's may refuse our signals; whether it is gone in the end is what counts. */
@@ -135,8 +142,12 @@ async function membersOf(
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
   const { table } = host
-  const inCell = new Set(await (await host.cellOf(directory))?.pids())
+  const cell = await host.cellOf(directory)
+  const before = await cell?.pids()
   const [marked, list, bootId] = [await table.marked(markOf(directory)), await table.list(), await table.bootId()]
+  // Whoever is in the cell before and after has not got its pid from one of them in between.
+  const after = new Set(await cell?.pids())
+  const inCell = new Set(before?.filter((pid) => after.has(pid)))
   const index = indexTree(list)
   const { byPid } = index
   const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>

@@ -67,6 +67,7 @@ class Machine {
 
   constructor(seed: number) {
     this.#random = seeded(seed)
+    this.host.cells = this.#random.next() < 0.5
     this.host.play(() => this.#script())
   }
 
@@ -79,6 +80,7 @@ class Machine {
       ...(chance(0.2) ? { ignores: ['SIGTERM'] } : {}),
       helpers: below(3, random),
       daemons: below(2, random),
+      hidden: this.host.cells ? below(2, random) : 0,
     }
   }
 

@@ -4,7 +4,7 @@ import type { Child, Gone, InstancePlace, Left, ProcessHost, SpawnRequest } from
 import { markOf } from '../../src/process/launch.ts'
 import type { ProcessIdentity } from '../../src/process/identity.ts'
 import { isSame, type Listener, type ProcessInfo, type ProcessTable } from '../../src/process/process-table.ts'
-import type { KernelLimits } from '../../src/process/limits/backend.ts'
+import type { Cell, KernelLimits } from '../../src/process/limits/backend.ts'
 import type { RunCommand } from '../../src/process/run-command.ts'
 
 /** How a program of the simulated host behaves. */
@@ -19,6 +19,8 @@ export interface SimScript {
   readonly helpers?: number
   /** Processes it starts that leave its session and its parent, as daemons do; only its mark is left on them. */
   readonly daemons?: number
+  /** Daemons that emptied their environment too: only the cell of the instance knows them. */
+  readonly hidden?: number
   /** It ends by itself as soon as it was started. */
   readonly exitsAtOnce?: Exit
 }
@@ -48,6 +50,8 @@ export class SimHost implements ProcessHost {
   /** Every signal that reached a process, in order: `SIGTERM main`, `SIGKILL helper`. */
   readonly signals: string[] = []
   readonly busyPorts = new Set<number>()
+  /** Whether the processes of an instance are kept together in a cell. */
+  cells = false
   /** How many of the next looks at the process table fail, as when no file descriptor is left. */
   tableFaults = 0
   /** When set, starts wait for it. */
@@ -73,7 +77,10 @@ export class SimHost implements ProcessHost {
       get: async (pid) => this.#processes.get(pid)?.info,
       marked: async (variable) =>
         [...this.#processes.values()]
-          .filter(({ instance }) => instance !== undefined && markOf(instance.request.directory) === variable)
+          .filter(
+            ({ info, instance }) =>
+              info.name !== 'hidden' && instance !== undefined && markOf(instance.request.directory) === variable,
+          )
           .map(({ info }) => info),
       listeners: async (): Promise<readonly Listener[]> => {
         throw new HsuError('UNSUPPORTED', 'the simulated host has no sockets')
@@ -165,13 +172,12 @@ export class SimHost implements ProcessHost {
       ended: false,
       waiting: new Set(),
     }
-    const helpers = Array.from({ length: script.helpers ?? 0 }, () =>
-      this.#info(this.#nextPid++, main.pid, leader.pid, 'helper'),
-    )
-    const daemons = Array.from({ length: script.daemons ?? 0 }, () =>
-      this.#info(this.#nextPid++, 1, undefined, 'daemon'),
-    )
-    for (const info of [leader, main, ...helpers, ...daemons]) this.#processes.set(info.pid, { info, instance })
+    const others = [
+      ...times(script.helpers, () => this.#info(this.#nextPid++, main.pid, leader.pid, 'helper')),
+      ...times(script.daemons, () => this.#info(this.#nextPid++, 1, undefined, 'daemon')),
+      ...times(script.hidden, () => this.#info(this.#nextPid++, 1, undefined, 'hidden')),
+    ]
+    for (const info of [leader, main, ...others]) this.#processes.set(info.pid, { info, instance })
     this.#instances.set(request.directory, instance)
     const child = this.#child(instance)
     if (script.exitsAtOnce !== undefined) this.#end(instance, script.exitsAtOnce)
@@ -204,8 +210,9 @@ export class SimHost implements ProcessHost {
     return { enforces: new Map(), slowsMemory: false }
   }
 
-  async cellOf(): Promise<undefined> {
-    return undefined
+  async cellOf(directory: string): Promise<Cell | undefined> {
+    const instance = this.#instances.get(directory)
+    return this.cells && instance !== undefined ? this.#cell(instance) : undefined
   }
 
   async instances(runDir: string): Promise<readonly InstancePlace[]> {
@@ -237,7 +244,34 @@ export class SimHost implements ProcessHost {
     if (instance.ended) tell(instance.exit)
     const { leader, main, request } = instance
     const release = (): void => void instance.waiting.delete(tell)
-    return { directory: request.directory, leader, main, cell: undefined, exited, release }
+    return {
+      directory: request.directory,
+      leader,
+      main,
+      cell: this.cells ? this.#cell(instance) : undefined,
+      exited,
+      release,
+    }
+  }
+
+  #cell(instance: SimInstance): Cell {
+    const members = (): SimProcess[] => [...this.#processes.values()].filter((each) => each.instance === instance)
+    return {
+      places: [`sim::${instance.request.directory}`],
+      gathers: true,
+      hold: async () => undefined,
+      enter: async () => undefined,
+      prelude: () => '',
+      pids: async () => members().map(({ info }) => info.pid),
+      kill: async () => {
+        this.signals.push('kill cell')
+        for (const { info } of members()) this.#processes.delete(info.pid)
+        this.#end(instance, { signal: 'SIGKILL' })
+      },
+      freeze: async () => undefined,
+      read: async () => ({}),
+      remove: async () => members().length === 0,
+    }
   }
 
   #deliver(process: SimProcess, signal: NodeJS.Signals): void {
@@ -280,4 +314,8 @@ export class SimHost implements ProcessHost {
       rssBytes: 1_000,
     }
   }
+}
+
+function times<T>(count: number | undefined, make: () => T): T[] {
+  return Array.from({ length: count ?? 0 }, make)
 }
