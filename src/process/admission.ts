@@ -31,7 +31,9 @@ export interface AwaitedSlot {
 export function ownSlot({ instance, state, ready, pid, reason }: InstanceStatus): AwaitedSlot {
   const isRunning = pid !== undefined && state !== 'stopping'
   const isUnasked = state === 'up' && !ready && reason === ''
-  return { instance, state, ready, isRunning, isUnasked, text: reason === '' ? state : `${state}: ${reason}` }
+  // For whom that one waits in turn, it says itself.
+  const [why = ''] = reason.split(';')
+  return { instance, state, ready, isRunning, isUnasked, text: why === '' ? state : `${state}: ${why}` }
 }
 
 /** What is known of instances beyond their state. */

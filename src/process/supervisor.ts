@@ -257,6 +257,11 @@ class UnitSupervisor implements Supervisor {
         })
       }
       const wanted = new Map(specs.map((spec) => [spec.name, spec]))
+      // From here on what a unit depends on is what the new configuration says: what it drops is not lost to anybody.
+      for (const unit of this.#units.values()) {
+        const next = wanted.get(unit.spec.name)
+        if (next !== undefined && isSameKind(unit.spec, next)) unit.spec = next
+      }
       const outdated = [...this.#units.values()].filter(({ spec }) => !isSameKind(spec, wanted.get(spec.name)))
       await this.#remove(outdated.map(({ spec }) => spec.name))
       for (const spec of startOrder(specs)) await this.#put(spec)

@@ -230,15 +230,16 @@ const unspawnable: Cell = (state, event, rules) => {
 /** Ended because we asked it to. */
 const stopped: Cell = (state, event, rules) => {
   const seen = { ...state, held: false, exit: event.exit ?? state.exit }
+  const heldBack = { ...event, reason: 'stopped until what it depends on is back' }
   if (state.want === 'down') {
     const reason = state.overuse ? state.fault : 'stopped'
     return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)
   }
   if (state.fault !== '') {
     const fallen = crashed(seen, state.fault, rules)
-    return state.held ? (TABLE[fallen.state.phase].hold?.(fallen.state, event, rules) ?? fallen) : fallen
+    return state.held ? (TABLE[fallen.state.phase].hold?.(fallen.state, heldBack, rules) ?? fallen) : fallen
   }
-  if (state.held) return ask(seen, { ...event, reason: 'stopped until what it depends on is back' }, rules)
+  if (state.held) return ask(seen, heldBack, rules)
   return spawn(seen, { ...event, reason: '' }, rules)
 }
 

@@ -213,6 +213,13 @@ t.test('terms that change apply to what runs', async (t) => {
   t.equal(watched.status('api').state, 'down')
 })
 
+t.test('a dependency that a new configuration drops is no loss', async (t) => {
+  const watched = await new World(t).supervise([onFail('stop'), db])
+  const { pid } = watched.status('api')
+  await Promise.all([watched.supervisor.apply([unitSpec('api', { run })]), watched.pass(100)])
+  t.match(watched.supervisor.status(), [{ unit: 'api', state: 'up', pid }])
+})
+
 /** Output in which lines appear when the test says so. */
 function scriptedOutput() {
   const written = createTopic<LogLine>()
