@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { MemberView } from '../mesh/index.ts'
-import type { Exit, InstanceStatus, LogLine, StoppedInstance } from '../process/index.ts'
+import type { Exit, InstanceStatus, LogLine, StoppedInstance, Usage } from '../process/index.ts'
 import {
   type EventSchema,
   type ExitSchema,
@@ -9,6 +9,7 @@ import {
   type StoppedInstanceSchema,
   UnitKind,
   type UnitSchema,
+  type UsageSchema,
 } from '../rpc/index.ts'
 import type { NodeEvent } from './event.ts'
 
@@ -45,7 +46,7 @@ export function toUnit(
   node: string,
   services: readonly string[],
 ): MessageInitShape<typeof UnitSchema> {
-  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs } = status
+  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage } = status
   const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {
     ...{ unit, instance, replica, node, state, ready, restarts, cpu, reason, want },
@@ -58,6 +59,27 @@ export function toUnit(
     ...(startedAtMs === undefined ? {} : { startedAt: toTimestamp(startedAtMs) }),
     ...(exit === undefined ? {} : { exit: toExit(exit) }),
     ...(retryAtMs === undefined ? {} : { retryAt: toTimestamp(retryAtMs) }),
+    ...(usage === undefined ? {} : { usage: toUsage(usage) }),
+  }
+}
+
+function toUsage({
+  cpuMs,
+  rssBytes,
+  pssBytes,
+  virtualBytes,
+  ioReadBytes,
+  ioWriteBytes,
+  ...same
+}: Usage): MessageInitShape<typeof UsageSchema> {
+  return {
+    ...same,
+    cpuSeconds: cpuMs / 1_000,
+    rssBytes: BigInt(rssBytes),
+    ...(pssBytes === undefined ? {} : { pssBytes: BigInt(pssBytes) }),
+    ...(virtualBytes === undefined ? {} : { virtualBytes: BigInt(virtualBytes) }),
+    ...(ioReadBytes === undefined ? {} : { ioReadBytes: BigInt(ioReadBytes) }),
+    ...(ioWriteBytes === undefined ? {} : { ioWriteBytes: BigInt(ioWriteBytes) }),
   }
 }
 

@@ -26,3 +26,4 @@ export { createSupervisor, type Supervisor, type SupervisorConfig, type Supervis
 export { systemHost } from './system-host.ts'
 export type { UnitPhase } from './unit-state.ts'
 export { UNIT_NAME } from './unit-name.ts'
+export type { Usage } from './usage.ts'

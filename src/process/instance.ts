@@ -9,14 +9,15 @@ import { describeProbeFault, type HealthReport, type HealthSubject, watchInstanc
 import type { Child, ProcessHost } from './host.ts'
 import { type EnvironmentOf, type InstanceDescription, launchOf, mainPort, type UnitSpec, unmarked } from './launch.ts'
 import { keepingOf } from './logs/keeping.ts'
-import { type Meter, NO_USAGE, type Usage } from './meter.ts'
 import { createLineWatch } from './logs/line-watch.ts'
+import type { Meter } from './meter.ts'
 import type { Capture, CaptureSource, Output } from './output.ts'
 import type { Answer } from './probe.ts'
 import type { GrpcProber } from './probes/grpc.ts'
 import { describeRun } from './run-command.ts'
 import { expandTemplates, templateValues } from './templates.ts'
 import { type AllGone, killTree, terminate } from './terminate.ts'
+import type { Usage } from './usage.ts'
 
 /** Ending a unit can fail for reasons that pass (no file descriptor left, say); it is tried again, so often and after this. */
 const MAX_END_ATTEMPTS = 30
@@ -67,7 +68,7 @@ export class Instance {
   #spec: UnitSpec
   /** Aborts when it is no longer to be asked for its health. */
   #life = new AbortController()
-  #usage: Usage = NO_USAGE
+  #usage: Usage | undefined
   #doubt = ''
   #wasReady: boolean
   #killed = false
@@ -92,7 +93,8 @@ export class Instance {
     return this.facts.child.main.pid
   }
 
-  get usage(): Usage {
+  /** Undefined before the first reading. */
+  get usage(): Usage | undefined {
     return this.#usage
   }
 

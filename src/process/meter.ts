@@ -1,53 +1,25 @@
-import { every } from '../base/every.ts'
 import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/error.ts'
+import { every } from '../base/every.ts'
 import { background, type Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
-import { messageOf } from '../base/error.ts'
 import type { ProcessIdentity } from './identity.ts'
-import { indexTree, type ProcessInfo, type ProcessTable, type TreeIndex, treeOf } from './process-table.ts'
+import {
+  indexTree,
+  type ProcessDetails,
+  type ProcessInfo,
+  type ProcessTable,
+  type TreeIndex,
+  treeOf,
+} from './process-table.ts'
+import { createPssBook } from './pss.ts'
+import { isSameProcess, measure, type ProcessSample, type Reading, type Usage } from './usage.ts'
 
-/** What a tree of processes uses. */
-export interface Usage {
-  /** Cores busy since the reading before; 0 in the first. */
-  readonly cpu: number
-  readonly rssBytes: number
-  /** Processes alive in the tree. */
-  readonly processes: number
-}
+/** After so many readings every process is looked at again: the pid of a stranger may have become that of one of ours. */
+const READINGS_BETWEEN_FULL_LOOKS = 15
 
-/** One tree at one moment. */
-export interface Reading {
-  readonly atMs: number
-  readonly tree: readonly ProcessInfo[]
-}
-
-export const NO_USAGE: Usage = { cpu: 0, rssBytes: 0, processes: 0 }
-
-/**
- * The usage of a tree from two readings of it.
- *
- * The time of a child that ended moves to the parent that waited for it, so the sum over the tree, reaped
- * children included, misses none of them, however short they lived. When a child ends that nobody waits
- * for, the sum shrinks; then the processes that are in both readings say at least how much was used.
- */
-export function measure(previous: Reading | undefined, now: Reading): Usage {
-  const rssBytes = now.tree.reduce((sum, { rssBytes }) => sum + rssBytes, 0)
-  const usage = { cpu: 0, rssBytes, processes: now.tree.length }
-  const elapsedMs = previous === undefined ? 0 : now.atMs - previous.atMs
-  if (previous === undefined || elapsedMs <= 0) return usage
-  const before = new Map(previous.tree.map((info) => [keyOf(info), info]))
-  const ownMs = now.tree.reduce((sum, info) => sum + Math.max(0, info.cpuMs - (before.get(keyOf(info))?.cpuMs ?? 0)), 0)
-  const grownMs = totalMs(now.tree) - totalMs(previous.tree)
-  return { ...usage, cpu: Math.max(ownMs, grownMs) / elapsedMs }
-}
-
-function keyOf({ pid, startTime }: ProcessInfo): string {
-  return `${pid} ${startTime}`
-}
-
-function totalMs(tree: readonly ProcessInfo[]): number {
-  return tree.reduce((sum, { cpuMs, reapedCpuMs = 0 }) => sum + cpuMs + reapedCpuMs, 0)
-}
+/** Processor time is counted in steps of 10 ms, so a process can do a little without its showing; it shows after this. */
+const MAX_DETAILS_AGE_MS = 15_000
 
 /** One sampler for all units: one look at the process table a tick. */
 export interface Meter extends Service {
@@ -60,29 +32,80 @@ export interface MeterConfig {
   readonly intervalMs: number
 }
 
+export interface MeterSeams {
+  readonly clock: Clock
+  readonly table: ProcessTable
+  readonly log: Log
+  /** Called after each reading, when all units have been told. */
+  readonly onReading?: () => void
+}
+
 interface Tracked {
   readonly root: ProcessIdentity
   readonly onUsage: (usage: Usage) => void
   reading: Reading | undefined
 }
 
+/** A process as read, and when its details were. */
+type Sampled = ProcessSample & { readonly detailsAtMs: number }
+
 /** Reads nothing while nothing is tracked. A root that is gone uses nothing, unless others of its group live on. */
-export function createMeter(
-  { clock, table, log }: { clock: Clock; table: ProcessTable; log: Log },
-  { intervalMs }: MeterConfig,
-): Meter {
+export function createMeter({ clock, table, log, onReading }: MeterSeams, { intervalMs }: MeterConfig): Meter {
   const tracked = new Set<Tracked>()
+  const pss = createPssBook({ clock, table })
+  /** All processes of units, by pid, as of the last reading. */
+  let alive: ReadonlyMap<number, Sampled> = new Map()
+  /** Processes that belong to no unit, which are not read again for a while. */
+  let strangers = new Set<number>()
+  let readings = 0
   let reported = false
 
   async function tick(): Promise<void> {
     if (tracked.size === 0) return
-    const index = indexTree(await table.list())
+    if (readings % READINGS_BETWEEN_FULL_LOOKS === 0) strangers = new Set()
+    readings += 1
+    const skipped = strangers
+    const list = await table.list(skipped)
+    alive = readAll(list)
+    // Whoever began to be tracked meanwhile has emptied the set: then nothing is learnt from this reading.
+    if (skipped === strangers) for (const { pid } of list) if (!alive.has(pid)) strangers.add(pid)
+    onReading?.()
+    await pss.refresh(alive)
+  }
+
+  /** Tells every unit what it uses. Gives the processes of all of them. */
+  function readAll(list: readonly ProcessInfo[]): ReadonlyMap<number, Sampled> {
+    const index = indexTree(list)
     const atMs = clock.nowMs()
+    const found = new Map<number, Sampled>()
     for (const entry of tracked) {
-      const now = { atMs, tree: treeOfRoot(entry.root, index) }
-      entry.onUsage(measure(entry.reading, now))
-      entry.reading = now
+      const tree = treeOfRoot(entry.root, index).map((info) => {
+        const sample = found.get(info.pid) ?? sampleOf(info, atMs)
+        found.set(info.pid, sample)
+        return sample
+      })
+      const usage = measure(entry.reading, { atMs, tree })
+      entry.reading = { atMs, tree, usage }
+      entry.onUsage(usage)
     }
+    return found
+  }
+
+  /** Picks what is measured, because the rest of `info` would be read from the system by a mere copy. */
+  function sampleOf(info: ProcessInfo, atMs: number): Sampled {
+    const { pid, startTime, cpuMs, reapedCpuMs = 0, rssBytes, virtualBytes, threads } = info
+    const { files, ioReadBytes, ioWriteBytes, detailsAtMs } = detailsOf(info, atMs)
+    const pssBytes = pss.of(info)
+    const own = { pid, startTime, cpuMs, reapedCpuMs, rssBytes, virtualBytes, threads, pssBytes }
+    return { ...own, files, ioReadBytes, ioWriteBytes, detailsAtMs }
+  }
+
+  /** A process that has not run since its details were read has neither opened a file nor written to one. */
+  function detailsOf(info: ProcessInfo, atMs: number): ProcessDetails & { readonly detailsAtMs: number } {
+    const last = alive.get(info.pid)
+    const isFresh = last !== undefined && atMs - last.detailsAtMs < MAX_DETAILS_AGE_MS
+    if (isFresh && isSameProcess(last, info) && last.cpuMs === info.cpuMs) return last
+    return { ...table.details?.(info.pid), detailsAtMs: atMs }
   }
 
   const loop = (signal: AbortSignal): Promise<void> =>
@@ -103,6 +126,7 @@ export function createMeter(
     track(root, onUsage) {
       const entry: Tracked = { root, onUsage, reading: undefined }
       tracked.add(entry)
+      strangers = new Set()
       return () => void tracked.delete(entry)
     },
   }

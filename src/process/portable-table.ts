@@ -8,8 +8,8 @@ import type { RunCommand } from './run-command.ts'
 const ENV = { LC_ALL: 'C', PATH: '/bin:/usr/bin:/sbin:/usr/sbin' }
 /** A system under load is slow to list its processes, but not this slow. */
 const TIMEOUT_MS = 10_000
-const COLUMNS = 'pid=,ppid=,pgid=,stat=,lstart=,comm='
-const ROW = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+ +\S+ +\d+ +[\d:]+ +\d{4})\s+(.*)$/
+const COLUMNS = 'pid=,ppid=,pgid=,stat=,vsz=,lstart=,comm='
+const ROW = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s+(\S+ +\S+ +\d+ +[\d:]+ +\d{4})\s+(.*)$/
 
 type Row = Omit<ProcessInfo, 'argv' | 'cpuMs' | 'rssBytes'>
 
@@ -61,13 +61,14 @@ async function readBootId(command: (...argv: string[]) => Promise<string | undef
 /** Rows that are not in the expected form are left out. */
 function parseRows(text: string): Row[] {
   return text.split('\n').flatMap((line) => {
-    const [, pid, ppid, pgid, state = '', started = '', executable = ''] = ROW.exec(line) ?? []
+    const [, pid, ppid, pgid, state = '', virtualKib, started = '', executable = ''] = ROW.exec(line) ?? []
     if (pid === undefined) return []
     return {
       pid: Number(pid),
       ppid: Number(ppid),
       pgid: Number(pgid),
       sessionId: 0,
+      virtualBytes: Number(virtualKib) * 1_024,
       startTime: started.replace(/ +/g, ' '),
       // Not RFC 3339, but the form of ctime(3), in local time, which the same parser takes.
       startedAtMs: parseRfc3339Ms(started),

@@ -11,7 +11,12 @@ export interface ProcStat {
   /** Ticks since the start of the system; kept as text, because it is an identity. */
   readonly startTicks: string
   readonly rssPages: number
+  readonly virtualBytes: number
+  readonly threads: number
 }
+
+/** The last that is read, of fifty or so. */
+const LAST_FIELD = 24
 
 /**
  * Parses one line of `/proc/<pid>/stat`; undefined when it is none. The name stands in parentheses and may
@@ -22,7 +27,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
   const close = text.lastIndexOf(')')
   if (open < 1 || close < open) return undefined
   // Field 3 of the manual, the state, is fields[0]; field n is fields[n - 3].
-  const fields = text.slice(close + 2).split(' ')
+  const fields = text.slice(close + 2).split(' ', LAST_FIELD - 2)
   const startTicks = fields[19]
   if (startTicks === undefined) return undefined
   const number = (field: number): number => Number(fields[field - 3])
@@ -37,6 +42,8 @@ export function parseProcStat(text: string): ProcStat | undefined {
     reapedCpuTicks: number(16) + number(17),
     startTicks,
     rssPages: number(24),
+    virtualBytes: number(23),
+    threads: number(20),
   }
 }
 

@@ -1,12 +1,12 @@
-import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { systemCode } from '../base/error.ts'
+import { detailsReader, readPssBytes } from './proc-details.ts'
+import { FORBIDDEN, passOver, readSmall, SMALL_BYTES } from './proc-files.ts'
 import { parseProcNet, type ProcSocket } from './proc-net.ts'
-import { type KernelUnits, parseAuxv, parseProcStat } from './proc-stat.ts'
+import { type KernelUnits, parseAuxv, parseProcStat, type ProcStat } from './proc-stat.ts'
 import type { Listener, ListenerFilter, ProcessInfo, ProcessTable } from './process-table.ts'
-
-const STAT_BYTES = 4_096
 
 /**
  * The process table of Linux. The small files of /proc live in memory, so they are read synchronously: about
@@ -14,15 +14,16 @@ const STAT_BYTES = 4_096
  */
 export function procTable(): ProcessTable {
   let known: Promise<Known> | undefined
+  let details: ReturnType<typeof detailsReader> | undefined
   const load = (): Promise<Known> => (known ??= loadKnown())
   return {
     bootId: async () => (await load()).bootId,
-    async list() {
+    async list(except) {
       const kernel = await load()
       const list: ProcessInfo[] = []
       // Names alone: asked for types, Node.js looks at entries whose processes may have ended by then, and fails.
       for (const name of await readdir('/proc')) {
-        if (!/^\d+$/.test(name)) continue
+        if (!isPid(name) || except?.has(Number(name)) === true) continue
         const info = readInfo(name, kernel)
         if (info !== undefined) list.push(info)
       }
@@ -32,11 +33,19 @@ export function procTable(): ProcessTable {
     async marked(variable) {
       const kernel = await load()
       const entry = Buffer.from(`${variable}\0`)
-      const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && isMarked(name, entry))
+      const pids = (await readdir('/proc')).filter((name) => isPid(name) && isMarked(name, entry))
       return pids.flatMap((pid) => readInfo(pid, kernel) ?? [])
     },
+    details: (pid) => (details ??= detailsReader())(pid),
+    pssBytes: readPssBytes,
     listeners: readListeners,
   }
+}
+
+/** Only names of processes begin with a digit. */
+function isPid(name: string): boolean {
+  const first = name.charCodeAt(0)
+  return first >= 0x30 && first <= 0x39
 }
 
 /** What does not change while the system runs. */
@@ -50,7 +59,7 @@ async function loadKnown(): Promise<Known> {
   const bytes = /^(arm|ia32|mips|mipsel|ppc)$/.test(process.arch) ? 4 : 8
   const auxv = await readFile('/proc/self/auxv')
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
-  return { ...parseAuxv(auxv, { bytes, endianness: endianness() }), bootId, scratch: Buffer.alloc(STAT_BYTES) }
+  return { ...parseAuxv(auxv, { bytes, endianness: endianness() }), bootId, scratch: Buffer.alloc(SMALL_BYTES) }
 }
 
 /** Wall clock of the start of the system. Read each time: it moves when the clock is set. */
@@ -59,43 +68,56 @@ function readBootMs(): number | undefined {
   return match === null ? undefined : Number(match[1]) * 1_000
 }
 
-function readInfo(pid: string, { pageBytes, ticksPerSecond, scratch }: Known): ProcessInfo | undefined {
-  const text = readSmall(`/proc/${pid}/stat`, scratch)
+function readInfo(pid: string, kernel: Known): ProcessInfo | undefined {
+  const text = readSmall(`/proc/${pid}/stat`, kernel.scratch)
   const stat = text === undefined ? undefined : parseProcStat(text)
-  if (stat === undefined) return undefined
-  const { cpuTicks, reapedCpuTicks, startTicks, rssPages, ...info } = stat
-  const toMs = (ticks: number): number => (ticks * 1_000) / ticksPerSecond
-  let argv: readonly string[] | undefined
-  return {
-    ...info,
-    startTime: startTicks,
-    cpuMs: toMs(cpuTicks),
-    reapedCpuMs: toMs(reapedCpuTicks),
-    rssBytes: rssPages * pageBytes,
-    get argv() {
-      return (argv ??= readArgv(pid))
-    },
-    get executable() {
-      return readExecutable(pid)
-    },
-    get startedAtMs() {
-      const bootMs = readBootMs()
-      return bootMs === undefined ? undefined : bootMs + toMs(Number(startTicks))
-    },
-  }
+  return stat === undefined ? undefined : new ProcInfo(stat, kernel)
 }
 
-/** Undefined when the process has vanished, before or while it is read. */
-function readSmall(path: string, scratch: Buffer): string | undefined {
-  let fd: number | undefined
-  try {
-    fd = openSync(path, 'r')
-    return scratch.toString('utf8', 0, readSync(fd, scratch, 0, scratch.length, 0))
-  } catch (error) {
-    passOver(error)
-    return undefined
-  } finally {
-    if (fd !== undefined) closeSync(fd)
+/** One process. A class, because hundreds are made each few seconds and getters of an object are made for each. */
+class ProcInfo implements ProcessInfo {
+  readonly pid: number
+  readonly ppid: number
+  readonly pgid: number
+  readonly sessionId: number
+  readonly startTime: string
+  readonly name: string
+  readonly state: string
+  readonly cpuMs: number
+  readonly reapedCpuMs: number
+  readonly rssBytes: number
+  readonly virtualBytes: number
+  readonly threads: number
+  readonly #ticksPerSecond: number
+  #argv: readonly string[] | undefined
+
+  constructor(stat: ProcStat, { ticksPerSecond, pageBytes }: KernelUnits) {
+    this.pid = stat.pid
+    this.ppid = stat.ppid
+    this.pgid = stat.pgid
+    this.sessionId = stat.sessionId
+    this.startTime = stat.startTicks
+    this.name = stat.name
+    this.state = stat.state
+    this.cpuMs = (stat.cpuTicks * 1_000) / ticksPerSecond
+    this.reapedCpuMs = (stat.reapedCpuTicks * 1_000) / ticksPerSecond
+    this.rssBytes = stat.rssPages * pageBytes
+    this.virtualBytes = stat.virtualBytes
+    this.threads = stat.threads
+    this.#ticksPerSecond = ticksPerSecond
+  }
+
+  get argv(): readonly string[] {
+    return (this.#argv ??= readArgv(String(this.pid)))
+  }
+
+  get executable(): string | undefined {
+    return readExecutable(String(this.pid))
+  }
+
+  get startedAtMs(): number | undefined {
+    const bootMs = readBootMs()
+    return bootMs === undefined ? undefined : bootMs + (Number(this.startTime) * 1_000) / this.#ticksPerSecond
   }
 }
 
@@ -131,14 +153,6 @@ function readExecutable(pid: string): string | undefined {
   }
 }
 
-const FORBIDDEN: readonly unknown[] = ['EACCES', 'EPERM']
-const UNREADABLE: readonly unknown[] = ['ENOENT', 'ESRCH', ...FORBIDDEN]
-
-/** Passes over what ended while we read (ENOENT, ESRCH) and what is not ours to read. */
-function passOver(error: unknown): void {
-  if (!UNREADABLE.includes(systemCode(error))) throw error
-}
-
 async function readListeners(filter: ListenerFilter = {}): Promise<readonly Listener[]> {
   const sockets = await readSockets(filter)
   if (sockets.length === 0) return []
@@ -164,7 +178,7 @@ async function ownersOf(
   inodes: ReadonlySet<string>,
   among: readonly number[] | undefined,
 ): Promise<{ owners: ReadonlyMap<string, number[]>; hidden: boolean }> {
-  const pids = among?.map(String) ?? (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const pids = among?.map(String) ?? (await readdir('/proc')).filter(isPid)
   const owners = new Map<string, number[]>()
   let hidden = false
   for (const pid of pids) {

@@ -25,6 +25,18 @@ export interface ProcessInfo {
   readonly executable?: string | undefined
   /** Wall clock of the start, to about a second; undefined where the system does not tell. */
   readonly startedAtMs?: number | undefined
+  /** Address space; undefined where the system does not tell, as are the threads. */
+  readonly virtualBytes?: number | undefined
+  readonly threads?: number | undefined
+}
+
+/** What costs a read of its own. A figure the system does not tell, or not us, is absent. */
+export interface ProcessDetails {
+  /** Open file descriptors. */
+  readonly files?: number | undefined
+  /** Read from storage since its start, its reaped children included. */
+  readonly ioReadBytes?: number | undefined
+  readonly ioWriteBytes?: number | undefined
 }
 
 /** A socket that takes connections (tcp) or datagrams (udp). */
@@ -51,8 +63,8 @@ export interface ListenerFilter {
 export interface ProcessTable {
   /** Changes with each start of the operating system. */
   bootId(): Promise<string>
-  /** All processes, in no order. */
-  list(): Promise<readonly ProcessInfo[]>
+  /** All processes, in no order. Those of `except` may be left out, which saves reading them. */
+  list(except?: ReadonlySet<number>): Promise<readonly ProcessInfo[]>
   /** Undefined when there is none of that pid. A zombie is one. */
   get(pid: number): Promise<ProcessInfo | undefined>
   /**
@@ -60,6 +72,10 @@ export interface ProcessTable {
    * environment we may not read are left out, and where the system tells nobody's, all are.
    */
   marked(variable: string): Promise<readonly ProcessInfo[]>
+  /** More of one process, read at once. Missing where the system tells no more. */
+  details?(pid: number): ProcessDetails
+  /** Its proportional share of memory; undefined when it is gone or not ours to know. Missing where the system does not tell. */
+  pssBytes?(pid: number): Promise<number | undefined>
   /** @throws HsuError `UNSUPPORTED` where the system does not tell who listens */
   listeners(filter?: ListenerFilter): Promise<readonly Listener[]>
 }
@@ -72,13 +88,17 @@ export interface TreeIndex {
 
 export function indexTree(list: readonly ProcessInfo[]): TreeIndex {
   const related = new Map<number, ProcessInfo[]>()
+  const relate = (root: number, info: ProcessInfo): void => {
+    if (root === info.pid) return
+    const members = related.get(root)
+    if (members === undefined) related.set(root, [info])
+    else members.push(info)
+  }
   for (const info of list) {
-    for (const root of new Set([info.ppid, info.pgid, info.sessionId])) {
-      if (root === info.pid) continue
-      const members = related.get(root)
-      if (members === undefined) related.set(root, [info])
-      else members.push(info)
-    }
+    const { ppid, pgid, sessionId } = info
+    relate(ppid, info)
+    if (pgid !== ppid) relate(pgid, info)
+    if (sessionId !== ppid && sessionId !== pgid) relate(sessionId, info)
   }
   return { byPid: new Map(list.map((info) => [info.pid, info])), related }
 }

@@ -2,6 +2,7 @@ import type { Exit } from './exit.ts'
 import type { LimitMode } from './limits/plan.ts'
 import type { Resource } from './limits/resources.ts'
 import type { UnitPhase } from './unit-state.ts'
+import type { Usage } from './usage.ts'
 
 /** The phases of a managed instance; of an unmanaged unit, whether its process is found: `up`, `absent`, `ambiguous`. */
 export type UnitStateName = UnitPhase | 'absent' | 'ambiguous'
@@ -24,6 +25,8 @@ export interface InstanceStatus {
   readonly cpu: number
   /** The whole tree. */
   readonly rssBytes: number
+  /** All that is known of what its processes use; undefined when none runs or none was read yet. */
+  readonly usage?: Usage | undefined
   readonly ports: Readonly<Record<string, number>>
   /** How the last instance ended; undefined while one runs, and when nobody saw it. */
   readonly exit: Exit | undefined

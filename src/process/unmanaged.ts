@@ -8,11 +8,12 @@ import { describeProbeFault, watchInstanceHealth } from './health.ts'
 import type { ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { type UnitSpec, workingDirectory } from './launch.ts'
-import { type Meter, NO_USAGE, type Usage } from './meter.ts'
+import type { Meter } from './meter.ts'
 import type { GrpcProber } from './probes/grpc.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
 import { expandTemplates, templateValues } from './templates.ts'
 import { createTrail } from './trail.ts'
+import type { Usage } from './usage.ts'
 
 export interface UnmanagedSeams {
   readonly clock: Clock
@@ -30,7 +31,7 @@ interface Found {
   readonly startedAtMs: number | undefined
   readonly life: AbortController
   readonly untrack: () => void
-  usage: Usage
+  usage: Usage | undefined
 }
 
 /** An unmanaged unit: its process is looked for and watched, never owned. */
@@ -67,8 +68,9 @@ export class UnmanagedUnit {
       pid: found?.identity.pid,
       startedAtMs: found?.startedAtMs,
       restarts: Math.max(0, this.#replaced),
-      cpu: found?.usage.cpu ?? 0,
-      rssBytes: found?.usage.rssBytes ?? 0,
+      cpu: found?.usage?.cpu ?? 0,
+      rssBytes: found?.usage?.rssBytes ?? 0,
+      usage: found?.usage,
       ports: fixedPorts(this.#spec),
       exit: undefined,
       reason: this.#reason,
@@ -151,7 +153,7 @@ export class UnmanagedUnit {
       instance: `${this.#spec.name}-0-${identity.pid}`,
       startedAtMs,
       life: new AbortController(),
-      usage: NO_USAGE,
+      usage: undefined,
       untrack: this.#seams.meter.track(identity, (usage) => {
         found.usage = usage
       }),

@@ -21,7 +21,8 @@ import { type Transition, watchUnmanaged } from '../../src/process/attach.ts'
 import type { FindConfig, ProbeConfig } from '../../src/process/config.ts'
 import { findProcess } from '../../src/process/find.ts'
 import { ownsListener } from '../../src/process/listeners.ts'
-import { createMeter, type Usage } from '../../src/process/meter.ts'
+import { createMeter } from '../../src/process/meter.ts'
+import type { Usage } from '../../src/process/usage.ts'
 import { type CaptureSource, createOutput, type LogLine } from '../../src/process/output.ts'
 import { portableTable } from '../../src/process/portable-table.ts'
 import { runCommand } from '../../src/process/posix-host-run.ts'
@@ -96,6 +97,7 @@ function observe(t: Test, table: ProcessTable): void {
     const info = await table.get(process.pid)
     t.match(info, { pid: process.pid, ppid: process.ppid })
     t.match(info?.argv.join(' '), /process-observe/)
+    t.ok((info?.virtualBytes ?? 0) > (info?.rssBytes ?? 0), `${info?.virtualBytes} bytes`)
     t.ok((info?.rssBytes ?? 0) > 10e6 && (info?.rssBytes ?? 0) < 10e9, `${info?.rssBytes} bytes`)
     const { user, system } = process.cpuUsage()
     const ownMs = (user + system) / 1_000

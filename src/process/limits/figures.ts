@@ -1,18 +1,10 @@
-import type { Usage } from '../meter.ts'
+import type { Usage } from '../usage.ts'
 import type { CellReading } from './backend.ts'
 import type { Amounts } from './resources.ts'
 
-/** What may be known of a tree besides; absent where the system does not tell. */
-interface MoreUsage {
-  readonly threads?: number
-  readonly files?: number
-  readonly ioReadBytes?: number
-  readonly ioWriteBytes?: number
-}
-
 /** Turns readings of one tree, which partly count from its start, into what limits speak of. */
-export function createFigures(): (usage: Usage & MoreUsage, cell: CellReading, nowMs: number) => Amounts {
-  let last: { readonly usage: MoreUsage; readonly atMs: number } | undefined
+export function createFigures(): (usage: Usage, cell: CellReading, nowMs: number) => Amounts {
+  let last: { readonly usage: Usage; readonly atMs: number } | undefined
   return (usage, cell, nowMs) => {
     const before = last
     last = { usage, atMs: nowMs }

@@ -24,6 +24,8 @@ t.test('/proc/<pid>/stat', async (t) => {
       reapedCpuTicks: 50,
       startTicks: '123456',
       rssPages: 777,
+      virtualBytes: 9_000_000,
+      threads: 1,
     })
   })
 
@@ -164,7 +166,7 @@ t.test('the portable table', async (t) => {
   t.test('reads what ps prints on macOS', async (t) => {
     const answers: Record<string, string> = {
       'ps who':
-        '    1     0     1 Ss   Fri Nov 21 09:02:11 2025     /sbin/launchd\n  502   1   502 S+   Sun Nov 23 21:00:00 2025     /Applications/My App.app/My App\n',
+        '    1     0     1 Ss   408921344 Fri Nov 21 09:02:11 2025     /sbin/launchd\n  502   1   502 S+   34000 Sun Nov 23 21:00:00 2025     /Applications/My App.app/My App\n',
       'ps args': '    1 /sbin/launchd\n  502 /Applications/My App.app/My App --port 80\n',
       sysctl: '0A1B-2C3D\n',
     }
@@ -174,7 +176,14 @@ t.test('the portable table', async (t) => {
     })
     t.equal(await table.bootId(), '0A1B-2C3D')
     t.match(await table.list(), [
-      { pid: 1, ppid: 0, name: 'launchd', state: 'S', startTime: 'Fri Nov 21 09:02:11 2025' },
+      {
+        pid: 1,
+        ppid: 0,
+        name: 'launchd',
+        state: 'S',
+        startTime: 'Fri Nov 21 09:02:11 2025',
+        virtualBytes: 408_921_344 * 1_024,
+      },
       { pid: 502, ppid: 1, name: 'My App', executable: '/Applications/My App.app/My App' },
     ])
   })
