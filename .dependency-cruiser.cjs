@@ -41,6 +41,7 @@ module.exports = {
     door('door-libp2p', 'node_modules/(@libp2p|libp2p|multicast-dns)', '^src/mesh/libp2p/'),
     door('door-chokidar', 'node_modules/(chokidar|picomatch)', '^src/process/watch/'),
     door('door-timers', '^(node:)?(timers|timers/promises|perf_hooks)$', '^src/base/system-'),
+    door('door-prom-client', 'node_modules/prom-client', '^src/node/admin/'),
     door('door-pino', 'node_modules/pino', '^src/base/pino-log'),
   ],
   options: {

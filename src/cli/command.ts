@@ -4,6 +4,7 @@ import type { LocalNode } from './local-node.ts'
 import type { MethodCaller } from './method-caller.ts'
 import type { Processes } from './processes.ts'
 import type { Style } from './style.ts'
+import type { Terminal } from './terminal.ts'
 
 /** One positional argument of a command. */
 export interface Argument {
@@ -74,6 +75,8 @@ export interface CommandContext {
   readonly cwd: string
   readonly stdin: AsyncIterable<Uint8Array>
   readonly isTty: boolean
+  /** Undefined unless a person sits at both ends. */
+  terminal(): Terminal | undefined
   /** Who types, for the events of the node: `anna (uid 1000) from the command line`. */
   readonly actor: string
   /** Aborted by ^C or a request to end. */

@@ -13,6 +13,7 @@ import { logsCommand } from './commands/logs.ts'
 import { meshCreateCommand } from './commands/mesh-create.ts'
 import { meshKeyCommand } from './commands/mesh-key.ts'
 import { nodesCommand } from './commands/nodes.ts'
+import { metricsCommand } from './commands/metrics.ts'
 import { notYetCommands } from './commands/not-yet.ts'
 import { psCommand } from './commands/ps.ts'
 import { restartCommand } from './commands/restart.ts'
@@ -21,6 +22,7 @@ import { servicesCommand } from './commands/services.ts'
 import { signalCommand } from './commands/signal.ts'
 import { startCommand } from './commands/start.ts'
 import { stopCommand } from './commands/stop.ts'
+import { topCommand } from './commands/top.ts'
 import { upCommand } from './commands/up.ts'
 import { versionCommand } from './commands/version.ts'
 import { waitCommand } from './commands/wait.ts'
@@ -41,6 +43,8 @@ const NAMED: readonly Command[] = [
   waitCommand,
   logsCommand,
   eventsCommand,
+  topCommand,
+  metricsCommand,
   whyCommand,
   nodesCommand,
   servicesCommand,

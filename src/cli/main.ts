@@ -5,10 +5,11 @@ import { systemClock } from '../base/system-clock.ts'
 import { COMMANDS } from './commands.ts'
 import { startDetached } from './detach.ts'
 import { lastLines } from './log-file.ts'
-import { sinkOf } from './output.ts'
+import { sinkOf } from './sink.ts'
 import type { Processes } from './processes.ts'
 import { reflectingFrom } from './method-caller.ts'
 import { runCommandLine, type World } from './run.ts'
+import { terminalOf } from './terminal.ts'
 
 /** The command line: `process` as the world, and nothing decided here. What is slow to load is loaded when it is used. */
 const stop = new AbortController()
@@ -58,8 +59,10 @@ function userName(): string {
   }
 }
 
+const stdout = sinkOf(process.stdout)
+
 const world: World = {
-  stdout: sinkOf(process.stdout),
+  stdout,
   stderr: (text) => void process.stderr.write(text),
   // Opened when it is read: many commands run without one.
   stdin: { [Symbol.asyncIterator]: () => process.stdin[Symbol.asyncIterator]() },
@@ -67,6 +70,7 @@ const world: World = {
   cwd: process.cwd(),
   isTty: process.stdout.isTTY,
   isErrorTty: process.stderr.isTTY,
+  terminal: () => terminalOf(process.stdin, process.stdout, stdout),
   clock: systemClock,
   actor: `${userName()} from the command line`,
   signal: stop.signal,

@@ -6,10 +6,12 @@ import { exitCodeOf } from './exit-codes.ts'
 import type { ControlClient } from './control.ts'
 import type { LocalNode } from './local-node.ts'
 import type { MethodCaller } from './method-caller.ts'
-import { createOutput, type Sink } from './output.ts'
+import { createOutput } from './output.ts'
 import type { Processes } from './processes.ts'
 import { parseCommandLine } from './program.ts'
+import type { Sink } from './sink.ts'
 import { styleFor } from './style.ts'
+import type { Terminal } from './terminal.ts'
 
 /** An open connection that has to be closed. */
 export interface Closable {
@@ -26,6 +28,8 @@ export interface World {
   /** Whether stdout is a terminal. */
   readonly isTty: boolean
   readonly isErrorTty: boolean
+  /** Undefined unless a person sits at both ends. */
+  terminal(): Terminal | undefined
   readonly clock: Clock
   /** Who types, in words. */
   readonly actor: string
@@ -95,6 +99,7 @@ function createContext(global: GlobalOptions, opened: Closable[], world: World):
       { stdout, stderr },
       { format: global.format, style: styleFor(isTty, env), noteStyle: styleFor(isErrorTty, env) },
     ),
+    terminal: () => world.terminal(),
     ...{ processes, clock, actor, env, cwd, stdin, isTty, signal, force },
   }
 }

@@ -28,9 +28,15 @@ export function unitTable(units: readonly UnitShape[], nowMs: number, style: Sty
   return units.length === 0 ? 'no units' : table(sorted(units), columns, style)
 }
 
+type Slot = Pick<UnitShape, 'unit' | 'node' | 'replica'>
+
 /** Order of all lists of units: by unit, node and replica. */
-export function sorted<T extends Pick<UnitShape, 'unit' | 'node' | 'replica'>>(units: readonly T[]): T[] {
-  return [...units].sort((a, b) => compare(a.unit, b.unit) || compare(a.node, b.node) || a.replica - b.replica)
+export function sorted<T extends Slot>(units: readonly T[]): T[] {
+  return [...units].sort(compareSlots)
+}
+
+export function compareSlots(one: Slot, other: Slot): number {
+  return compare(one.unit, other.unit) || compare(one.node, other.node) || one.replica - other.replica
 }
 
 function compare(a: string, b: string): number {

@@ -14,6 +14,7 @@ import { askerOf } from './actor.ts'
 import { eventHandlers } from './control-events.ts'
 import { logHandlers } from './control-logs.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
+import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
 import type { NodeCore } from './node-core.ts'
 import { toEvent, toNode, toStopped, toTimestamp } from './to-proto.ts'
@@ -38,6 +39,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...changers(core),
     ...eventHandlers(core),
     ...logHandlers(core),
+    ...usageHandlers(core),
   })
 }
 
@@ -53,6 +55,7 @@ function readers(core: NodeCore) {
         control: info.controlSocket,
         pid: info.pid,
         startedAt: toTimestamp(info.startedAtMs),
+        admin: core.admin?.address() ?? '',
       }
     },
     async listNodes() {

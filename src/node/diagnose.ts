@@ -3,6 +3,7 @@ import type { LimitSupport } from '../process/index.ts'
 import type { Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
+import type { AdminServer } from './admin/server.ts'
 import type { EventLog } from './event-log.ts'
 import type { Check } from './node-core.ts'
 import type { NodeSetup } from './node-setup.ts'
@@ -16,6 +17,7 @@ export interface Diagnosed {
   readonly world: WorldView
   readonly limits: () => Promise<readonly LimitSupport[]>
   readonly events: EventLog
+  readonly admin: AdminServer | undefined
 }
 
 /** Tests of a running node's own parts, for `hsu doctor`. */
@@ -27,12 +29,14 @@ export async function diagnoseNode({
   world,
   limits,
   events,
+  admin,
 }: Diagnosed): Promise<readonly Check[]> {
   const { listen, paths } = setup
   return [
     await writable('data directory', paths.dataDir),
     bound('ingress', listen.ingress, ingress.address()),
     ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
+    ...(admin === undefined ? [] : [bound('admin', listen.admin, admin.address())]),
     meshCheck(setup, mesh, world),
     ...eventsCheck(events),
     ...nameChecks(world),

@@ -3,8 +3,9 @@ import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { MemberView } from '../mesh/index.ts'
-import type { Supervisor, UnitSpec } from '../process/index.ts'
+import type { Supervisor, UnitSpec, Usage } from '../process/index.ts'
 import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
+import type { AdminServer } from './admin/server.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { Offers } from './offers.ts'
@@ -46,6 +47,10 @@ export interface NodeCoreParts {
   readonly world: WorldView
   readonly offers: Offers
   readonly ingress: Ingress
+  /** Undefined when it is off. */
+  readonly admin: AdminServer | undefined
+  /** What the node itself uses; undefined where the system does not tell. */
+  readonly ownUsage: () => Promise<Usage | undefined>
   /** The control API of any node: this one, or the one named by the metadata `hsu-node`. */
   readonly control: ServiceClient<typeof ControlService>
   readonly config: ConfigReport
@@ -66,6 +71,7 @@ export interface NodeCore extends NodeCoreParts {
   beginStopping(item?: NodeNewsItem): void
   /** @throws HsuError NODE_DRAINING once the node is on its way down. */
   refuseWhenStopping(): void
+  isStopping(): boolean
 }
 
 export function createNodeCore(parts: NodeCoreParts): NodeCore {
@@ -100,6 +106,7 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
       if (!stopping) news.tell('node.stopping', item)
       stopping = true
     },
+    isStopping: () => stopping,
     refuseWhenStopping() {
       if (stopping) throw new HsuError('NODE_DRAINING', `node ${info.name} is shutting down and starts nothing new`)
     },

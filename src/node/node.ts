@@ -2,12 +2,14 @@ import { messageOf } from '../base/error.ts'
 import { fileStore } from '../base/file-store.ts'
 import { type Service, serviceStack } from '../base/lifecycle.ts'
 import { loadIdentity } from '../mesh/index.ts'
+import { createOwnUsage, type LimitSupport, limitSupport } from '../process/index.ts'
 import { ControlService, createApiServer, createControlFront } from '../rpc/index.ts'
+import { type AdminSource, createAdmin } from './admin/admin.ts'
+import type { AdminServer } from './admin/server.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
-import { type LimitSupport, limitSupport } from '../process/index.ts'
 import { diagnoseNode } from './diagnose.ts'
-import { createNodeCore, type NodeCore } from './node-core.ts'
+import { createNodeCore, type NodeCore, type NodeInfo } from './node-core.ts'
 import {
   closeTools,
   connectParts,
@@ -68,26 +70,28 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   connectParts(seams, setup, tools, parts)
 
   const shutdown = deferred()
+  const startedAtMs = clock.wallMs()
+  const ownUsage = createOwnUsage({ clock, table: seams.host.table, startedAtMs }, seams.pid)
+  const admin = adminOf(seams, setup, {
+    node: { name: setup.name, version: setup.version, mesh: setup.mesh?.config.name ?? '', startedAtMs },
+    instances: supervisor.status,
+    usage: ownUsage,
+    isStopping: () => core.isStopping(),
+  })
   const core = createNodeCore({
     ...parts,
-    info: {
-      name: setup.name,
-      nodeId: identity.nodeId,
-      mesh: setup.mesh?.config.name,
-      dataDir: setup.paths.dataDir,
-      controlSocket: sockets.control,
-      pid: seams.pid,
-      startedAtMs: clock.wallMs(),
-    },
+    info: infoOf(seams, setup, { identity, controlSocket: sockets.control, startedAtMs }),
     clock,
     log,
+    admin,
+    ownUsage,
     events: tools.events,
     news: tools.news,
     control: tools.connection.client(ControlService),
     config: setup.config,
     diagnose: () => {
       const limits = (): Promise<readonly LimitSupport[]> => limitSupport(seams.host)
-      return diagnoseNode({ setup, ingress, linkServer, mesh: mesh.current(), world, limits, events: tools.events })
+      return diagnoseNode({ ...parts, setup, admin, mesh: mesh.current(), limits, events: tools.events })
     },
     requestShutdown(actor) {
       core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor })
@@ -103,6 +107,7 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
   await stack.begin(supervisor)
   await supervisor.apply(setup.units)
+  if (admin !== undefined) await stack.begin(admin)
   await stack.begin(controlFront(seams, setup, ground, { sockets, tools, world }))
   tools.news.tell('node.started', { details: { ingress: ingress.address(), pid: String(seams.pid) } })
   return {
@@ -121,6 +126,16 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   }
 }
 
+function infoOf(
+  { pid }: NodeSeams,
+  { name, mesh, paths }: NodeSetup,
+  known: Pick<Ground, 'identity'> & Pick<NodeInfo, 'controlSocket' | 'startedAtMs'>,
+): NodeInfo {
+  const { identity, controlSocket, startedAtMs } = known
+  const { nodeId } = identity
+  return { name, nodeId, mesh: mesh?.config.name, dataDir: paths.dataDir, controlSocket, pid, startedAtMs }
+}
+
 function controlFront(
   { clock, log }: NodeSeams,
   { name }: NodeSetup,
@@ -137,6 +152,10 @@ function controlFront(
       certificate: tools.certificate,
     },
   )
+}
+
+function adminOf(seams: NodeSeams, { listen }: NodeSetup, source: AdminSource): AdminServer | undefined {
+  return listen.admin === 'off' ? undefined : createAdmin(seams, listen.admin, source)
 }
 
 /** Something that only has an end. */

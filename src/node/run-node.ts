@@ -78,9 +78,9 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   }
   options.force.addEventListener('abort', kill, { once: true })
   if (options.force.aborted) kill() // asked for while the node was still starting
-  options.onProgress(
-    `node ${core.info.name} runs, ingress ${core.ingress.address()}, control ${core.info.controlSocket}`,
-  )
+  const doors = [`ingress ${core.ingress.address()}`, `control ${core.info.controlSocket}`]
+  if (core.admin !== undefined) doors.push(`admin ${core.admin.address()}`)
+  options.onProgress(`node ${core.info.name} runs, ${doors.join(', ')}`)
   const watching = new AbortController()
   const watched = showProgress(core, options.onProgress, watching.signal)
   await Promise.race([aborted(signal), node.shutdownRequested])

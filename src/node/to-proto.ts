@@ -63,7 +63,7 @@ export function toUnit(
   }
 }
 
-function toUsage({
+export function toUsage({
   cpuMs,
   rssBytes,
   pssBytes,

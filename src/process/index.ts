@@ -26,4 +26,6 @@ export { createSupervisor, type Supervisor, type SupervisorConfig, type Supervis
 export { systemHost } from './system-host.ts'
 export type { UnitPhase } from './unit-state.ts'
 export { UNIT_NAME } from './unit-name.ts'
+export { createOwnUsage } from './own-usage.ts'
 export type { Usage } from './usage.ts'
+export type { UsageQuery, UsageSample, UsageSeries } from './usage-history.ts'

@@ -33,6 +33,7 @@ import { UnitSlot } from './unit.ts'
 import type { FileWatcher } from './watch/file-watcher.ts'
 import { createWatches, type Watches } from './watch/watches.ts'
 import { UnmanagedUnit } from './unmanaged.ts'
+import { createUsageHistory, type UsageQuery, type UsageSeries } from './usage-history.ts'
 
 /** How often the usage of units is read. Kubernetes reads every 10 s; people who look want news sooner. */
 const METER_MS = 2_000
@@ -78,6 +79,8 @@ export interface Supervisor extends Service {
   /** Each change of state, readiness, pid or ports. */
   readonly changes: Topic<InstanceStatus>
   readonly events: Topic<ProcessEvent>
+  /** What the units used in the last hour. @throws HsuError `UNIT_NOT_FOUND` */
+  usage(query: UsageQuery): readonly UsageSeries[]
   /** Lines of the units, merged by time. @throws HsuError `UNIT_NOT_FOUND` */
   logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>
   /** Lets go of all units without stopping them: another node with the same directories takes them over. */
@@ -136,6 +139,7 @@ class UnitSupervisor implements Supervisor {
   readonly #log: Log
   readonly #meter: Meter
   readonly #limitMeter: Meter
+  readonly #history = createUsageHistory()
   readonly #output: Output
   readonly #ports: PortBook
   readonly #watches: Watches
@@ -159,7 +163,8 @@ class UnitSupervisor implements Supervisor {
     this.#nodeEvent = seams.nodeEvent ?? (() => '')
     this.#log = log
     this.#limitMeter = createMeter({ clock, table: host.table, log }, { intervalMs: LIMIT_METER_MS })
-    this.#meter = createMeter({ clock, table: host.table, log }, { intervalMs: METER_MS })
+    const onReading = (): void => this.#history.note(this.status(), { wallMs: clock.wallMs(), nowMs: clock.nowMs() })
+    this.#meter = createMeter({ clock, table: host.table, log, onReading }, { intervalMs: METER_MS })
     this.#output =
       seams.output ??
       createOutput(
@@ -351,6 +356,11 @@ class UnitSupervisor implements Supervisor {
   /** Writes down that somebody asked for something; nobody did when `asker` is undefined. */
   #request(unit: string, operation: Operation, asker: Asker | undefined, what?: string): Origin | undefined {
     return asker && { causedBy: this.tell(requested(unit, operation, asker, what)) }
+  }
+
+  usage(query: UsageQuery): readonly UsageSeries[] {
+    for (const unit of query.units) this.#find(unit)
+    return this.#history.query(query)
   }
 
   async *logs(query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void> {

@@ -1,14 +1,16 @@
 import type { Command } from '../command.ts'
 import { readOptions, type UnitDescription } from '../control.ts'
 import { limitTable } from '../limit-table.ts'
-import { type EventShape, eventShape, type UnitShape, unitShape } from '../shapes.ts'
+import { type EventShape, eventShape } from '../shapes.ts'
 import type { Style } from '../style.ts'
 import { locate, parseUnitNames } from '../target.ts'
+import { type UnitUsageShape, unitUsageShape, USAGE_KEYS } from '../usage-shapes.ts'
+import { usageTable } from '../usage-views.ts'
 import { eventLine, sorted, unitTable } from '../views.ts'
 
 interface DescriptionShape {
   readonly unit: string
-  readonly instances: readonly UnitShape[]
+  readonly instances: readonly UnitUsageShape[]
   readonly config: unknown
   readonly events: readonly EventShape[]
 }
@@ -18,7 +20,8 @@ export const describeCommand: Command = {
   summary: 'show a unit: its instances, its configuration with defaults filled in, its latest events',
   args: [{ name: 'unit', summary: 'UNIT, or UNIT@NODE for a certain node', required: true, choices: 'units' }],
   options: [],
-  json: '[{unit, instances: [as in `ps`], config: {}, events: [as in `events`]}], one element for each node that has it',
+  json: `[{unit, instances: [as in \`ps\`, and usage], config: {}, events: [as in \`events\`]}], one element for each node that has it
+usage: null or {${USAGE_KEYS}}, where null is what the system does not tell`,
 
   async run({ args }, context) {
     const [name] = parseUnitNames(args, context)
@@ -38,7 +41,7 @@ export const describeCommand: Command = {
 function shapeOf(unit: string, { instances, configJson, events }: UnitDescription): DescriptionShape {
   return {
     unit,
-    instances: sorted(instances.map(unitShape)),
+    instances: sorted(instances.map(unitUsageShape)),
     config: configJson === '' ? {} : JSON.parse(configJson),
     events: events.map(eventShape),
   }
@@ -47,6 +50,7 @@ function shapeOf(unit: string, { instances, configJson, events }: UnitDescriptio
 function describe({ unit, instances, config, events }: DescriptionShape, nowMs: number, style: Style): string {
   const sections: [title: string, body: string][] = [
     [unit, unitTable(instances, nowMs, style)],
+    ['usage', usageTable(instances, style)],
     ['services', [...new Set(instances.flatMap(({ services }) => services))].sort().join('\n')],
     ['limits', limitTable(instances, style)],
     ['config', JSON.stringify(config, undefined, 2)],

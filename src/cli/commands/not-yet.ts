@@ -4,7 +4,6 @@ import { VERSION } from '../../base/version.ts'
 
 /** Commands of the design that this version does not have, and what to do instead. */
 const NOT_YET: Readonly<Record<string, string>> = {
-  top: 'use `hsu ps`, which shows CPU and memory',
   find: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
   attach: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
   run: 'write the unit into hsu.yaml and start it with `hsu up`',

@@ -63,7 +63,7 @@ export async function loadConfig(sources: ConfigSources, seams: ConfigSeams): Pr
     config,
     effective: deepFreeze(effective),
     origins: originsOf(effective, tree),
-    warnings: warningsOf(tree, config, seams.version),
+    warnings: warningsOf(tree, config),
     files: files.paths,
     baseDir: files.baseDir,
   }

@@ -19,7 +19,10 @@ const listen = z.strictObject({
   ingress: address.default('127.0.0.1:9470').describe('Where gRPC clients of this host call any service of the mesh'),
   mesh: address.default('0.0.0.0:9471').describe('Where other nodes find this one'),
   link: address.default('0.0.0.0:9472').describe('Where calls and commands of other nodes arrive, over mutual TLS'),
-  admin: address.optional().describe('Dashboard and metrics. Not in this version'),
+  admin: z
+    .union([z.literal('off'), address])
+    .default('127.0.0.1:9473')
+    .describe('Where monitoring reads /metrics (Prometheus) and /healthz, over plain HTTP; off = nowhere'),
 })
 
 const node = z.strictObject({

@@ -55,12 +55,11 @@ function expand(tree: Tree, above: Path, pattern: readonly string[]): readonly P
 }
 
 /** One line for each thing that is taken but has no effect in this version, or hardly the one that was meant. */
-export function warningsOf(tree: Tree, config: NodeFileConfig, version: string): readonly string[] {
+export function warningsOf(tree: Tree, config: NodeFileConfig): readonly string[] {
   const warnings: string[] = []
   const warn = (path: Path, text: string): void => {
     if (find(tree, path) !== undefined) warnings.push(formatFault({ place: keyPlaceOf(tree, path), path, text }))
   }
-  warn(['node', 'listen', 'admin'], `this version (${version}) has no admin server`)
   for (const [name, { ports, replicas }] of Object.entries(config.units)) {
     const fixed = replicas < 2 ? [] : Object.entries(ports).filter(([, port]) => port !== 'auto')
     for (const [port, number] of fixed) {

@@ -58,6 +58,7 @@ export async function hsu(line: string | readonly string[], fakes: FakeWorld = {
     cwd: '/work',
     isTty: false,
     isErrorTty: false,
+    terminal: () => undefined,
     clock: new SimClock(),
     actor: 'anna (uid 1000) from the command line',
     signal: new AbortController().signal,

@@ -7,7 +7,7 @@ import { VERSION } from '../../../src/base/version.ts'
 import { COMMANDS } from '../../../src/cli/commands.ts'
 import { errorLine } from '../../../src/cli/error-line.ts'
 import { EXIT_CODES, exitCodeOf } from '../../../src/cli/exit-codes.ts'
-import { sinkOf } from '../../../src/cli/output.ts'
+import { sinkOf } from '../../../src/cli/sink.ts'
 import { parseCommandLine } from '../../../src/cli/program.ts'
 import { cliReference } from '../../../src/cli/reference.ts'
 import { repoRoot } from '../../support/paths.ts'
@@ -73,7 +73,7 @@ t.test('the command line', async (t) => {
       t.equal(asked.code, 0)
       t.equal(asked.stderr, '')
       for (const { name } of visible) t.match(asked.stdout, new RegExp(`^  ${name.split(' ')[0] ?? ''} `, 'm'))
-      t.notMatch(asked.stdout, /^ {2}top /m)
+      t.notMatch(asked.stdout, /^ {2}adopt /m)
       t.match(await hsu('help'), { code: 0 })
       t.match(await hsu('wait --help'), { code: 0, stdout: /--for <condition>[^]*--node <name>[^]*Examples:/ })
       t.match(await hsu(''), { code: 2, stdout: '', stderr: /Usage: hsu/ })
@@ -82,15 +82,7 @@ t.test('the command line', async (t) => {
   )
 
   t.test('what is not there yet says so by name', async (t) => {
-    for (const line of [
-      'top',
-      'find --port 80',
-      'attach --pid 5',
-      'run x -- y',
-      'adopt',
-      'mesh join a',
-      'mesh leave',
-    ]) {
+    for (const line of ['find --port 80', 'attach --pid 5', 'run x -- y', 'adopt', 'mesh join a', 'mesh leave']) {
       const { code, stderr } = await hsu(line)
       t.equal(code, 1, line)
       t.match(stderr, new RegExp(`^hsu: hsu .* is not there yet in ${VERSION.replaceAll('.', '[.]')}; .*\n$`))
@@ -198,8 +190,8 @@ t.test('docs/cli.md has every command with its options, and the shapes', async (
     for (const { flags } of options) t.match(text, flags)
   }
   t.match(text, /\| 124 \| timed out \|/)
-  t.notMatch(text, /## hsu top/)
-  t.match(text, /- `hsu top`/)
+  t.notMatch(text, /## hsu adopt/)
+  t.match(text, /- `hsu adopt`/)
   t.equal(cliReference(), text)
 })
 
@@ -214,7 +206,7 @@ t.test('completion', async (t) => {
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { stdout } = await hsu(`completion ${shell}`)
     for (const { name } of visible) t.ok(stdout.includes(name.split(' ').at(-1) ?? ''), `${shell}: ${name}`)
-    t.notMatch(stdout, /\btop\b/)
+    t.notMatch(stdout, /\badopt\b/)
   }
   t.match(await hsu('completion tcsh'), { code: 2 })
 

@@ -385,8 +385,7 @@ t.test('what this version lacks is refused by name', async (t) => {
 
 t.test('what is taken without effect is a warning', async (t) => {
   const { warnings } = await load(
-    file(`node: { listen: { admin: "127.0.0.1:9473" } }
-units:
+    file(`units:
   api:
     run: x
     replicas: 2
@@ -395,8 +394,7 @@ units:
 `),
   )
   t.same(warnings, [
-    'hsu.yaml:2:19: node.listen.admin: this version (0.1.0) has no admin server',
-    'hsu.yaml:7:14: units.api.ports.http: all 2 replicas get port 8080; use auto, unless the program shares its port (SO_REUSEPORT)',
+    'hsu.yaml:6:14: units.api.ports.http: all 2 replicas get port 8080; use auto, unless the program shares its port (SO_REUSEPORT)',
   ])
 })
 
