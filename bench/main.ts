@@ -6,11 +6,12 @@ import { join } from 'node:path'
 import { measureCalls } from './calls.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
 import { type Row, render } from './table.ts'
+import { measureUsage } from './usage.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'hsu-bench-'))
 try {
   const rows: Row[] = []
-  for (const measure of [measureAlone, measureMesh, measureCalls]) {
+  for (const measure of [measureAlone, measureUsage, measureMesh, measureCalls]) {
     process.stderr.write(`bench: ${measure.name}\n`)
     rows.push(...(await measure(home)))
   }

@@ -154,10 +154,10 @@ function accepts(port: number): Promise<boolean> {
 }
 
 /** CPU of all `pids` together while nothing happens, in percent of one core. */
-async function idleCpuPercent(pids: readonly number[]): Promise<number> {
+export async function idleCpuPercent(pids: readonly number[], watchMs = IDLE_WATCH_MS): Promise<number> {
   const before = cpuMs(pids)
   const startedAt = performance.now()
-  await pause(IDLE_WATCH_MS)
+  await pause(watchMs)
   return ((cpuMs(pids) - before) / (performance.now() - startedAt)) * 100
 }
 
@@ -171,7 +171,7 @@ function cpuMs(pids: readonly number[]): number {
   return (ticks.reduce((sum, one) => sum + one, 0) * 1_000) / TICKS_PER_SECOND
 }
 
-function rssMb(pid: number): number {
+export function rssMb(pid: number): number {
   const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return (Number(kb) * 1024) / 1e6
 }
