@@ -105,6 +105,12 @@ t.test('the screen of hsu top', async (t) => {
       show(FIRST_STATE, SCREEN, later, top(units)).find((line) => line.startsWith('busy/0')),
       /10\.0KiB +-$/,
     )
+    const others = top([row('busy', { ioReadBytes: 0 }), row('calm', { ioReadBytes: 20_480 })])
+    t.match(
+      show(FIRST_STATE, SCREEN, later, others).find((line) => line.startsWith('busy/0')),
+      /10\.5KiB +-$/,
+      'of its own last look, not of the other unit',
+    )
     t.match(
       show(FIRST_STATE, SCREEN, later).find((line) => line.startsWith('busy/0')),
       /- +-$/,

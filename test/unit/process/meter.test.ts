@@ -181,6 +181,33 @@ t.test('the meter', async (t) => {
     await meter.stop()
   })
 
+  t.test('a child with the pid of one that ended is measured anew', async (t) => {
+    const clock = new SimClock()
+    const child = (startTime: string) => [processInfo({ pid: 1 }), processInfo({ pid: 2, ppid: 1, startTime })]
+    const table = fakeTable(child('first'))
+    const list = async () => table.processes
+    let sizes = { pss: 10, files: 1 }
+    const details = () => ({ files: sizes.files })
+    const pssBytes = async () => sizes.pss
+    const meter = createMeter(
+      { clock, log: memoryLog(), table: { ...table, list, details, pssBytes } },
+      { intervalMs: 1_000 },
+    )
+    const seen: Usage[] = []
+    meter.track({ pid: 1, startTime: 'start-1', bootId: 'boot-1' }, (usage) => seen.push(usage))
+    await meter.start()
+    await clock.advance(1_500)
+    t.match(seen.at(-1), { pssBytes: 20, files: 2 })
+    sizes = { pss: 70, files: 7 }
+    table.processes = child('second')
+    await clock.advance(1_000)
+    t.equal(seen.at(-1)?.pssBytes, undefined, 'not yet read of the new one')
+    t.equal(seen.at(-1)?.files, 8)
+    await clock.advance(1_000)
+    t.equal(seen.at(-1)?.pssBytes, 80)
+    await meter.stop()
+  })
+
   t.test('shares of memory are read bit by bit, and anew after a while', async (t) => {
     const clock = new SimClock()
     const pids = Array.from({ length: 20 }, (_, n) => n + 1)

@@ -85,8 +85,8 @@ t.test('the history of usage', async (t) => {
 
   t.test('what is gone for an hour is forgotten', async (t) => {
     const { history, read } = recorded()
-    read({ unit: 'old' }, {})
-    t.equal(history.query({ units: [], sinceMs: undefined }).length, 2)
+    read({ unit: 'old' }, {}, { unit: 'later' })
+    t.equal(history.query({ units: [], sinceMs: undefined }).length, 3)
     for (let n = 0; n <= (KEPT_MS + STEP_MS) / READING_MS; n += 1) read({})
     t.same(
       history.query({ units: [], sinceMs: undefined }).map(({ unit }) => unit),
