@@ -36,6 +36,8 @@ export const REASONS = {
   UNIT_EXISTS:         { status: 'ALREADY_EXISTS',      retry: 'never',   advice: 'A unit of that name is already known on this node.' },
   NODE_EXISTS:         { status: 'ALREADY_EXISTS',      retry: 'never',   advice: 'Another node already runs with this data directory. Stop it, or choose another with --data-dir.' },
   UNIT_NOT_MANAGED:    { status: 'FAILED_PRECONDITION', retry: 'never',   advice: 'The unit is unmanaged: HSU watches it but does not own its life.' },
+  ALREADY_RUNNING:     { status: 'FAILED_PRECONDITION', retry: 'backoff', advice: 'The unit runs already. Wait until it has ended, or stop it first.' },
+  RUN_NOT_FOUND:       { status: 'NOT_FOUND',           retry: 'never',   advice: 'The unit has no such run that has not ended. `hsu runs UNIT` lists its runs.' },
   UNIT_FAILED:         { status: 'FAILED_PRECONDITION', retry: 'never',   advice: 'The unit failed and is not being restarted. `hsu describe UNIT` and `hsu logs UNIT` tell why.' },
   SPAWN_FAILED:        { status: 'FAILED_PRECONDITION', retry: 'never',   advice: 'The program of the unit cannot be run. Check the path, its permissions and its working directory.' },
   NODE_DRAINING:       { status: 'FAILED_PRECONDITION', retry: 'backoff', advice: 'The node is shutting down and takes no new work.' },

@@ -8,3 +8,8 @@ export function parseRfc3339Ms(text: string): number | undefined {
   const wallMs = Date.parse(text)
   return Number.isNaN(wallMs) ? undefined : wallMs
 }
+
+/** For libraries that want a `Date`. Asks no clock. */
+export function dateOf(wallMs: number): Date {
+  return new Date(wallMs)
+}

@@ -33,6 +33,8 @@ export type OptionValue = string | boolean | readonly string[]
 export interface Input {
   readonly args: readonly string[]
   readonly options: Readonly<Record<string, OptionValue | undefined>>
+  /** What stood behind `--`, of a command that takes it apart; else it is among `args`. */
+  readonly rest?: readonly string[]
 }
 
 export type OutputFormat = 'text' | 'json'
@@ -54,7 +56,7 @@ export interface Output {
   /** Prints one item of a stream: a line of JSON under `-o json`, otherwise the text. */
   line<T>(value: T, text: (value: T, style: Style) => string | Uint8Array): Promise<void>
   /** A line for the person at the terminal, on stderr. */
-  note(line: string | ((style: Style) => string)): void
+  note(line: string | Uint8Array | ((style: Style) => string)): void
 }
 
 /** All that a command may touch of the world. */
@@ -94,6 +96,8 @@ export interface Command {
   readonly description?: string
   readonly args: readonly Argument[]
   readonly options: readonly Option[]
+  /** What the words behind `--` are; undefined: nothing of their own. */
+  readonly rest?: string
   /** Shape of `-o json`, for docs/cli.md; undefined when the command prints no value. */
   readonly json?: string
   readonly examples?: readonly string[]
@@ -104,8 +108,8 @@ export interface Command {
 }
 
 /** A mistake in what was typed after the name of a command is answered with how it should be. */
-export function usageOf({ name, args }: Pick<Command, 'name' | 'args'>): string {
-  return ['hsu', name, ...args.map(argumentTerm)].join(' ')
+export function usageOf({ name, args, rest }: Pick<Command, 'name' | 'args' | 'rest'>): string {
+  return ['hsu', name, ...args.map(argumentTerm), ...(rest === undefined ? [] : ['[-- ARGS]'])].join(' ')
 }
 
 /** `<unit...>` or `[unit]`, as commander and manual pages write it. */

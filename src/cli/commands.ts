@@ -17,6 +17,8 @@ import { metricsCommand } from './commands/metrics.ts'
 import { notYetCommands } from './commands/not-yet.ts'
 import { psCommand } from './commands/ps.ts'
 import { restartCommand } from './commands/restart.ts'
+import { runCommand } from './commands/run.ts'
+import { runsCommand } from './commands/runs.ts'
 import { scaleCommand } from './commands/scale.ts'
 import { servicesCommand } from './commands/services.ts'
 import { signalCommand } from './commands/signal.ts'
@@ -41,6 +43,8 @@ const NAMED: readonly Command[] = [
   signalCommand,
   scaleCommand,
   waitCommand,
+  runCommand,
+  runsCommand,
   logsCommand,
   eventsCommand,
   topCommand,

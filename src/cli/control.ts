@@ -11,6 +11,7 @@ export type Unit = Answer<'listUnits'>['units'][number]
 export type StoppedInstance = Answer<'stopUnit'>['stopped'][number]
 export type Node = Answer<'listNodes'>['nodes'][number]
 export type NodeInfo = Answer<'getNode'>
+export type Run = Answer<'listRuns'>['runs'][number]
 export type ServiceEntry = Answer<'listServices'>['services'][number]
 export type UsageMessage = NonNullable<Unit['usage']>
 export type NodeUsage = Answer<'getUsage'>['nodes'][number]

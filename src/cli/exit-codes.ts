@@ -25,6 +25,7 @@ const EXIT_CODE_OF: Readonly<Partial<Record<Reason, ExitCode>>> = {
   UNIT_FAILED:       3,
   NODE_DRAINING:     3,
   UNIT_NOT_FOUND:    4,
+  RUN_NOT_FOUND:     4,
   NODE_NOT_FOUND:    4,
   SERVICE_NOT_FOUND: 4,
   PROCESS_NOT_FOUND: 4,

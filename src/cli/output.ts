@@ -5,7 +5,7 @@ import type { Style } from './style.ts'
 export interface OutputSeams {
   readonly stdout: Sink
   /** Written at once; nobody waits for it. */
-  readonly stderr: (text: string) => void
+  readonly stderr: (text: string | Uint8Array) => void
 }
 
 export interface OutputConfig {
@@ -25,7 +25,8 @@ export function createOutput({ stdout, stderr }: OutputSeams, config: OutputConf
   return {
     print: (value, text) => stdout(withLineEnd(json ? JSON.stringify(value, undefined, 2) : text(value, style))),
     line: (value, text) => stdout(withLineEnd(json ? JSON.stringify(value) : text(value, style))),
-    note: (line) => stderr(`${typeof line === 'string' ? line : line(noteStyle)}\n`),
+    note: (line) =>
+      stderr(line instanceof Uint8Array ? withLineEnd(line) : `${typeof line === 'string' ? line : line(noteStyle)}\n`),
   }
 }
 

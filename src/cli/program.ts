@@ -32,7 +32,9 @@ export function parseCommandLine(argv: readonly string[], commands: readonly Com
   const ran: Invocation[] = []
   const shown: string[] = []
   const parser = createParser(shown)
-  for (const command of commands) addCommand(parser, command, (invocation) => ran.push(invocation))
+  const dashes = words.indexOf('--')
+  const behind = dashes < 0 ? 0 : words.length - dashes - 1
+  for (const command of commands) addCommand(parser, command, (invocation) => ran.push(apart(invocation, behind)))
   try {
     parser.parse(words, { from: 'user' })
   } catch (error) {
@@ -44,6 +46,14 @@ export function parseCommandLine(argv: readonly string[], commands: readonly Com
   const [invocation] = ran
   if (invocation === undefined) throw new HsuError('USAGE', 'no command given; see `hsu --help`')
   return invocation
+}
+
+/** Words behind `--` are never options, and come last; a command that takes them apart gets them so. */
+function apart(invocation: Invocation, behind: number): Invocation {
+  if (invocation.kind !== 'run' || invocation.command.rest === undefined) return invocation
+  const { args, options } = invocation.input
+  const at = args.length - behind
+  return { ...invocation, input: { options, args: args.slice(0, at), rest: args.slice(at) } }
 }
 
 /** commander gives `hsu help` and a lone `hsu` the same code; only the first was asked for. */
@@ -78,6 +88,7 @@ function addCommand(root: Parser, command: Command, run: (invocation: Invocation
   parser.description([sentence(command.summary), command.description ?? ''].filter((part) => part !== '').join(' '))
   for (const argument of command.args) parser.argument(argumentTerm(argument), argument.summary)
   for (const option of command.options) parser.addOption(parserOption(option))
+  if (command.rest !== undefined) parser.allowExcessArguments()
   for (const option of GLOBAL_OPTIONS) parser.addOption(parserOption(option).helpGroup(GLOBAL_GROUP))
   if (command.hidden === true) parser.allowUnknownOption().allowExcessArguments()
   parser.addHelpText('after', helpTail(command))

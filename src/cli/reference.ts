@@ -50,7 +50,7 @@ function commandSection(command: Command): string {
     `## hsu ${name}`,
     `\`${usageOf(command)}${options.length > 0 ? ' [options]' : ''}\``,
     [`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`, description ?? ''].join(' ').trim(),
-    [...args.map(argumentLine), ...options.map(optionLine)].join('\n'),
+    [...args.map(argumentLine), ...restLine(command), ...options.map(optionLine)].join('\n'),
     json === undefined ? '' : fenced('With `-o json`:', json),
     examples.length === 0 ? '' : fenced('Examples:', examples.join('\n')),
   ]
@@ -59,6 +59,10 @@ function commandSection(command: Command): string {
 
 function argumentLine({ name, summary, required }: Argument): string {
   return `- \`${name}\`${required ? '' : ' (optional)'}: ${summary}`
+}
+
+function restLine({ rest }: Command): readonly string[] {
+  return rest === undefined ? [] : [`- words behind \`--\`: ${rest}`]
 }
 
 function optionLine({ flags, summary, choices, many }: Option): string {

@@ -21,7 +21,7 @@ export interface Closable {
 /** The world as a command line finds it. `main` passes the real one. */
 export interface World {
   readonly stdout: Sink
-  readonly stderr: (text: string) => void
+  readonly stderr: (text: string | Uint8Array) => void
   readonly stdin: AsyncIterable<Uint8Array>
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string

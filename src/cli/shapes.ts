@@ -25,6 +25,9 @@ export interface UnitShape {
   readonly want: string
   readonly retryAt: string | null
   readonly limits: readonly LimitShape[]
+  readonly run: string
+  readonly schedule: string
+  readonly nextRun: string | null
 }
 
 /** One limit of a unit: how much, who sees to it, how much is used (null: not known). */
@@ -63,10 +66,13 @@ export function unitShape(unit: Unit): UnitShape {
       by,
       used: used ?? null,
     })),
+    run: unit.job?.run ?? '',
+    schedule: unit.job?.schedule ?? '',
+    nextRun: rfc3339(unit.job?.nextRunAt),
   }
 }
 
-function exitShape(exit: Unit['exit']): ExitShape {
+export function exitShape(exit: Unit['exit']): ExitShape {
   switch (exit?.how.case) {
     case 'code':
       return { code: exit.how.value }

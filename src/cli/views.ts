@@ -23,7 +23,7 @@ export function unitTable(units: readonly UnitShape[], nowMs: number, style: Sty
     { title: 'CPU', align: 'right', cell: ({ cpu, pid }) => (pid === null ? NOTHING : cpu.toFixed(2)) },
     { title: 'RSS', align: 'right', cell: ({ rssBytes, pid }) => (pid === null ? NOTHING : formatSizeBytes(rssBytes)) },
     { title: 'PORTS', cell: ({ ports }) => record(ports, ':') },
-    { title: 'WHY', cell: (row) => why(row, nowMs) },
+    { title: 'WHY', cell: (row) => [why(row), next(row, nowMs)].filter((part) => part !== '').join('; ') },
   ]
   return units.length === 0 ? 'no units' : table(sorted(units), columns, style)
 }
@@ -43,11 +43,18 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-function why({ reason, exit, retryAt }: UnitShape, nowMs: number): string {
-  const end = exit === null ? '' : 'code' in exit ? `exit code ${exit.code}` : `killed by ${exit.signal}`
-  const retryMs = retryAt === null ? undefined : parseRfc3339Ms(retryAt)
-  const next = retryMs === undefined ? '' : `next try in ${formatDurationMs(Math.max(0, retryMs - nowMs))}`
-  return [reason || end, next].filter((part) => part !== '').join('; ')
+export function why({ reason, exit }: Pick<UnitShape, 'reason' | 'exit'>): string {
+  if (reason !== '' || exit === null) return reason
+  return 'code' in exit ? `exit code ${exit.code}` : `killed by ${exit.signal}`
+}
+
+/** When something will happen by itself: a new try, or the next run of a job that does not run. */
+function next({ retryAt, nextRun, pid }: UnitShape, nowMs: number): string {
+  const retryMs = parseRfc3339Ms(retryAt ?? '')
+  if (retryMs !== undefined) return `next try in ${formatDurationMs(Math.max(0, retryMs - nowMs))}`
+  const runMs = pid === null ? parseRfc3339Ms(nextRun ?? '') : undefined
+  if (runMs === undefined) return ''
+  return runMs <= nowMs ? 'due now' : `due in ${formatDurationMs(Math.max(1_000, runMs - nowMs))}`
 }
 
 function relative(time: string | null, nowMs: number): string {
@@ -118,6 +125,6 @@ export function eventLine(event: EventShape, style: Style): string {
 export function paintEvent(type: string, text: string, style: Style): string {
   if (/[.](ready|adopted|found|completed|alive)$/.test(type)) return style.good(text)
   if (/[.](failed|dead|lost|refused|ambiguous)$/.test(type)) return style.bad(text)
-  if (/[.](exited|backoff|unready|suspect|stopping|left)$/.test(type)) return style.warn(text)
+  if (/[.](exited|backoff|unready|suspect|stopping|left|skipped|missed)$/.test(type)) return style.warn(text)
   return text
 }

@@ -12,6 +12,7 @@ import {
 } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
 import { eventHandlers } from './control-events.ts'
+import { jobHandlers } from './control-jobs.ts'
 import { logHandlers } from './control-logs.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { usageHandlers } from './control-usage.ts'
@@ -39,6 +40,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...changers(core),
     ...eventHandlers(core),
     ...logHandlers(core),
+    ...jobHandlers(core),
     ...usageHandlers(core),
   })
 }
@@ -88,9 +90,9 @@ function changers(core: NodeCore) {
   const { supervisor } = core
   const done = (unit: string): { instances: UnitInit[] } => ({ instances: unitsOf(core, unit) })
   return {
-    async startUnit({ unit }: { unit: string }, context: CallContext) {
+    async startUnit({ unit, args }: { unit: string; args: string[] }, context: CallContext) {
       core.refuseWhenStopping()
-      await supervisor.startUnit(unit, context.signal, askerOf(context))
+      await supervisor.startUnit(unit, context.signal, askerOf(context), args)
       return done(unit)
     },
     async stopUnit({ unit }: { unit: string }, context: CallContext) {

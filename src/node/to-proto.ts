@@ -4,6 +4,7 @@ import type { Exit, InstanceStatus, LogLine, StoppedInstance, Usage } from '../p
 import {
   type EventSchema,
   type ExitSchema,
+  type JobSchema,
   type LogLineSchema,
   type NodeSchema,
   type StoppedInstanceSchema,
@@ -46,7 +47,7 @@ export function toUnit(
   node: string,
   services: readonly string[],
 ): MessageInitShape<typeof UnitSchema> {
-  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage } = status
+  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage, job } = status
   const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {
     ...{ unit, instance, replica, node, state, ready, restarts, cpu, reason, want },
@@ -60,6 +61,7 @@ export function toUnit(
     ...(exit === undefined ? {} : { exit: toExit(exit) }),
     ...(retryAtMs === undefined ? {} : { retryAt: toTimestamp(retryAtMs) }),
     ...(usage === undefined ? {} : { usage: toUsage(usage) }),
+    ...(job === undefined ? {} : { job: toJob(job) }),
   }
 }
 
@@ -83,7 +85,11 @@ export function toUsage({
   }
 }
 
-function toExit(exit: Exit): MessageInitShape<typeof ExitSchema> {
+function toJob({ run, schedule, nextRunMs }: NonNullable<InstanceStatus['job']>): MessageInitShape<typeof JobSchema> {
+  return { run, schedule, ...(nextRunMs === undefined ? {} : { nextRunAt: toTimestamp(nextRunMs) }) }
+}
+
+export function toExit(exit: Exit): MessageInitShape<typeof ExitSchema> {
   return 'code' in exit ? { how: { case: 'code', value: exit.code } } : { how: { case: 'signal', value: exit.signal } }
 }
 

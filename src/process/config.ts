@@ -2,11 +2,13 @@ import { z } from 'zod'
 import type { DeepReadonly } from '../base/schema.ts'
 import { dependencies } from './config/dependencies.ts'
 import { allow, find } from './config/find.ts'
+import { job } from './config/job.ts'
 import { command, environment, port } from './config/launch.ts'
 import { limits } from './config/limits.ts'
 import { logs } from './config/logs.ts'
 import { type probe, probes } from './config/probes.ts'
 import { restart } from './config/restart.ts'
+import { schedule } from './config/schedule.ts'
 import { stop } from './config/stop.ts'
 import { watch } from './config/watch.ts'
 
@@ -43,6 +45,10 @@ export const unitShape = {
     .default('always')
     .describe('When it is started: with the node, at the first call, or by hand'),
   watch: watch.optional().describe('Files whose changes restart it, or send it a signal'),
+  job: job
+    .optional()
+    .describe('The unit is a job: not started with the node, run by `hsu run` or a schedule, done when it ends'),
+  schedule: schedule.optional().describe('Run as a job at set times: a cron expression, or a map with more terms'),
   find: find.optional().describe('How to find the process of an unmanaged unit'),
   allow: allow.prefault({}).describe('What may be done to an unmanaged unit'),
 } as const

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { isAbsolute, resolve } from 'node:path'
+import { toRfc3339 } from '../base/system-date.ts'
 import type { UnitConfig } from './config.ts'
 import type { SpawnRequest } from './host.ts'
 import { expandTemplates, templateValues } from './templates.ts'
@@ -11,6 +12,10 @@ export interface UnitSpec {
   /** Relative working directories and programs start here: the directory of the config file, absolute. */
   readonly baseDir: string
   readonly variables: { readonly nodeName: string; readonly dataDir: string }
+  /** Arguments of this start only, put behind those of `run` as they are. */
+  readonly args?: readonly string[]
+  /** Set when it is run once, as a job. */
+  readonly run?: { readonly id: string; readonly tickMs: number | undefined }
 }
 
 /** What the environment of an instance depends on. */
@@ -43,8 +48,9 @@ export type EnvironmentOf = (instance: InstanceDescription) => Readonly<Record<s
 /** Changes of these keys need a new process; the others are taken over as it runs. */
 const LAUNCH_KEYS = ['kind', 'run', 'cwd', 'user', 'env', 'env_inherit', 'ports'] as const
 
-/** Equal for two specs whose processes would be started alike. */
-export function launchHash({ config, baseDir, variables }: UnitSpec): string {
+/** Equal for two specs whose processes would be started alike. A run, once begun, follows no change of configuration. */
+export function launchHash({ config, baseDir, variables, run }: UnitSpec): string {
+  if (run !== undefined) return `run ${run.id}`
   const launched: [string, unknown][] = LAUNCH_KEYS.map((key) => [key, config[key]])
   // What a process may have open is set for good before it begins.
   if (config.limits.files !== undefined) launched.push(['files', config.limits.files])
@@ -79,12 +85,13 @@ export function launchOf(
   return {
     unit: spec.name,
     directory,
-    argv: (config.run ?? []).map((word) => expandTemplates(word, values)),
+    argv: [...(config.run ?? []).map((word) => expandTemplates(word, values)), ...(spec.args ?? [])],
     cwd: workingDirectory(spec),
     env: {
       PYTHONUNBUFFERED: '1',
       ...inherited(inheritable(config), nodeEnvironment),
       ...hsuVariables(instance),
+      ...runVariables(spec),
       ...environmentOf(instance),
       ...(Object.fromEntries(own) as Record<string, string>),
       [MARK]: directory,
@@ -122,4 +129,10 @@ function hsuVariables({ unit, instance, replica, kind, ports }: InstanceDescript
     ...(Object.fromEntries(named) as Record<string, string>),
     ...(main === undefined ? {} : { PORT: String(main) }),
   }
+}
+
+/** By these a program can tell two runs apart, and two runs for one moment of its schedule. */
+function runVariables({ run }: UnitSpec): Record<string, string> {
+  if (run === undefined) return {}
+  return { HSU_RUN: run.id, ...(run.tickMs === undefined ? {} : { HSU_TICK: toRfc3339(run.tickMs) }) }
 }

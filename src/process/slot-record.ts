@@ -32,6 +32,7 @@ const slotRecord = z.object({
   main: identity.optional(),
   ports: z.record(z.string(), z.number()),
   startedAtMs: z.number().optional(),
+  args: z.array(z.string()).optional(),
   eventId: z.string().optional(),
   launchHash: z.string(),
   stop: z.object({ signal: z.string(), graceMs: z.number() }),

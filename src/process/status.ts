@@ -40,6 +40,18 @@ export interface InstanceStatus {
   readonly retryAtMs: number | undefined
   /** Id of the event that explains the state; '' when there is none. */
   readonly eventId: string
+  /** Of a job, and of any unit that is run as one. */
+  readonly job?: JobStatus
+}
+
+/** What is known of the runs of a job. */
+export interface JobStatus {
+  /** The run that the instance belongs to, or the last one; '' = there was none. */
+  readonly run: string
+  /** Its cron expression; '' = it has none. */
+  readonly schedule: string
+  /** When it runs next by itself, wall clock. */
+  readonly nextRunMs: number | undefined
 }
 
 /** How an instance ended that was asked to. */
@@ -85,6 +97,12 @@ export type ProcessEventType =
   | 'unit.down'
   | 'unit.changed'
   | 'unit.unwatched'
+  | 'run.started'
+  | 'run.completed'
+  | 'run.failed'
+  | 'run.stopped'
+  | 'run.skipped'
+  | 'run.missed'
   | 'unit.found'
   | 'unit.lost'
   | 'unit.ambiguous'

@@ -11,8 +11,13 @@ import { createTopic, type Topic } from '../base/topic.ts'
 import type { Obstacle } from './admission.ts'
 import { type Asker, countingIds, type NewEvent, type Operation, type Origin, requested } from './causes.ts'
 import { dependantsFirst, findCycle, startOrder } from './dependencies.ts'
-import { DependencyGate, type Elsewhere } from './dependency-gate.ts'
+import { type Dependant, DependencyGate, type Elsewhere } from './dependency-gate.ts'
 import type { ProcessHost } from './host.ts'
+import { createJobDesk, type Jobs } from './jobs/desk.ts'
+import { JobUnit } from './jobs/job-unit.ts'
+import { forgetRuns } from './jobs/run-record.ts'
+import { aloneSchedules, type ScheduleMesh } from './jobs/schedule-mesh.ts'
+import { isJob } from './jobs/terms.ts'
 import type { EnvironmentOf, UnitSpec } from './launch.ts'
 import { clearRecord, clearStray } from './leftovers.ts'
 import { limitsOf } from './limits/plan.ts'
@@ -54,11 +59,13 @@ export interface Supervisor extends Service {
   readonly status: () => readonly InstanceStatus[]
   spec(unit: string): UnitSpec | undefined
   /**
-   * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent.
+   * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent. `args` are put behind
+   * those of the configuration, for this start and the restarts that follow from it. A job is run once.
    *
-   * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`
+   * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`,
+   * `ALREADY_RUNNING` for arguments that come too late, or for a job whose terms forbid another run now
    */
-  startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void>
+  startUnit(unit: string, signal: AbortSignal, asker?: Asker, args?: readonly string[]): Promise<void>
   /** Resolves when its processes are gone, with how each of them ended. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
   stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
   /** As `stopUnit` for all units that are not unmanaged: dependants first, otherwise side by side. */
@@ -76,6 +83,8 @@ export interface Supervisor extends Service {
   scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
   /** Adds an event to those of the units and returns its id. */
   tell(event: NewEvent): string
+  /** Runs of units as jobs. */
+  readonly jobs: Jobs
   /** Each change of state, readiness, pid or ports. */
   readonly changes: Topic<InstanceStatus>
   readonly events: Topic<ProcessEvent>
@@ -97,6 +106,8 @@ export interface SupervisorSeams {
   readonly environmentOf: EnvironmentOf
   /** Called before the stop signal of an instance that was ready: withdraw its endpoints, wait. Bounded by `stop.drain`. */
   readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
+  /** The other nodes, for schedules of `scope: mesh`. Default: there are none. */
+  readonly scheduleMesh?: ScheduleMesh
   /** Gives the ids of events. Default: numbers that begin anew with each supervisor. */
   readonly nextEventId?: () => string
   /** Id of the event that tells what the node itself is doing; '' = nothing is known of it. */
@@ -123,6 +134,7 @@ export function createSupervisor(seams: SupervisorSeams, config: SupervisorConfi
 interface Owned {
   spec: UnitSpec
   readonly slots: UnitSlot[]
+  readonly jobs: JobUnit
 }
 
 interface Watched {
@@ -154,6 +166,11 @@ class UnitSupervisor implements Supervisor {
   readonly #published = new Map<string, string>()
   readonly #nextEventId: () => string
   readonly #nodeEvent: () => string
+  readonly jobs = createJobDesk({
+    unitOf: (unit) => this.#owned(unit).jobs,
+    request: (unit, operation, asker) => ({ causedBy: this.tell(requested(unit, operation, asker)) }),
+    logs: (query, signal) => this.logs(query, signal),
+  })
 
   constructor(seams: SupervisorSeams, config: SupervisorConfig) {
     const { clock, log, host } = seams
@@ -180,9 +197,9 @@ class UnitSupervisor implements Supervisor {
         watcher: async () => seams.fileWatcher ?? (await import('./watch/chokidar-watcher.ts')).chokidarWatcher(clock),
       },
       {
-        renew: (unit, reason, causedBy) => this.#slotsOf(unit).forEach((slot) => slot.renew(reason, { causedBy })),
+        renew: (unit, reason, causedBy) => this.#slotsNamed(unit).forEach((slot) => slot.renew(reason, { causedBy })),
         signal: async (unit, name) => {
-          await Promise.all(this.#slotsOf(unit).map((slot) => slot.signal(name)))
+          await Promise.all(this.#slotsNamed(unit).map((slot) => slot.signal(name)))
         },
       },
     )
@@ -194,7 +211,7 @@ class UnitSupervisor implements Supervisor {
       tell: (event) => this.tell(event),
       read: (query, signal) => this.#output.query(query, signal),
       elsewhere: seams.elsewhere,
-      dependants: () => [...this.#units.values()].filter(isOwned),
+      dependants: () => [...this.#units.values()].filter(isOwned).map(dependant),
       statusesOf: (name) => {
         const unit = this.#units.get(name)
         return unit === undefined ? undefined : statusesOf(unit)
@@ -228,8 +245,8 @@ class UnitSupervisor implements Supervisor {
     await this.#watches.close()
     try {
       const origin = { causedBy: this.#nodeEvent() }
-      await this.#inReverseOrder(async ({ slots }) => {
-        await Promise.all(slots.map((slot) => slot.close(origin)))
+      await this.#inReverseOrder(async ({ slots, jobs }) => {
+        await Promise.all([jobs.close(), ...slots.map((slot) => slot.close(origin))])
       })
     } finally {
       await this.#end()
@@ -241,7 +258,8 @@ class UnitSupervisor implements Supervisor {
     this.#gate.close()
     await this.#changing.catch(() => undefined)
     await this.#watches.close()
-    await Promise.all(this.#allSlots().map((slot) => slot.abandon()))
+    const owned = [...this.#units.values()].filter(isOwned)
+    await Promise.all(owned.flatMap(({ slots, jobs }) => [jobs.abandon(), ...slots.map((slot) => slot.abandon())]))
     await this.#end()
   }
 
@@ -274,47 +292,51 @@ class UnitSupervisor implements Supervisor {
     })
   }
 
-  async startUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<void> {
-    const { slots } = this.#owned(unit)
+  async startUnit(unit: string, signal: AbortSignal, asker?: Asker, args: readonly string[] = []): Promise<void> {
+    const { spec, slots, jobs } = this.#owned(unit)
     const origin = this.#request(unit, 'start', asker)
-    await Promise.all(slots.map((slot) => slot.start(signal, origin)))
+    if (isJob(spec.config)) await jobs.run({ cause: 'person', actor: asker?.actor ?? '', args, origin })
+    else await Promise.all(slots.map((slot) => slot.start(signal, origin, args)))
   }
 
   async stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]> {
-    return this.#stopSlots(unit, this.#owned(unit).slots, signal, asker)
+    return this.#stopSlots(unit, this.#owned(unit), signal, asker)
   }
 
   async stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]> {
     const stopped: StoppedInstance[] = []
-    await this.#inReverseOrder(async ({ spec, slots }) => {
+    await this.#inReverseOrder(async (unit) => {
       // Whoever asked may have turned away in the meantime: then the rest goes on running.
       signal.throwIfAborted()
-      if (slots.length > 0) stopped.push(...(await this.#stopSlots(spec.name, slots, signal, asker)))
+      if (slotsOf(unit).length > 0) stopped.push(...(await this.#stopSlots(unit.spec.name, unit, signal, asker)))
     })
     return stopped
   }
 
   async #stopSlots(
     unit: string,
-    slots: readonly UnitSlot[],
+    { slots, jobs }: Pick<Owned, 'slots' | 'jobs'>,
     signal: AbortSignal,
     asker?: Asker,
   ): Promise<readonly StoppedInstance[]> {
     const origin = this.#request(unit, 'stop', asker)
-    return (await Promise.all(slots.map((slot) => slot.stop(signal, origin)))).flat()
+    return (await Promise.all([jobs.stop(), ...slots.map((slot) => slot.stop(signal, origin))])).flat()
   }
 
   async restartUnit(unit: string, signal: AbortSignal, asker?: Asker, force = false): Promise<void> {
-    const { slots } = this.#owned(unit)
+    const { spec, slots, jobs } = this.#owned(unit)
     const origin = this.#request(unit, force ? 'forced restart' : 'restart', asker)
-    await Promise.all(slots.map((slot) => slot.restart(signal, origin, force)))
+    if (isJob(spec.config)) {
+      await jobs.stop()
+      await jobs.run({ cause: 'person', actor: asker?.actor ?? '', args: [], origin })
+    } else await Promise.all(slots.map((slot) => slot.restart(signal, origin, force)))
   }
 
   async killUnit(unit: string, asker?: Asker): Promise<void> {
     const found = this.#find(unit)
     const origin = this.#request(unit, 'kill', asker)
     if ('watched' in found) return found.watched.signal('SIGKILL')
-    await Promise.all(found.slots.map((slot) => slot.kill(origin)))
+    await Promise.all(slotsOf(found).map((slot) => slot.kill(origin)))
   }
 
   async signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void> {
@@ -322,7 +344,7 @@ class UnitSupervisor implements Supervisor {
     const name = signalNamed(signalName)
     this.#request(unit, 'signal', asker, `signal ${name.replace('SIG', '')}`)
     if ('watched' in found) return found.watched.signal(name)
-    await Promise.all(found.slots.map((slot) => slot.signal(name)))
+    await Promise.all(slotsOf(found).map((slot) => slot.signal(name)))
   }
 
   async scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void> {
@@ -330,6 +352,7 @@ class UnitSupervisor implements Supervisor {
       signal.throwIfAborted()
       const owned = this.#owned(unit)
       const { config } = owned.spec
+      if (isJob(config)) throw new HsuError('USAGE', `unit '${unit}' is a job: it has runs, not replicas`)
       const fixed = Object.entries(config.ports).find(([, port]) => port !== 'auto')
       if (!Number.isInteger(replicas) || replicas < 0)
         throw new HsuError('USAGE', 'replicas must be a whole number, 0 or more')
@@ -391,21 +414,46 @@ class UnitSupervisor implements Supervisor {
       watched.begin()
       return
     }
-    const owned: Owned = { spec, slots: [] }
+    const jobs: JobUnit = new JobUnit(
+      this.#jobSeams(spec.name, () => jobs),
+      spec,
+      this.#config.runDir,
+    )
+    const owned: Owned = { spec, slots: [], jobs }
     this.#units.set(spec.name, owned)
     await this.#resize(owned, await this.#replicasOf(spec))
-    this.#gate.settle(owned)
+    this.#gate.settle(dependant(owned))
+    await jobs.begin()
+  }
+
+  #jobSeams(unit: string, jobs: () => JobUnit) {
+    const key = (replica: number): string => slotName({ unit, replica })
+    return {
+      ...this.#slotSeams(),
+      mesh: this.#seams.scheduleMesh ?? aloneSchedules(),
+      peekRecord: (lane: number) => this.#records.get(key(lane)),
+      takeRecord: (lane: number) => {
+        const record = this.#records.get(key(lane))
+        this.#records.delete(key(lane))
+        return record
+      },
+      shown: () => {
+        for (const status of jobs().statuses) this.#changed(status)
+      },
+    }
   }
 
   async #update(owned: Owned, spec: UnitSpec): Promise<void> {
     owned.spec = spec
     for (const slot of owned.slots) slot.reconfigure(spec)
-    this.#gate.settle(owned)
+    owned.jobs.reconfigure(spec)
+    this.#gate.settle(dependant(owned))
     for (const slot of owned.slots) slot.reconsider()
     await this.#resize(owned, await this.#replicasOf(spec))
   }
 
   async #replicasOf({ name, config }: UnitSpec): Promise<number> {
+    if (isJob(config)) return 0
     return (await readScale(this.#seams.store, name, config.replicas, this.#log)) ?? config.replicas
   }
 
@@ -433,6 +481,7 @@ class UnitSupervisor implements Supervisor {
   async #remove(names: readonly string[]): Promise<void> {
     await this.#inReverseOrder(async (unit) => {
       for (const slot of unit.slots.splice(0)) await this.#retire(slot)
+      await unit.jobs.remove()
     }, names)
     for (const name of names) {
       await this.#watches.delete(name)
@@ -446,6 +495,7 @@ class UnitSupervisor implements Supervisor {
 
   /** What earlier nodes ran and is not wanted any more. */
   async #clearRecords(): Promise<void> {
+    await forgetRuns(this.#seams.store, (unit) => this.#units.has(unit))
     const records = [...this.#records.values()]
     this.#records.clear()
     const { runDir } = this.#config
@@ -475,7 +525,7 @@ class UnitSupervisor implements Supervisor {
   /** For whom the start of `unit` waits; undefined when it may go on. */
   #admission(name: string): Obstacle | undefined {
     const unit = this.#units.get(name)
-    return unit === undefined || !isOwned(unit) ? undefined : this.#gate.admission(unit)
+    return unit === undefined || !isOwned(unit) ? undefined : this.#gate.admission(dependant(unit))
   }
 
   #changed(status: InstanceStatus): void {
@@ -528,13 +578,9 @@ class UnitSupervisor implements Supervisor {
   }
 
   /** The slots of a unit that is ours; none of another. */
-  #slotsOf(name: string): readonly UnitSlot[] {
+  #slotsNamed(name: string): readonly UnitSlot[] {
     const unit = this.#units.get(name)
     return unit === undefined || 'watched' in unit ? [] : unit.slots
-  }
-
-  #allSlots(): readonly UnitSlot[] {
-    return [...this.#units.values()].flatMap((unit) => ('slots' in unit ? unit.slots : []))
   }
 
   #leftoverSeams() {
@@ -572,7 +618,17 @@ function isOwned(unit: Owned | Watched): unit is Owned {
 }
 
 function statusesOf(unit: Owned | Watched): readonly InstanceStatus[] {
-  return 'watched' in unit ? [unit.watched.status] : unit.slots.map((slot) => slot.status)
+  return 'watched' in unit ? [unit.watched.status] : [...unit.slots.map((slot) => slot.status), ...unit.jobs.statuses]
+}
+
+/** All slots of a unit: its replicas, and the runs of it as a job. */
+function slotsOf({ slots, jobs }: Owned): readonly UnitSlot[] {
+  return [...slots, ...jobs.slots]
+}
+
+/** The unit as its dependencies concern it: runs of it as a job need them too. */
+function dependant(unit: Owned): Dependant {
+  return { spec: unit.spec, slots: slotsOf(unit) }
 }
 
 function slotName({ unit, replica }: { readonly unit: string; readonly replica: number }): string {
@@ -580,7 +636,8 @@ function slotName({ unit, replica }: { readonly unit: string; readonly replica: 
 }
 
 function isSameKind(present: UnitSpec, next: UnitSpec | undefined): boolean {
-  return next !== undefined && (present.config.kind === 'unmanaged') === (next.config.kind === 'unmanaged')
+  if (next === undefined || isJob(present.config) !== isJob(next.config)) return false
+  return (present.config.kind === 'unmanaged') === (next.config.kind === 'unmanaged')
 }
 
 /** Accepts `TERM`, `SIGTERM` and `term`. @throws HsuError `USAGE` */

@@ -69,6 +69,8 @@ export class UnitSlot {
   #endOrigin: Origin | undefined
   #instance = ''
   #ports: Readonly<Record<string, number>> = {}
+  /** What the last start added to the arguments; kept through restarts of its own, not through asked ones. */
+  #args: readonly string[] = []
   #startFault: HsuError | undefined
   #bootId = ''
   #closing: UnitState['want'] | undefined
@@ -143,6 +145,7 @@ export class UnitSlot {
     if (record === undefined) return this.#beginAfresh(undefined)
     this.#instance = record.instance
     this.#ports = record.ports
+    this.#args = record.args ?? []
     this.#trail.follow(record.eventId ?? '')
     const isOver = record.closed || record.bootId !== this.#bootId
     // However it ended, the node may have been killed before it had read what was written last.
@@ -198,8 +201,26 @@ export class UnitSlot {
     this.#changed()
   }
 
-  /** Resolves when it is on its way. @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */
-  async start(signal: AbortSignal, origin?: Origin): Promise<void> {
+  /** Nothing will happen here by itself any more. */
+  get isAtRest(): boolean {
+    const { phase, want, waitMs } = this.#state
+    if (this.#run !== undefined) return false
+    return phase === 'completed' || (phase === 'failed' ? waitMs === undefined : phase === 'down' && want === 'down')
+  }
+
+  /**
+   * Resolves when it is on its way; `args` are for this start only.
+   *
+   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `ALREADY_RUNNING` for arguments that come too late, the signal's reason
+   */
+  async start(signal: AbortSignal, origin?: Origin, args: readonly string[] = []): Promise<void> {
+    const { phase } = this.#state
+    const isUnderWay = phase === 'starting' || phase === 'up'
+    if (isUnderWay && args.length > 0) {
+      const text = `unit '${this.unit}' runs already, so it cannot be given arguments; stop it first`
+      throw new HsuError('ALREADY_RUNNING', text, { details: { unit: this.unit } })
+    }
+    if (!isUnderWay) this.#args = args
     this.#dispatch('wantUp', '', origin)
     await this.#untilOnItsWay(signal)
   }
@@ -211,7 +232,10 @@ export class UnitSlot {
   async restart(signal: AbortSignal, origin?: Origin, force = false): Promise<void> {
     const { phase, want } = this.#state
     const isUnderWay = phase === 'starting' && want === 'up' && this.#run === undefined
-    if (!isUnderWay) this.#dispatch(force ? 'forceRestart' : 'restart', 'restart asked for', origin)
+    if (!isUnderWay) {
+      this.#args = []
+      this.#dispatch(force ? 'forceRestart' : 'restart', 'restart asked for', origin)
+    }
     await this.#untilOnItsWay(signal)
   }
 
@@ -367,7 +391,8 @@ export class UnitSlot {
     try {
       this.#ports = await ports.assign(this.#slot, config.ports, this.#ports)
       const facts = { instance, replica: this.replica, ports: this.#ports }
-      const request = launchOf(spec, describeInstance(spec, facts), directory, host.environment(), environmentOf)
+      const started = this.#args.length === 0 ? spec : { ...spec, args: this.#args }
+      const request = launchOf(started, describeInstance(spec, facts), directory, host.environment(), environmentOf)
       // Written down first: a process that the next node finds without a record is ended as a stray.
       this.#save()
       await this.#writer.flush()
@@ -422,6 +447,7 @@ export class UnitSlot {
 
   async #beginAfresh(record: SlotRecord | undefined): Promise<void> {
     const { restart, activation } = this.#spec.config
+    this.#args = []
     if (record !== undefined) {
       this.#state = { ...INITIAL_STATE, generation: record.generation, restarts: record.restarts }
     }
@@ -431,6 +457,7 @@ export class UnitSlot {
   }
 
   #changeOver(): void {
+    this.#args = []
     this.#dispatch('restart', 'its configuration changed', { causedBy: this.#seams.nodeEvent() })
   }
 
@@ -520,6 +547,7 @@ export class UnitSlot {
       instance: this.#instance,
       ...(leader === undefined ? {} : { leader, main }),
       ports: this.#ports,
+      ...(this.#args.length === 0 ? {} : { args: [...this.#args] }),
       ...(run === undefined ? {} : { startedAtMs: run.facts.startedAtMs }),
       eventId: this.#trail.head,
       launchHash: run?.facts.launchHash ?? launchHash(this.#spec),

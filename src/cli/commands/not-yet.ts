@@ -6,7 +6,6 @@ import { VERSION } from '../../base/version.ts'
 const NOT_YET: Readonly<Record<string, string>> = {
   find: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
   attach: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
-  run: 'write the unit into hsu.yaml and start it with `hsu up`',
   adopt: 'a node adopts the units of the one before it by itself',
   upgrade: 'stop the node with `hsu down` and start the new version',
   reload: 'stop the node with `hsu down` and start it again',

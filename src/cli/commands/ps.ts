@@ -13,9 +13,10 @@ export const psCommand: Command = {
   options: [],
   json: `[{unit, instance, replica, node, kind, state, ready, pid, startedAt, restarts, cpu, rssBytes, services: [],
   ports: {NAME: N}, exit: {code}|{signal}|null, reason, want, retryAt,
-  limits: [{resource, value, mode, by, used}]}]
+  limits: [{resource, value, mode, by, used}], run, schedule, nextRun}]
 cpu in cores, startedAt RFC 3339 UTC, pid and startedAt null when there is no process; want = up or down, as asked for;
-retryAt = when it is tried again by itself, or null; a limit's mode is enforced, watched or unsupported, its used may be null`,
+retryAt = when it is tried again by itself, or null; a limit's mode is enforced, watched or unsupported, its used may be null;
+run = of a job, the run it belongs to or the last one; schedule = its cron expression, nextRun = when it runs next by itself, or null`,
   examples: ['hsu ps', 'hsu ps api worker@edge-b', 'hsu ps --node edge-b -o json'],
 
   async run({ args }, context) {

@@ -3,6 +3,7 @@ import { explain, wordless } from './explain.ts'
 import { type Fault, faultError } from './fault.ts'
 import { ConfigFiles, type ConfigSources, type ReadFile } from './files.ts'
 import type { Variables } from './interpolate.ts'
+import { checkJobs } from './jobs.ts'
 import { formatPath, type Path } from './place.ts'
 import { checkRules, keysWithoutMeaning, type PlainUnits } from './rules.ts'
 import { fileSchema, type NodeFileConfig, type NodeUnitConfig } from './schema.ts'
@@ -51,6 +52,7 @@ export async function loadConfig(sources: ConfigSources, seams: ConfigSeams): Pr
 
   const parsed = fileSchema.safeParse(plain, wordless)
   faults.push(...checked(tree, units.length === 0 ? {} : (plain.units ?? {}), parsed.error?.issues ?? []))
+  await checkJobs(tree, units, report)
   reportGaps(tree, units, seams.version, report)
   if (!parsed.success || faults.length > 0) throw faultError(faults, files.shown)
 

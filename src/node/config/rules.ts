@@ -69,6 +69,8 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
       'depends_on',
       'activation',
       'watch',
+      'job',
+      'schedule',
     ].map((key) => [key, ['managed', 'integrated']]),
   ),
 }

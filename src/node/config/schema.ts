@@ -95,7 +95,6 @@ const unit = z.strictObject({
     })
     .optional()
     .describe('Stop when nobody calls. Not in this version'),
-  schedule: z.unknown().optional().describe('Run at set times. Not in this version'),
 })
 
 /** The keys of the whole file. Each floor owns the schema of its part. */

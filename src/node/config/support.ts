@@ -19,7 +19,6 @@ const GAPS: readonly Gap[] = [
   { path: ['idle'],                                      instead: 'remove it' },
   { path: ['expose'], value: 'lan',                      instead: 'use private' },
   { path: ['find', 'service'],                           instead: 'use pid, pid_file, name or port' },
-  { path: ['schedule'],                                  instead: 'remove it' },
 ]
 
 /** What this version refuses, as it is written below a unit: `activation: on-call`, `idle`. */

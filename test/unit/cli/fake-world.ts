@@ -52,7 +52,7 @@ export async function hsu(line: string | readonly string[], fakes: FakeWorld = {
   }
   const world: World = {
     stdout: async (chunk) => void out.push(Buffer.from(chunk)),
-    stderr: (text) => (stderr += text),
+    stderr: (text) => (stderr += typeof text === 'string' ? text : Buffer.from(text).toString()),
     stdin: emptyStdin(),
     env: {},
     cwd: '/work',

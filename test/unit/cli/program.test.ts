@@ -82,7 +82,7 @@ t.test('the command line', async (t) => {
   )
 
   t.test('what is not there yet says so by name', async (t) => {
-    for (const line of ['find --port 80', 'attach --pid 5', 'run x -- y', 'adopt', 'mesh join a', 'mesh leave']) {
+    for (const line of ['find --port 80', 'attach --pid 5', 'adopt', 'mesh join a', 'mesh leave']) {
       const { code, stderr } = await hsu(line)
       t.equal(code, 1, line)
       t.match(stderr, new RegExp(`^hsu: hsu .* is not there yet in ${VERSION.replaceAll('.', '[.]')}; .*\n$`))
@@ -95,7 +95,7 @@ t.test('exit codes', async (t) => {
     const expected: Record<number, Reason[]> = {
       2: ['USAGE', 'CONFIG_INVALID'],
       3: ['NOT_STARTED', 'NO_ENDPOINT', 'UNIT_FAILED', 'NODE_DRAINING'],
-      4: ['UNIT_NOT_FOUND', 'NODE_NOT_FOUND', 'SERVICE_NOT_FOUND', 'PROCESS_NOT_FOUND'],
+      4: ['UNIT_NOT_FOUND', 'RUN_NOT_FOUND', 'NODE_NOT_FOUND', 'SERVICE_NOT_FOUND', 'PROCESS_NOT_FOUND'],
       5: ['NODE_UNREACHABLE'],
       124: ['TIMED_OUT'],
       130: ['CANCELLED'],

@@ -40,6 +40,9 @@ const row = (name: string, given: Partial<UnitUsageShape['usage'] & object> = {}
   want: 'up',
   retryAt: null,
   limits: [],
+  run: '',
+  schedule: '',
+  nextRun: null,
   usage: { ...USAGE, ...given },
 })
 

@@ -35,6 +35,7 @@ t.test('hsu ps', async (t) => {
       { resource: 'memory', value: 67_108_864, mode: 'enforced', by: 'cgroup v2 memory', used: 1_048_576 },
       { resource: 'files', value: 100, mode: 'enforced', by: 'rlimit nofile' },
     ],
+    job: { run: '7f3a0001', schedule: '0 2 * * *', nextRunAt: { seconds: 1_700_013_600n, nanos: 0 } },
   })
   const down = unit({
     unit: 'batch',
@@ -60,6 +61,9 @@ t.test('hsu ps', async (t) => {
       restarts: 0,
       cpu: 0,
       rssBytes: 0,
+      run: '',
+      schedule: '',
+      nextRun: null,
     }
     t.strictSame(JSON.parse(stdout), [
       {
@@ -113,6 +117,9 @@ t.test('hsu ps', async (t) => {
           { resource: 'memory', value: 67_108_864, mode: 'enforced', by: 'cgroup v2 memory', used: 1_048_576 },
           { resource: 'files', value: 100, mode: 'enforced', by: 'rlimit nofile', used: null },
         ],
+        run: '7f3a0001',
+        schedule: '0 2 * * *',
+        nextRun: '2023-11-15T02:00:00.000Z',
       },
     ])
   })

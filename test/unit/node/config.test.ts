@@ -366,10 +366,6 @@ t.test('what this version lacks is refused by name', async (t) => {
     ],
     [unit('expose: lan'), 'hsu.yaml:5:13: units.api.expose: lan is not supported by this version (0.1.0); use private'],
     [
-      unit('schedule: "0 2 * * *"'),
-      'hsu.yaml:5:15: units.api.schedule: is not supported by this version (0.1.0); remove it',
-    ],
-    [
       file('units: { db: { kind: unmanaged, find: { service: postgresql } } }'),
       'hsu.yaml:2:50: units.db.find.service: is not supported by this version (0.1.0); use pid, pid_file, name or port',
     ],

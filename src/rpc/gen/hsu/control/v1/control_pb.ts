@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/control/v1/control.proto.
  */
 export const file_hsu_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3cipwQKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEd2FudBgXIAEoCRIkCgV1c2FnZRgSIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlEiUKBmxpbWl0cxgTIAMoCzIVLmhzdS5jb250cm9sLnYxLkxpbWl0GiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ASJeCgVMaW1pdBIQCghyZXNvdXJjZRgBIAEoCRINCgV2YWx1ZRgCIAEoARIMCgRtb2RlGAMgASgJEgoKAmJ5GAQgASgJEhEKBHVzZWQYBSABKAFIAIgBAUIHCgVfdXNlZCLnAQoETm9kZRIMCgRub2RlGAEgASgJEgoKAmlkGAIgASgJEg4KBnN0YXR1cxgDIAEoCRITCgtpbmNhcm5hdGlvbhgEIAEoBBIRCglhZGRyZXNzZXMYBSADKAkSMAoGbGFiZWxzGAYgAygLMiAuaHN1LmNvbnRyb2wudjEuTm9kZS5MYWJlbHNFbnRyeRIPCgd2ZXJzaW9uGAcgASgJEg0KBXVuaXRzGAggASgNEgwKBHNlbGYYCSABKAgaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJrCghFbmRwb2ludBIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEgwKBG5vZGUYAyABKAkSDwoHYWRkcmVzcxgEIAEoCRINCgVyZWFkeRgFIAEoCBIRCglpbl9mbGlnaHQYBiABKA0iRwoHU2VydmljZRIPCgdzZXJ2aWNlGAEgASgJEisKCWVuZHBvaW50cxgCIAMoCzIYLmhzdS5jb250cm9sLnYxLkVuZHBvaW50Ip8CCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub2RlGAIgASgJEgwKBHVuaXQYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSDAoEdHlwZRgFIAEoCRIOCgZyZWFzb24YBiABKAkSMwoHZGV0YWlscxgHIAMoCzIiLmhzdS5jb250cm9sLnYxLkV2ZW50LkRldGFpbHNFbnRyeRINCgVjYXVzZRgIIAEoCRIKCgJpZBgJIAEoCRIRCgljYXVzZWRfYnkYCiABKAkSDQoFYWN0b3IYCyABKAkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi2wEKB0xvZ0xpbmUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEbm9kZRgCIAEoCRIMCgR1bml0GAMgASgJEhAKCGluc3RhbmNlGAQgASgJEg4KBnN0cmVhbRgFIAEoCRILCgNzZXEYBiABKAQSDAoEbGluZRgHIAEoDBINCgVsZXZlbBgIIAEoCRIUCgdtZXNzYWdlGAkgASgJSACIAQESDwoHcmVwbGljYRgKIAEoDRILCgNwaWQYCyABKA1CCgoIX21lc3NhZ2UiOAoJTG9nQ3Vyc29yEhAKCGluc3RhbmNlGAEgASgJEgsKA3NlcRgCIAEoBBIMCgRub2RlGAMgASgJIhAKDkdldE5vZGVSZXF1ZXN0IsMBCg9HZXROb2RlUmVzcG9uc2USIgoEbm9kZRgBIAEoCzIULmhzdS5jb250cm9sLnYxLk5vZGUSDAoEbWVzaBgCIAEoCRIQCghkYXRhX2RpchgDIAEoCRIPCgdpbmdyZXNzGAQgASgJEg8KB2NvbnRyb2wYBSABKAkSCwoDcGlkGAYgASgNEi4KCnN0YXJ0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFkbWluGAggASgJIhIKEExpc3ROb2Rlc1JlcXVlc3QiOAoRTGlzdE5vZGVzUmVzcG9uc2USIwoFbm9kZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Ob2RlIkcKEExpc3RVbml0c1JlcXVlc3QSJAoFc2NvcGUYASABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZRINCgV1bml0cxgCIAMoCSJNChFMaXN0VW5pdHNSZXNwb25zZRIjCgV1bml0cxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSEwoLdW5yZWFjaGFibGUYAiADKAkiIwoTRGVzY3JpYmVVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJInsKFERlc2NyaWJlVW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQSEwoLY29uZmlnX2pzb24YAiABKAkSJQoGZXZlbnRzGAMgAygLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQiFQoTTGlzdFNlcnZpY2VzUmVxdWVzdCJBChRMaXN0U2VydmljZXNSZXNwb25zZRIpCghzZXJ2aWNlcxgBIAMoCzIXLmhzdS5jb250cm9sLnYxLlNlcnZpY2UiIAoQU3RhcnRVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjwKEVN0YXJ0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiHwoPU3RvcFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkibQoQU3RvcFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EjAKB3N0b3BwZWQYAiADKAsyHy5oc3UuY29udHJvbC52MS5TdG9wcGVkSW5zdGFuY2UiFQoTU3RvcEFsbFVuaXRzUmVxdWVzdCJxChRTdG9wQWxsVW5pdHNSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EjAKB3N0b3BwZWQYAiADKAsyHy5oc3UuY29udHJvbC52MS5TdG9wcGVkSW5zdGFuY2UifgoPU3RvcHBlZEluc3RhbmNlEgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSIgoEZXhpdBgDIAEoCzIULmhzdS5jb250cm9sLnYxLkV4aXQSJwoEdG9vaxgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxChJSZXN0YXJ0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRINCgVmb3JjZRgCIAEoCCI+ChNSZXN0YXJ0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiHwoPS2lsbFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiOwoQS2lsbFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0IjEKEVNpZ25hbFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDgoGc2lnbmFsGAIgASgJIj0KElNpZ25hbFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0IjIKEFNjYWxlVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIQCghyZXBsaWNhcxgCIAEoDSI8ChFTY2FsZVVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Il4KD1dhaXRVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEhEKCWNvbmRpdGlvbhgCIAEoCRIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjsKEFdhaXRVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCKhAgoRU3RyZWFtTG9nc1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAUgASgJEgwKBGdyZXAYBiABKAkSJAoFc2NvcGUYByABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZRIpCgV1bnRpbBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbGV2ZWwYCSABKAkSKAoFYWZ0ZXIYCiADKAsyGS5oc3UuY29udHJvbC52MS5Mb2dDdXJzb3JCBwoFX3RhaWwiOwoSU3RyZWFtTG9nc1Jlc3BvbnNlEiUKBGxpbmUYASABKAsyFy5oc3UuY29udHJvbC52MS5Mb2dMaW5lIrABChNTdHJlYW1FdmVudHNSZXF1ZXN0Eg0KBXVuaXRzGAEgAygJEg4KBmZvbGxvdxgCIAEoCBIRCgR0YWlsGAMgASgNSACIAQESKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXNjb3BlGAUgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUSDQoFdHlwZXMYBiADKAlCBwoFX3RhaWwiPAoUU3RyZWFtRXZlbnRzUmVzcG9uc2USJAoFZXZlbnQYASABKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIeCg5XaHlVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjkKD1doeVVuaXRSZXNwb25zZRImCglpbnN0YW5jZXMYASADKAsyEy5oc3UuY29udHJvbC52MS5XaHkiZwoDV2h5EiYKCGluc3RhbmNlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBImCgVsaW5rcxgCIAMoCzIXLmhzdS5jb250cm9sLnYxLldoeUxpbmsSEAoIc2VudGVuY2UYAyABKAkiPQoHV2h5TGluaxIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50EgwKBHRleHQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCKZAQoRR2V0Q29uZmlnUmVzcG9uc2USEwoLY29uZmlnX2pzb24YASABKAkSPwoHb3JpZ2lucxgCIAMoCzIuLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlLk9yaWdpbnNFbnRyeRouCgxPcmlnaW5zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIRCg9EaWFnbm9zZVJlcXVlc3QiOQoQRGlhZ25vc2VSZXNwb25zZRIlCgZjaGVja3MYASADKAsyFS5oc3UuY29udHJvbC52MS5DaGVjayI2CgVDaGVjaxIMCgRuYW1lGAEgASgJEg4KBnJlc3VsdBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIhEKD1NodXRkb3duUmVxdWVzdCISChBTaHV0ZG93blJlc3BvbnNlIsECCgVVc2FnZRILCgNjcHUYASABKAESEwoLY3B1X3NlY29uZHMYAiABKAESEQoJcnNzX2J5dGVzGAMgASgEEhYKCXBzc19ieXRlcxgEIAEoBEgAiAEBEhoKDXZpcnR1YWxfYnl0ZXMYBSABKARIAYgBARIRCglwcm9jZXNzZXMYBiABKA0SFAoHdGhyZWFkcxgHIAEoDUgCiAEBEhIKBWZpbGVzGAggASgNSAOIAQESGgoNaW9fcmVhZF9ieXRlcxgJIAEoBEgEiAEBEhsKDmlvX3dyaXRlX2J5dGVzGAogASgESAWIAQFCDAoKX3Bzc19ieXRlc0IQCg5fdmlydHVhbF9ieXRlc0IKCghfdGhyZWFkc0IICgZfZmlsZXNCEAoOX2lvX3JlYWRfYnl0ZXNCEQoPX2lvX3dyaXRlX2J5dGVzIjcKD0dldFVzYWdlUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlIlEKEEdldFVzYWdlUmVzcG9uc2USKAoFbm9kZXMYASADKAsyGS5oc3UuY29udHJvbC52MS5Ob2RlVXNhZ2USEwoLdW5yZWFjaGFibGUYAiADKAkibwoJTm9kZVVzYWdlEgwKBG5vZGUYASABKAkSJAoFdXNhZ2UYAiABKAsyFS5oc3UuY29udHJvbC52MS5Vc2FnZRIuCgpzdGFydGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ0ChJTdHJlYW1Vc2FnZVJlcXVlc3QSDQoFdW5pdHMYASADKAkSKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXNjb3BlGAMgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUicAoTU3RyZWFtVXNhZ2VSZXNwb25zZRIMCgR1bml0GAEgASgJEg8KB3JlcGxpY2EYAiABKA0SDAoEbm9kZRgDIAEoCRIsCgdzYW1wbGVzGAQgAygLMhsuaHN1LmNvbnRyb2wudjEuVXNhZ2VTYW1wbGUibwoLVXNhZ2VTYW1wbGUSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIaW5zdGFuY2UYAiABKAkSJAoFdXNhZ2UYAyABKAsyFS5oc3UuY29udHJvbC52MS5Vc2FnZSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzLoDQoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElkKDFN0b3BBbGxVbml0cxIjLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdG9wQWxsVW5pdHNSZXNwb25zZRJWCgtSZXN0YXJ0VW5pdBIiLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVzcG9uc2USTQoIS2lsbFVuaXQSHy5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlc3BvbnNlElMKClNpZ25hbFVuaXQSIS5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXNwb25zZRJQCglTY2FsZVVuaXQSIC5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVzcG9uc2USTQoIV2FpdFVuaXQSHy5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlc3BvbnNlElUKClN0cmVhbUxvZ3MSIS5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXNwb25zZTABElsKDFN0cmVhbUV2ZW50cxIjLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXNwb25zZTABEkoKB1doeVVuaXQSHi5oc3UuY29udHJvbC52MS5XaHlVbml0UmVxdWVzdBofLmhzdS5jb250cm9sLnYxLldoeVVuaXRSZXNwb25zZRJNCghHZXRVc2FnZRIfLmhzdS5jb250cm9sLnYxLkdldFVzYWdlUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLkdldFVzYWdlUmVzcG9uc2USWAoLU3RyZWFtVXNhZ2USIi5oc3UuY29udHJvbC52MS5TdHJlYW1Vc2FnZVJlcXVlc3QaIy5oc3UuY29udHJvbC52MS5TdHJlYW1Vc2FnZVJlc3BvbnNlMAESUAoJR2V0Q29uZmlnEiAuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1Jlc3BvbnNlEk0KCERpYWdub3NlEh8uaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuRGlhZ25vc2VSZXNwb25zZRJNCghTaHV0ZG93bhIfLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlNodXRkb3duUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3ciyQQKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoDam9iGBYgASgLMhMuaHN1LmNvbnRyb2wudjEuSm9iEgwKBHdhbnQYFyABKAkSJAoFdXNhZ2UYEiABKAsyFS5oc3UuY29udHJvbC52MS5Vc2FnZRIlCgZsaW1pdHMYEyADKAsyFS5oc3UuY29udHJvbC52MS5MaW1pdBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiXgoFTGltaXQSEAoIcmVzb3VyY2UYASABKAkSDQoFdmFsdWUYAiABKAESDAoEbW9kZRgDIAEoCRIKCgJieRgEIAEoCRIRCgR1c2VkGAUgASgBSACIAQFCBwoFX3VzZWQiVQoDSm9iEgsKA3J1bhgBIAEoCRIQCghzY2hlZHVsZRgCIAEoCRIvCgtuZXh0X3J1bl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi2gIKA1J1bhILCgNydW4YASABKAkSDAoEdW5pdBgCIAEoCRIMCgRub2RlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBWNhdXNlGAUgASgJEg0KBWFjdG9yGAYgASgJEigKBHRpY2sYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIiCgRleGl0GAogASgLMhQuaHN1LmNvbnRyb2wudjEuRXhpdBIQCghhdHRlbXB0cxgLIAEoDRIOCgZyZWFzb24YDCABKAkSEAoIaW5zdGFuY2UYDSABKAkSDAoEYXJncxgOIAMoCRIPCgdyZXBsaWNhGA8gASgNIucBCgROb2RlEgwKBG5vZGUYASABKAkSCgoCaWQYAiABKAkSDgoGc3RhdHVzGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhEKCWFkZHJlc3NlcxgFIAMoCRIwCgZsYWJlbHMYBiADKAsyIC5oc3UuY29udHJvbC52MS5Ob2RlLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YByABKAkSDQoFdW5pdHMYCCABKA0SDAoEc2VsZhgJIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImsKCEVuZHBvaW50EgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDAoEbm9kZRgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEg0KBXJlYWR5GAUgASgIEhEKCWluX2ZsaWdodBgGIAEoDSJHCgdTZXJ2aWNlEg8KB3NlcnZpY2UYASABKAkSKwoJZW5kcG9pbnRzGAIgAygLMhguaHN1LmNvbnRyb2wudjEuRW5kcG9pbnQinwIKBUV2ZW50EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIMCgR0eXBlGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIzCgdkZXRhaWxzGAcgAygLMiIuaHN1LmNvbnRyb2wudjEuRXZlbnQuRGV0YWlsc0VudHJ5Eg0KBWNhdXNlGAggASgJEgoKAmlkGAkgASgJEhEKCWNhdXNlZF9ieRgKIAEoCRINCgVhY3RvchgLIAEoCRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLbAQoHTG9nTGluZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub2RlGAIgASgJEgwKBHVuaXQYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSDgoGc3RyZWFtGAUgASgJEgsKA3NlcRgGIAEoBBIMCgRsaW5lGAcgASgMEg0KBWxldmVsGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBARIPCgdyZXBsaWNhGAogASgNEgsKA3BpZBgLIAEoDUIKCghfbWVzc2FnZSI4CglMb2dDdXJzb3ISEAoIaW5zdGFuY2UYASABKAkSCwoDc2VxGAIgASgEEgwKBG5vZGUYAyABKAkiEAoOR2V0Tm9kZVJlcXVlc3QiwwEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWRtaW4YCCABKAkiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIuChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDAoEYXJncxgCIAMoCSI8ChFTdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD1N0b3BVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIm0KEFN0b3BVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIhUKE1N0b3BBbGxVbml0c1JlcXVlc3QicQoUU3RvcEFsbFVuaXRzUmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIn4KD1N0b3BwZWRJbnN0YW5jZRIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEiIKBGV4aXQYAyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0EicKBHRvb2sYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiPAoOUnVuVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIMCgRhcmdzGAIgAygJEg4KBmRldGFjaBgDIAEoCCKQAQoPUnVuVW5pdFJlc3BvbnNlEiYKB3N0YXJ0ZWQYASABKAsyEy5oc3UuY29udHJvbC52MS5SdW5IABInCgRsaW5lGAIgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZUgAEiQKBWVuZGVkGAMgASgLMhMuaHN1LmNvbnRyb2wudjEuUnVuSABCBgoEd2hhdCJGCg9MaXN0UnVuc1JlcXVlc3QSDQoFdW5pdHMYASADKAkSJAoFc2NvcGUYAiABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJKChBMaXN0UnVuc1Jlc3BvbnNlEiEKBHJ1bnMYASADKAsyEy5oc3UuY29udHJvbC52MS5SdW4SEwoLdW5yZWFjaGFibGUYAiADKAkiOgoOU3RvcFJ1blJlcXVlc3QSDAoEdW5pdBgBIAEoCRILCgNydW4YAiABKAkSDQoFZm9yY2UYAyABKAgiEQoPU3RvcFJ1blJlc3BvbnNlIqECChFTdHJlYW1Mb2dzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YBSABKAkSDAoEZ3JlcBgGIAEoCRIkCgVzY29wZRgHIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsZXZlbBgJIAEoCRIoCgVhZnRlchgKIAMoCzIZLmhzdS5jb250cm9sLnYxLkxvZ0N1cnNvckIHCgVfdGFpbCI7ChJTdHJlYW1Mb2dzUmVzcG9uc2USJQoEbGluZRgBIAEoCzIXLmhzdS5jb250cm9sLnYxLkxvZ0xpbmUisAEKE1N0cmVhbUV2ZW50c1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYBSABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZRINCgV0eXBlcxgGIAMoCUIHCgVfdGFpbCI8ChRTdHJlYW1FdmVudHNSZXNwb25zZRIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50Ih4KDldoeVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiOQoPV2h5VW5pdFJlc3BvbnNlEiYKCWluc3RhbmNlcxgBIAMoCzITLmhzdS5jb250cm9sLnYxLldoeSJnCgNXaHkSJgoIaW5zdGFuY2UYASABKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EiYKBWxpbmtzGAIgAygLMhcuaHN1LmNvbnRyb2wudjEuV2h5TGluaxIQCghzZW50ZW5jZRgDIAEoCSI9CgdXaHlMaW5rEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQSDAoEdGV4dBgCIAEoCSISChBHZXRDb25maWdSZXF1ZXN0IpkBChFHZXRDb25maWdSZXNwb25zZRITCgtjb25maWdfanNvbhgBIAEoCRI/CgdvcmlnaW5zGAIgAygLMi4uaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2UuT3JpZ2luc0VudHJ5Gi4KDE9yaWdpbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhEKD0RpYWdub3NlUmVxdWVzdCI5ChBEaWFnbm9zZVJlc3BvbnNlEiUKBmNoZWNrcxgBIAMoCzIVLmhzdS5jb250cm9sLnYxLkNoZWNrIjYKBUNoZWNrEgwKBG5hbWUYASABKAkSDgoGcmVzdWx0GAIgASgJEg8KB21lc3NhZ2UYAyABKAkiEQoPU2h1dGRvd25SZXF1ZXN0IhIKEFNodXRkb3duUmVzcG9uc2UiwQIKBVVzYWdlEgsKA2NwdRgBIAEoARITCgtjcHVfc2Vjb25kcxgCIAEoARIRCglyc3NfYnl0ZXMYAyABKAQSFgoJcHNzX2J5dGVzGAQgASgESACIAQESGgoNdmlydHVhbF9ieXRlcxgFIAEoBEgBiAEBEhEKCXByb2Nlc3NlcxgGIAEoDRIUCgd0aHJlYWRzGAcgASgNSAKIAQESEgoFZmlsZXMYCCABKA1IA4gBARIaCg1pb19yZWFkX2J5dGVzGAkgASgESASIAQESGwoOaW9fd3JpdGVfYnl0ZXMYCiABKARIBYgBAUIMCgpfcHNzX2J5dGVzQhAKDl92aXJ0dWFsX2J5dGVzQgoKCF90aHJlYWRzQggKBl9maWxlc0IQCg5faW9fcmVhZF9ieXRlc0IRCg9faW9fd3JpdGVfYnl0ZXMiNwoPR2V0VXNhZ2VSZXF1ZXN0EiQKBXNjb3BlGAEgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUiUQoQR2V0VXNhZ2VSZXNwb25zZRIoCgVub2RlcxgBIAMoCzIZLmhzdS5jb250cm9sLnYxLk5vZGVVc2FnZRITCgt1bnJlYWNoYWJsZRgCIAMoCSJvCglOb2RlVXNhZ2USDAoEbm9kZRgBIAEoCRIkCgV1c2FnZRgCIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlEi4KCnN0YXJ0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInQKElN0cmVhbVVzYWdlUmVxdWVzdBINCgV1bml0cxgBIAMoCRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYAyABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJwChNTdHJlYW1Vc2FnZVJlc3BvbnNlEgwKBHVuaXQYASABKAkSDwoHcmVwbGljYRgCIAEoDRIMCgRub2RlGAMgASgJEiwKB3NhbXBsZXMYBCADKAsyGy5oc3UuY29udHJvbC52MS5Vc2FnZVNhbXBsZSJvCgtVc2FnZVNhbXBsZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghpbnN0YW5jZRgCIAEoCRIkCgV1c2FnZRgDIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlKj4KBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASDgoKU0NPUEVfTk9ERRABEg4KClNDT1BFX01FU0gQAipvCghVbml0S2luZBIZChVVTklUX0tJTkRfVU5TUEVDSUZJRUQQABIXChNVTklUX0tJTkRfVU5NQU5BR0VEEAESFQoRVU5JVF9LSU5EX01BTkFHRUQQAhIYChRVTklUX0tJTkRfSU5URUdSQVRFRBADMtEPCg5Db250cm9sU2VydmljZRJKCgdHZXROb2RlEh4uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5HZXROb2RlUmVzcG9uc2USUAoJTGlzdE5vZGVzEiAuaHN1LmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlElAKCUxpc3RVbml0cxIgLmhzdS5jb250cm9sLnYxLkxpc3RVbml0c1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXNwb25zZRJZCgxEZXNjcmliZVVuaXQSIy5oc3UuY29udHJvbC52MS5EZXNjcmliZVVuaXRSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVzcG9uc2USWQoMTGlzdFNlcnZpY2VzEiMuaHN1LmNvbnRyb2wudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlElAKCVN0YXJ0VW5pdBIgLmhzdS5jb250cm9sLnYxLlN0YXJ0VW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXNwb25zZRJNCghTdG9wVW5pdBIfLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVzcG9uc2USWQoMU3RvcEFsbFVuaXRzEiMuaHN1LmNvbnRyb2wudjEuU3RvcEFsbFVuaXRzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1Jlc3BvbnNlElYKC1Jlc3RhcnRVbml0EiIuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXF1ZXN0GiMuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXNwb25zZRJNCghLaWxsVW5pdBIfLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVzcG9uc2USUwoKU2lnbmFsVW5pdBIhLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuU2lnbmFsVW5pdFJlc3BvbnNlElAKCVNjYWxlVW5pdBIgLmhzdS5jb250cm9sLnYxLlNjYWxlVW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXNwb25zZRJNCghXYWl0VW5pdBIfLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVzcG9uc2USTAoHUnVuVW5pdBIeLmhzdS5jb250cm9sLnYxLlJ1blVuaXRSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuUnVuVW5pdFJlc3BvbnNlMAESTQoITGlzdFJ1bnMSHy5oc3UuY29udHJvbC52MS5MaXN0UnVuc1JlcXVlc3QaIC5oc3UuY29udHJvbC52MS5MaXN0UnVuc1Jlc3BvbnNlEkoKB1N0b3BSdW4SHi5oc3UuY29udHJvbC52MS5TdG9wUnVuUmVxdWVzdBofLmhzdS5jb250cm9sLnYxLlN0b3BSdW5SZXNwb25zZRJVCgpTdHJlYW1Mb2dzEiEuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1JlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVzcG9uc2UwARJbCgxTdHJlYW1FdmVudHMSIy5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UwARJKCgdXaHlVbml0Eh4uaHN1LmNvbnRyb2wudjEuV2h5VW5pdFJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5XaHlVbml0UmVzcG9uc2USTQoIR2V0VXNhZ2USHy5oc3UuY29udHJvbC52MS5HZXRVc2FnZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5HZXRVc2FnZVJlc3BvbnNlElgKC1N0cmVhbVVzYWdlEiIuaHN1LmNvbnRyb2wudjEuU3RyZWFtVXNhZ2VSZXF1ZXN0GiMuaHN1LmNvbnRyb2wudjEuU3RyZWFtVXNhZ2VSZXNwb25zZTABElAKCUdldENvbmZpZxIgLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZRJNCghEaWFnbm9zZRIfLmhzdS5jb250cm9sLnYxLkRpYWdub3NlUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLkRpYWdub3NlUmVzcG9uc2USTQoIU2h1dGRvd24SHy5oc3UuY29udHJvbC52MS5TaHV0ZG93blJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TaHV0ZG93blJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How a process ended: at most one is set.
@@ -158,6 +158,13 @@ export type Unit = Message<"hsu.control.v1.Unit"> & {
   retryAt?: Timestamp | undefined;
 
   /**
+   * Of a job, and of any unit that is run as one.
+   *
+   * @generated from field: hsu.control.v1.Job job = 22;
+   */
+  job?: Job | undefined;
+
+  /**
    * What was asked for: up or down.
    *
    * @generated from field: string want = 23;
@@ -236,6 +243,144 @@ export const LimitSchema: GenMessage<Limit> = /*@__PURE__*/
   messageDesc(file_hsu_control_v1_control, 2);
 
 /**
+ * What is known of the runs of a unit.
+ *
+ * @generated from message hsu.control.v1.Job
+ */
+export type Job = Message<"hsu.control.v1.Job"> & {
+  /**
+   * The run that the instance belongs to, or the last one; empty before the first.
+   *
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * Its cron expression; empty when it has none.
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+
+  /**
+   * When it runs next by itself; unset when never.
+   *
+   * @generated from field: google.protobuf.Timestamp next_run_at = 3;
+   */
+  nextRunAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hsu.control.v1.Job.
+ * Use `create(JobSchema)` to create a new message.
+ */
+export const JobSchema: GenMessage<Job> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 3);
+
+/**
+ * One run of a unit as a job.
+ *
+ * @generated from message hsu.control.v1.Run
+ */
+export type Run = Message<"hsu.control.v1.Run"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * @generated from field: string unit = 2;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * running, completed, failed or stopped.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * person or schedule.
+   *
+   * @generated from field: string cause = 5;
+   */
+  cause: string;
+
+  /**
+   * Who asked for it, as they say of themselves; empty for a schedule.
+   *
+   * @generated from field: string actor = 6;
+   */
+  actor: string;
+
+  /**
+   * The moment of the schedule that it is for.
+   *
+   * @generated from field: google.protobuf.Timestamp tick = 7;
+   */
+  tick?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 8;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 9;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * Of the last attempt.
+   *
+   * @generated from field: hsu.control.v1.Exit exit = 10;
+   */
+  exit?: Exit | undefined;
+
+  /**
+   * @generated from field: uint32 attempts = 11;
+   */
+  attempts: number;
+
+  /**
+   * Why it ended as it did, in words; empty when the exit says it all.
+   *
+   * @generated from field: string reason = 12;
+   */
+  reason: string;
+
+  /**
+   * Of the present or last attempt; empty before the first.
+   *
+   * @generated from field: string instance = 13;
+   */
+  instance: string;
+
+  /**
+   * @generated from field: repeated string args = 14;
+   */
+  args: string[];
+
+  /**
+   * @generated from field: uint32 replica = 15;
+   */
+  replica: number;
+};
+
+/**
+ * Describes the message hsu.control.v1.Run.
+ * Use `create(RunSchema)` to create a new message.
+ */
+export const RunSchema: GenMessage<Run> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 4);
+
+/**
  * @generated from message hsu.control.v1.Node
  */
 export type Node = Message<"hsu.control.v1.Node"> & {
@@ -292,7 +437,7 @@ export type Node = Message<"hsu.control.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 3);
+  messageDesc(file_hsu_control_v1_control, 5);
 
 /**
  * @generated from message hsu.control.v1.Endpoint
@@ -334,7 +479,7 @@ export type Endpoint = Message<"hsu.control.v1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 4);
+  messageDesc(file_hsu_control_v1_control, 6);
 
 /**
  * @generated from message hsu.control.v1.Service
@@ -356,7 +501,7 @@ export type Service = Message<"hsu.control.v1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 5);
+  messageDesc(file_hsu_control_v1_control, 7);
 
 /**
  * @generated from message hsu.control.v1.Event
@@ -433,7 +578,7 @@ export type Event = Message<"hsu.control.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 6);
+  messageDesc(file_hsu_control_v1_control, 8);
 
 /**
  * @generated from message hsu.control.v1.LogLine
@@ -512,7 +657,7 @@ export type LogLine = Message<"hsu.control.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 7);
+  messageDesc(file_hsu_control_v1_control, 9);
 
 /**
  * A line that was seen: `seq` of `instance` on `node`.
@@ -543,7 +688,7 @@ export type LogCursor = Message<"hsu.control.v1.LogCursor"> & {
  * Use `create(LogCursorSchema)` to create a new message.
  */
 export const LogCursorSchema: GenMessage<LogCursor> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 8);
+  messageDesc(file_hsu_control_v1_control, 10);
 
 /**
  * @generated from message hsu.control.v1.GetNodeRequest
@@ -556,7 +701,7 @@ export type GetNodeRequest = Message<"hsu.control.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 9);
+  messageDesc(file_hsu_control_v1_control, 11);
 
 /**
  * @generated from message hsu.control.v1.GetNodeResponse
@@ -610,7 +755,7 @@ export type GetNodeResponse = Message<"hsu.control.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 10);
+  messageDesc(file_hsu_control_v1_control, 12);
 
 /**
  * @generated from message hsu.control.v1.ListNodesRequest
@@ -623,7 +768,7 @@ export type ListNodesRequest = Message<"hsu.control.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 11);
+  messageDesc(file_hsu_control_v1_control, 13);
 
 /**
  * @generated from message hsu.control.v1.ListNodesResponse
@@ -640,7 +785,7 @@ export type ListNodesResponse = Message<"hsu.control.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 12);
+  messageDesc(file_hsu_control_v1_control, 14);
 
 /**
  * @generated from message hsu.control.v1.ListUnitsRequest
@@ -664,7 +809,7 @@ export type ListUnitsRequest = Message<"hsu.control.v1.ListUnitsRequest"> & {
  * Use `create(ListUnitsRequestSchema)` to create a new message.
  */
 export const ListUnitsRequestSchema: GenMessage<ListUnitsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 13);
+  messageDesc(file_hsu_control_v1_control, 15);
 
 /**
  * @generated from message hsu.control.v1.ListUnitsResponse
@@ -688,7 +833,7 @@ export type ListUnitsResponse = Message<"hsu.control.v1.ListUnitsResponse"> & {
  * Use `create(ListUnitsResponseSchema)` to create a new message.
  */
 export const ListUnitsResponseSchema: GenMessage<ListUnitsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 14);
+  messageDesc(file_hsu_control_v1_control, 16);
 
 /**
  * @generated from message hsu.control.v1.DescribeUnitRequest
@@ -705,7 +850,7 @@ export type DescribeUnitRequest = Message<"hsu.control.v1.DescribeUnitRequest"> 
  * Use `create(DescribeUnitRequestSchema)` to create a new message.
  */
 export const DescribeUnitRequestSchema: GenMessage<DescribeUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 15);
+  messageDesc(file_hsu_control_v1_control, 17);
 
 /**
  * @generated from message hsu.control.v1.DescribeUnitResponse
@@ -734,7 +879,7 @@ export type DescribeUnitResponse = Message<"hsu.control.v1.DescribeUnitResponse"
  * Use `create(DescribeUnitResponseSchema)` to create a new message.
  */
 export const DescribeUnitResponseSchema: GenMessage<DescribeUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 16);
+  messageDesc(file_hsu_control_v1_control, 18);
 
 /**
  * @generated from message hsu.control.v1.ListServicesRequest
@@ -747,7 +892,7 @@ export type ListServicesRequest = Message<"hsu.control.v1.ListServicesRequest"> 
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 17);
+  messageDesc(file_hsu_control_v1_control, 19);
 
 /**
  * @generated from message hsu.control.v1.ListServicesResponse
@@ -764,7 +909,7 @@ export type ListServicesResponse = Message<"hsu.control.v1.ListServicesResponse"
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 18);
+  messageDesc(file_hsu_control_v1_control, 20);
 
 /**
  * @generated from message hsu.control.v1.StartUnitRequest
@@ -774,6 +919,13 @@ export type StartUnitRequest = Message<"hsu.control.v1.StartUnitRequest"> & {
    * @generated from field: string unit = 1;
    */
   unit: string;
+
+  /**
+   * Put behind the arguments of the configuration, for this start only.
+   *
+   * @generated from field: repeated string args = 2;
+   */
+  args: string[];
 };
 
 /**
@@ -781,7 +933,7 @@ export type StartUnitRequest = Message<"hsu.control.v1.StartUnitRequest"> & {
  * Use `create(StartUnitRequestSchema)` to create a new message.
  */
 export const StartUnitRequestSchema: GenMessage<StartUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 19);
+  messageDesc(file_hsu_control_v1_control, 21);
 
 /**
  * @generated from message hsu.control.v1.StartUnitResponse
@@ -798,7 +950,7 @@ export type StartUnitResponse = Message<"hsu.control.v1.StartUnitResponse"> & {
  * Use `create(StartUnitResponseSchema)` to create a new message.
  */
 export const StartUnitResponseSchema: GenMessage<StartUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 20);
+  messageDesc(file_hsu_control_v1_control, 22);
 
 /**
  * @generated from message hsu.control.v1.StopUnitRequest
@@ -815,7 +967,7 @@ export type StopUnitRequest = Message<"hsu.control.v1.StopUnitRequest"> & {
  * Use `create(StopUnitRequestSchema)` to create a new message.
  */
 export const StopUnitRequestSchema: GenMessage<StopUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 21);
+  messageDesc(file_hsu_control_v1_control, 23);
 
 /**
  * @generated from message hsu.control.v1.StopUnitResponse
@@ -837,7 +989,7 @@ export type StopUnitResponse = Message<"hsu.control.v1.StopUnitResponse"> & {
  * Use `create(StopUnitResponseSchema)` to create a new message.
  */
 export const StopUnitResponseSchema: GenMessage<StopUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 22);
+  messageDesc(file_hsu_control_v1_control, 24);
 
 /**
  * @generated from message hsu.control.v1.StopAllUnitsRequest
@@ -850,7 +1002,7 @@ export type StopAllUnitsRequest = Message<"hsu.control.v1.StopAllUnitsRequest"> 
  * Use `create(StopAllUnitsRequestSchema)` to create a new message.
  */
 export const StopAllUnitsRequestSchema: GenMessage<StopAllUnitsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 23);
+  messageDesc(file_hsu_control_v1_control, 25);
 
 /**
  * @generated from message hsu.control.v1.StopAllUnitsResponse
@@ -872,7 +1024,7 @@ export type StopAllUnitsResponse = Message<"hsu.control.v1.StopAllUnitsResponse"
  * Use `create(StopAllUnitsResponseSchema)` to create a new message.
  */
 export const StopAllUnitsResponseSchema: GenMessage<StopAllUnitsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 24);
+  messageDesc(file_hsu_control_v1_control, 26);
 
 /**
  * How an instance ended that was asked to.
@@ -908,7 +1060,7 @@ export type StoppedInstance = Message<"hsu.control.v1.StoppedInstance"> & {
  * Use `create(StoppedInstanceSchema)` to create a new message.
  */
 export const StoppedInstanceSchema: GenMessage<StoppedInstance> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 25);
+  messageDesc(file_hsu_control_v1_control, 27);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitRequest
@@ -932,7 +1084,7 @@ export type RestartUnitRequest = Message<"hsu.control.v1.RestartUnitRequest"> & 
  * Use `create(RestartUnitRequestSchema)` to create a new message.
  */
 export const RestartUnitRequestSchema: GenMessage<RestartUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 26);
+  messageDesc(file_hsu_control_v1_control, 28);
 
 /**
  * @generated from message hsu.control.v1.RestartUnitResponse
@@ -949,7 +1101,7 @@ export type RestartUnitResponse = Message<"hsu.control.v1.RestartUnitResponse"> 
  * Use `create(RestartUnitResponseSchema)` to create a new message.
  */
 export const RestartUnitResponseSchema: GenMessage<RestartUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 27);
+  messageDesc(file_hsu_control_v1_control, 29);
 
 /**
  * @generated from message hsu.control.v1.KillUnitRequest
@@ -966,7 +1118,7 @@ export type KillUnitRequest = Message<"hsu.control.v1.KillUnitRequest"> & {
  * Use `create(KillUnitRequestSchema)` to create a new message.
  */
 export const KillUnitRequestSchema: GenMessage<KillUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 28);
+  messageDesc(file_hsu_control_v1_control, 30);
 
 /**
  * @generated from message hsu.control.v1.KillUnitResponse
@@ -983,7 +1135,7 @@ export type KillUnitResponse = Message<"hsu.control.v1.KillUnitResponse"> & {
  * Use `create(KillUnitResponseSchema)` to create a new message.
  */
 export const KillUnitResponseSchema: GenMessage<KillUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 29);
+  messageDesc(file_hsu_control_v1_control, 31);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitRequest
@@ -1007,7 +1159,7 @@ export type SignalUnitRequest = Message<"hsu.control.v1.SignalUnitRequest"> & {
  * Use `create(SignalUnitRequestSchema)` to create a new message.
  */
 export const SignalUnitRequestSchema: GenMessage<SignalUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 30);
+  messageDesc(file_hsu_control_v1_control, 32);
 
 /**
  * @generated from message hsu.control.v1.SignalUnitResponse
@@ -1024,7 +1176,7 @@ export type SignalUnitResponse = Message<"hsu.control.v1.SignalUnitResponse"> & 
  * Use `create(SignalUnitResponseSchema)` to create a new message.
  */
 export const SignalUnitResponseSchema: GenMessage<SignalUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 31);
+  messageDesc(file_hsu_control_v1_control, 33);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitRequest
@@ -1046,7 +1198,7 @@ export type ScaleUnitRequest = Message<"hsu.control.v1.ScaleUnitRequest"> & {
  * Use `create(ScaleUnitRequestSchema)` to create a new message.
  */
 export const ScaleUnitRequestSchema: GenMessage<ScaleUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 32);
+  messageDesc(file_hsu_control_v1_control, 34);
 
 /**
  * @generated from message hsu.control.v1.ScaleUnitResponse
@@ -1063,7 +1215,7 @@ export type ScaleUnitResponse = Message<"hsu.control.v1.ScaleUnitResponse"> & {
  * Use `create(ScaleUnitResponseSchema)` to create a new message.
  */
 export const ScaleUnitResponseSchema: GenMessage<ScaleUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 33);
+  messageDesc(file_hsu_control_v1_control, 35);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitRequest
@@ -1092,7 +1244,7 @@ export type WaitUnitRequest = Message<"hsu.control.v1.WaitUnitRequest"> & {
  * Use `create(WaitUnitRequestSchema)` to create a new message.
  */
 export const WaitUnitRequestSchema: GenMessage<WaitUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 34);
+  messageDesc(file_hsu_control_v1_control, 36);
 
 /**
  * @generated from message hsu.control.v1.WaitUnitResponse
@@ -1109,7 +1261,163 @@ export type WaitUnitResponse = Message<"hsu.control.v1.WaitUnitResponse"> & {
  * Use `create(WaitUnitResponseSchema)` to create a new message.
  */
 export const WaitUnitResponseSchema: GenMessage<WaitUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 35);
+  messageDesc(file_hsu_control_v1_control, 37);
+
+/**
+ * @generated from message hsu.control.v1.RunUnitRequest
+ */
+export type RunUnitRequest = Message<"hsu.control.v1.RunUnitRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+
+  /**
+   * Put behind the arguments of the configuration.
+   *
+   * @generated from field: repeated string args = 2;
+   */
+  args: string[];
+
+  /**
+   * Answer when it has begun, and end there.
+   *
+   * @generated from field: bool detach = 3;
+   */
+  detach: boolean;
+};
+
+/**
+ * Describes the message hsu.control.v1.RunUnitRequest.
+ * Use `create(RunUnitRequestSchema)` to create a new message.
+ */
+export const RunUnitRequestSchema: GenMessage<RunUnitRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 38);
+
+/**
+ * @generated from message hsu.control.v1.RunUnitResponse
+ */
+export type RunUnitResponse = Message<"hsu.control.v1.RunUnitResponse"> & {
+  /**
+   * @generated from oneof hsu.control.v1.RunUnitResponse.what
+   */
+  what: {
+    /**
+     * @generated from field: hsu.control.v1.Run started = 1;
+     */
+    value: Run;
+    case: "started";
+  } | {
+    /**
+     * @generated from field: hsu.control.v1.LogLine line = 2;
+     */
+    value: LogLine;
+    case: "line";
+  } | {
+    /**
+     * @generated from field: hsu.control.v1.Run ended = 3;
+     */
+    value: Run;
+    case: "ended";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message hsu.control.v1.RunUnitResponse.
+ * Use `create(RunUnitResponseSchema)` to create a new message.
+ */
+export const RunUnitResponseSchema: GenMessage<RunUnitResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 39);
+
+/**
+ * @generated from message hsu.control.v1.ListRunsRequest
+ */
+export type ListRunsRequest = Message<"hsu.control.v1.ListRunsRequest"> & {
+  /**
+   * Empty = all units that have runs.
+   *
+   * @generated from field: repeated string units = 1;
+   */
+  units: string[];
+
+  /**
+   * @generated from field: hsu.control.v1.Scope scope = 2;
+   */
+  scope: Scope;
+};
+
+/**
+ * Describes the message hsu.control.v1.ListRunsRequest.
+ * Use `create(ListRunsRequestSchema)` to create a new message.
+ */
+export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 40);
+
+/**
+ * @generated from message hsu.control.v1.ListRunsResponse
+ */
+export type ListRunsResponse = Message<"hsu.control.v1.ListRunsResponse"> & {
+  /**
+   * @generated from field: repeated hsu.control.v1.Run runs = 1;
+   */
+  runs: Run[];
+
+  /**
+   * Names of nodes that did not answer; their runs are missing from the list.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable: string[];
+};
+
+/**
+ * Describes the message hsu.control.v1.ListRunsResponse.
+ * Use `create(ListRunsResponseSchema)` to create a new message.
+ */
+export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 41);
+
+/**
+ * @generated from message hsu.control.v1.StopRunRequest
+ */
+export type StopRunRequest = Message<"hsu.control.v1.StopRunRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: string run = 2;
+   */
+  run: string;
+
+  /**
+   * Kill it at once.
+   *
+   * @generated from field: bool force = 3;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message hsu.control.v1.StopRunRequest.
+ * Use `create(StopRunRequestSchema)` to create a new message.
+ */
+export const StopRunRequestSchema: GenMessage<StopRunRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 42);
+
+/**
+ * @generated from message hsu.control.v1.StopRunResponse
+ */
+export type StopRunResponse = Message<"hsu.control.v1.StopRunResponse"> & {
+};
+
+/**
+ * Describes the message hsu.control.v1.StopRunResponse.
+ * Use `create(StopRunResponseSchema)` to create a new message.
+ */
+export const StopRunResponseSchema: GenMessage<StopRunResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 43);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsRequest
@@ -1185,7 +1493,7 @@ export type StreamLogsRequest = Message<"hsu.control.v1.StreamLogsRequest"> & {
  * Use `create(StreamLogsRequestSchema)` to create a new message.
  */
 export const StreamLogsRequestSchema: GenMessage<StreamLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 36);
+  messageDesc(file_hsu_control_v1_control, 44);
 
 /**
  * @generated from message hsu.control.v1.StreamLogsResponse
@@ -1202,7 +1510,7 @@ export type StreamLogsResponse = Message<"hsu.control.v1.StreamLogsResponse"> & 
  * Use `create(StreamLogsResponseSchema)` to create a new message.
  */
 export const StreamLogsResponseSchema: GenMessage<StreamLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 37);
+  messageDesc(file_hsu_control_v1_control, 45);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsRequest
@@ -1246,7 +1554,7 @@ export type StreamEventsRequest = Message<"hsu.control.v1.StreamEventsRequest"> 
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 38);
+  messageDesc(file_hsu_control_v1_control, 46);
 
 /**
  * @generated from message hsu.control.v1.StreamEventsResponse
@@ -1263,7 +1571,7 @@ export type StreamEventsResponse = Message<"hsu.control.v1.StreamEventsResponse"
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 39);
+  messageDesc(file_hsu_control_v1_control, 47);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitRequest
@@ -1280,7 +1588,7 @@ export type WhyUnitRequest = Message<"hsu.control.v1.WhyUnitRequest"> & {
  * Use `create(WhyUnitRequestSchema)` to create a new message.
  */
 export const WhyUnitRequestSchema: GenMessage<WhyUnitRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 40);
+  messageDesc(file_hsu_control_v1_control, 48);
 
 /**
  * @generated from message hsu.control.v1.WhyUnitResponse
@@ -1297,7 +1605,7 @@ export type WhyUnitResponse = Message<"hsu.control.v1.WhyUnitResponse"> & {
  * Use `create(WhyUnitResponseSchema)` to create a new message.
  */
 export const WhyUnitResponseSchema: GenMessage<WhyUnitResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 41);
+  messageDesc(file_hsu_control_v1_control, 49);
 
 /**
  * Why one instance slot is as it is.
@@ -1330,7 +1638,7 @@ export type Why = Message<"hsu.control.v1.Why"> & {
  * Use `create(WhySchema)` to create a new message.
  */
 export const WhySchema: GenMessage<Why> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 42);
+  messageDesc(file_hsu_control_v1_control, 50);
 
 /**
  * @generated from message hsu.control.v1.WhyLink
@@ -1356,7 +1664,7 @@ export type WhyLink = Message<"hsu.control.v1.WhyLink"> & {
  * Use `create(WhyLinkSchema)` to create a new message.
  */
 export const WhyLinkSchema: GenMessage<WhyLink> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 43);
+  messageDesc(file_hsu_control_v1_control, 51);
 
 /**
  * @generated from message hsu.control.v1.GetConfigRequest
@@ -1369,7 +1677,7 @@ export type GetConfigRequest = Message<"hsu.control.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 44);
+  messageDesc(file_hsu_control_v1_control, 52);
 
 /**
  * @generated from message hsu.control.v1.GetConfigResponse
@@ -1395,7 +1703,7 @@ export type GetConfigResponse = Message<"hsu.control.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 45);
+  messageDesc(file_hsu_control_v1_control, 53);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseRequest
@@ -1408,7 +1716,7 @@ export type DiagnoseRequest = Message<"hsu.control.v1.DiagnoseRequest"> & {
  * Use `create(DiagnoseRequestSchema)` to create a new message.
  */
 export const DiagnoseRequestSchema: GenMessage<DiagnoseRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 46);
+  messageDesc(file_hsu_control_v1_control, 54);
 
 /**
  * @generated from message hsu.control.v1.DiagnoseResponse
@@ -1425,7 +1733,7 @@ export type DiagnoseResponse = Message<"hsu.control.v1.DiagnoseResponse"> & {
  * Use `create(DiagnoseResponseSchema)` to create a new message.
  */
 export const DiagnoseResponseSchema: GenMessage<DiagnoseResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 47);
+  messageDesc(file_hsu_control_v1_control, 55);
 
 /**
  * @generated from message hsu.control.v1.Check
@@ -1454,7 +1762,7 @@ export type Check = Message<"hsu.control.v1.Check"> & {
  * Use `create(CheckSchema)` to create a new message.
  */
 export const CheckSchema: GenMessage<Check> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 48);
+  messageDesc(file_hsu_control_v1_control, 56);
 
 /**
  * @generated from message hsu.control.v1.ShutdownRequest
@@ -1467,7 +1775,7 @@ export type ShutdownRequest = Message<"hsu.control.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 49);
+  messageDesc(file_hsu_control_v1_control, 57);
 
 /**
  * @generated from message hsu.control.v1.ShutdownResponse
@@ -1480,7 +1788,7 @@ export type ShutdownResponse = Message<"hsu.control.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 50);
+  messageDesc(file_hsu_control_v1_control, 58);
 
 /**
  * What a tree of processes uses. A figure that is not known of each of its processes is unset.
@@ -1562,7 +1870,7 @@ export type Usage = Message<"hsu.control.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 51);
+  messageDesc(file_hsu_control_v1_control, 59);
 
 /**
  * @generated from message hsu.control.v1.GetUsageRequest
@@ -1579,7 +1887,7 @@ export type GetUsageRequest = Message<"hsu.control.v1.GetUsageRequest"> & {
  * Use `create(GetUsageRequestSchema)` to create a new message.
  */
 export const GetUsageRequestSchema: GenMessage<GetUsageRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 52);
+  messageDesc(file_hsu_control_v1_control, 60);
 
 /**
  * @generated from message hsu.control.v1.GetUsageResponse
@@ -1603,7 +1911,7 @@ export type GetUsageResponse = Message<"hsu.control.v1.GetUsageResponse"> & {
  * Use `create(GetUsageResponseSchema)` to create a new message.
  */
 export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 53);
+  messageDesc(file_hsu_control_v1_control, 61);
 
 /**
  * What one node uses itself.
@@ -1634,7 +1942,7 @@ export type NodeUsage = Message<"hsu.control.v1.NodeUsage"> & {
  * Use `create(NodeUsageSchema)` to create a new message.
  */
 export const NodeUsageSchema: GenMessage<NodeUsage> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 54);
+  messageDesc(file_hsu_control_v1_control, 62);
 
 /**
  * @generated from message hsu.control.v1.StreamUsageRequest
@@ -1665,7 +1973,7 @@ export type StreamUsageRequest = Message<"hsu.control.v1.StreamUsageRequest"> & 
  * Use `create(StreamUsageRequestSchema)` to create a new message.
  */
 export const StreamUsageRequestSchema: GenMessage<StreamUsageRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 55);
+  messageDesc(file_hsu_control_v1_control, 63);
 
 /**
  * @generated from message hsu.control.v1.StreamUsageResponse
@@ -1697,7 +2005,7 @@ export type StreamUsageResponse = Message<"hsu.control.v1.StreamUsageResponse"> 
  * Use `create(StreamUsageResponseSchema)` to create a new message.
  */
 export const StreamUsageResponseSchema: GenMessage<StreamUsageResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 56);
+  messageDesc(file_hsu_control_v1_control, 64);
 
 /**
  * What an instance used in the step that ended at `time`: CPU on average, sizes and counts at their largest.
@@ -1726,7 +2034,7 @@ export type UsageSample = Message<"hsu.control.v1.UsageSample"> & {
  * Use `create(UsageSampleSchema)` to create a new message.
  */
 export const UsageSampleSchema: GenMessage<UsageSample> = /*@__PURE__*/
-  messageDesc(file_hsu_control_v1_control, 57);
+  messageDesc(file_hsu_control_v1_control, 65);
 
 /**
  * @generated from enum hsu.control.v1.Scope
@@ -1917,6 +2225,37 @@ export const ControlService: GenService<{
     methodKind: "unary";
     input: typeof WaitUnitRequestSchema;
     output: typeof WaitUnitResponseSchema;
+  },
+  /**
+   * Runs a unit of this node once, as a job: first the run, then what it writes, at last what became of it. The run goes
+   * on when the caller hangs up.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.RunUnit
+   */
+  runUnit: {
+    methodKind: "server_streaming";
+    input: typeof RunUnitRequestSchema;
+    output: typeof RunUnitResponseSchema;
+  },
+  /**
+   * The runs of units of this node that are remembered, oldest first.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.ListRuns
+   */
+  listRuns: {
+    methodKind: "unary";
+    input: typeof ListRunsRequestSchema;
+    output: typeof ListRunsResponseSchema;
+  },
+  /**
+   * Begins to end a run.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.StopRun
+   */
+  stopRun: {
+    methodKind: "unary";
+    input: typeof StopRunRequestSchema;
+    output: typeof StopRunResponseSchema;
   },
   /**
    * Lines that units of this node wrote, oldest first; with `follow`, new ones as they come.
