@@ -1,13 +1,17 @@
 import type { Command } from './command.ts'
+import { adoptCommand } from './commands/adopt.ts'
+import { attachCommand } from './commands/attach.ts'
 import { callCommand } from './commands/call.ts'
 import { completionCommand } from './commands/completion.ts'
 import { configSchemaCommand } from './commands/config-schema.ts'
 import { configShowCommand } from './commands/config-show.ts'
 import { configValidateCommand } from './commands/config-validate.ts'
 import { describeCommand } from './commands/describe.ts'
+import { detachCommand } from './commands/detach.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
 import { eventsCommand } from './commands/events.ts'
+import { findCommand } from './commands/find.ts'
 import { killCommand } from './commands/kill.ts'
 import { logsCommand } from './commands/logs.ts'
 import { meshCreateCommand } from './commands/mesh-create.ts'
@@ -45,6 +49,10 @@ const NAMED: readonly Command[] = [
   waitCommand,
   runCommand,
   runsCommand,
+  findCommand,
+  attachCommand,
+  detachCommand,
+  adoptCommand,
   logsCommand,
   eventsCommand,
   topCommand,

@@ -9,6 +9,7 @@ type Item<Stream> = Stream extends AsyncIterable<infer T> ? T : never
 
 export type Unit = Answer<'listUnits'>['units'][number]
 export type StoppedInstance = Answer<'stopUnit'>['stopped'][number]
+export type Process = Answer<'findProcess'>['processes'][number]
 export type Node = Answer<'listNodes'>['nodes'][number]
 export type NodeInfo = Answer<'getNode'>
 export type Run = Answer<'listRuns'>['runs'][number]

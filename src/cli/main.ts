@@ -24,6 +24,7 @@ function interrupt(): void {
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt)
 
 const processes: Processes = {
+  ownPid: process.pid,
   isAlive,
   lastLines,
   detach: (args, logFile) => startDetached(process.argv[1] ?? '', args, logFile),

@@ -28,6 +28,10 @@ export interface UnitShape {
   readonly run: string
   readonly schedule: string
   readonly nextRun: string | null
+  /** Of an unmanaged unit that has a process. */
+  readonly health: HealthShape | null
+  /** Of an unmanaged unit: configuration, or who attached it. */
+  readonly origin: string | null
 }
 
 /** One limit of a unit: how much, who sees to it, how much is used (null: not known). */
@@ -37,6 +41,19 @@ export interface LimitShape {
   readonly mode: string
   readonly by: string
   readonly used: number | null
+}
+
+export interface HealthShape {
+  readonly state: string
+  readonly checks: readonly {
+    readonly check: string
+    readonly state: string
+    readonly failures: number
+    readonly failAfter: number
+    readonly good: number
+    readonly bad: number
+    readonly message: string
+  }[]
 }
 
 export function unitShape(unit: Unit): UnitShape {
@@ -69,7 +86,17 @@ export function unitShape(unit: Unit): UnitShape {
     run: unit.job?.run ?? '',
     schedule: unit.job?.schedule ?? '',
     nextRun: rfc3339(unit.job?.nextRunAt),
+    health: healthShape(unit.health),
+    origin: unit.origin === '' ? null : unit.origin,
   }
+}
+
+function healthShape(health: Unit['health']): HealthShape | null {
+  if (health === undefined) return null
+  const checks = health.checks.map(({ check, state, failures, failAfter, good, bad, message }) => {
+    return { check, state, failures, failAfter, good, bad, message }
+  })
+  return { state: health.state, checks }
 }
 
 export function exitShape(exit: Unit['exit']): ExitShape {

@@ -37,15 +37,18 @@ export function paintState(state: string, style: Style): string {
     case 'completed':
     case 'alive':
     case 'ok':
+    case 'healthy':
       return style.good(state)
     case 'starting':
     case 'stopping':
     case 'backoff':
     case 'suspect':
     case 'ambiguous':
+    case 'degraded':
     case 'warning':
       return style.warn(state)
     case 'failed':
+    case 'unhealthy':
     case 'absent':
     case 'dead':
       return style.bad(state)

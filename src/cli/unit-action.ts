@@ -95,7 +95,7 @@ function about(target: Target, thrown: unknown): HsuError {
 }
 
 /** `echo-0-3fa2b1@edge-a is up, pid 4711`: one line for each instance. */
-function instanceLines(units: readonly UnitShape[], style: Style): string {
+export function instanceLines(units: readonly UnitShape[], style: Style): string {
   return units.map((unit) => instanceLine(unit, style)).join('\n')
 }
 

@@ -14,7 +14,7 @@ export function unitTable(units: readonly UnitShape[], nowMs: number, style: Sty
     { title: 'UNIT', cell: ({ unit }) => unit },
     { title: 'REPLICA', align: 'right', cell: ({ replica }) => String(replica) },
     { title: 'NODE', cell: ({ node }) => node },
-    { title: 'KIND', cell: ({ kind }) => kind },
+    { title: 'KIND', cell: kindOf },
     { title: 'STATE', cell: ({ state }, paint) => paintState(state, paint) },
     { title: 'READY', cell: ({ ready }, paint) => (ready ? paint.good('yes') : 'no') },
     { title: 'PID', align: 'right', cell: ({ pid }) => (pid === null ? NOTHING : String(pid)) },
@@ -41,6 +41,26 @@ export function compareSlots(one: Slot, other: Slot): number {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** What was attached at run time is told from what the configuration says. */
+function kindOf({ kind, origin }: UnitShape): string {
+  return origin?.startsWith('attached') === true ? 'attached' : kind
+}
+
+/** The checks of an unmanaged unit: a line for each, with counts and the last message. */
+export function checkTable(units: readonly UnitShape[], style: Style): string {
+  const checks = units.flatMap(({ health }) => health?.checks ?? [])
+  type Row = (typeof checks)[number]
+  const columns: Column<Row>[] = [
+    { title: 'CHECK', cell: ({ check }) => check },
+    { title: 'STATE', cell: ({ state }, paint) => paintState(state, paint) },
+    { title: 'FAILURES', align: 'right', cell: ({ failures, failAfter }) => `${failures}/${failAfter}` },
+    { title: 'GOOD', align: 'right', cell: ({ good }) => String(good) },
+    { title: 'BAD', align: 'right', cell: ({ bad }) => String(bad) },
+    { title: 'MESSAGE', cell: ({ message }) => message || NOTHING },
+  ]
+  return checks.length === 0 ? '' : table(checks, columns, style)
 }
 
 export function why({ reason, exit }: Pick<UnitShape, 'reason' | 'exit'>): string {
@@ -123,8 +143,8 @@ export function eventLine(event: EventShape, style: Style): string {
 
 /** Colours an event by whether it is good or bad news. */
 export function paintEvent(type: string, text: string, style: Style): string {
-  if (/[.](ready|adopted|found|completed|alive)$/.test(type)) return style.good(text)
-  if (/[.](failed|dead|lost|refused|ambiguous)$/.test(type)) return style.bad(text)
-  if (/[.](exited|backoff|unready|suspect|stopping|left|skipped|missed)$/.test(type)) return style.warn(text)
+  if (/[.](ready|adopted|found|completed|alive|healthy|limit_kept)$/.test(type)) return style.good(text)
+  if (/[.](failed|dead|lost|refused|ambiguous|unhealthy|limit_exceeded)$/.test(type)) return style.bad(text)
+  if (/[.](exited|backoff|unready|degraded|suspect|stopping|left|skipped|missed)$/.test(type)) return style.warn(text)
   return text
 }

@@ -11,6 +11,7 @@ import {
   type ServiceImplementation,
 } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
+import { attachHandlers } from './control-attach.ts'
 import { eventHandlers } from './control-events.ts'
 import { jobHandlers } from './control-jobs.ts'
 import { logHandlers } from './control-logs.ts'
@@ -38,6 +39,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
   return implement(ControlService, {
     ...readers(core),
     ...changers(core),
+    ...attachHandlers(core),
     ...eventHandlers(core),
     ...logHandlers(core),
     ...jobHandlers(core),

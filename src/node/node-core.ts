@@ -6,6 +6,7 @@ import type { MemberView } from '../mesh/index.ts'
 import type { Supervisor, UnitSpec, Usage } from '../process/index.ts'
 import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
 import type { AdminServer } from './admin/server.ts'
+import type { Attachments } from './attachments.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { Offers } from './offers.ts'
@@ -42,6 +43,7 @@ export interface NodeCoreParts {
   readonly clock: Clock
   readonly log: Log
   readonly supervisor: Supervisor
+  readonly attachments: Attachments
   readonly events: EventLog
   readonly news: NodeNews
   readonly world: WorldView

@@ -6,6 +6,7 @@ import { createOwnUsage, type LimitSupport, limitSupport } from '../process/inde
 import { ControlService, createApiServer, createControlFront } from '../rpc/index.ts'
 import { type AdminSource, createAdmin } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
+import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
 import { diagnoseNode } from './diagnose.ts'
@@ -69,6 +70,8 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   const { ingress, linkServer, mesh, offers, supervisor, world } = parts
   connectParts(seams, setup, tools, parts)
 
+  const variables = { nodeName: setup.name, dataDir: setup.paths.dataDir }
+  const attachments = createAttachments({ clock, log, store: ground.store, supervisor, variables })
   const shutdown = deferred()
   const startedAtMs = clock.wallMs()
   const ownUsage = createOwnUsage({ clock, table: seams.host.table, startedAtMs }, seams.pid)
@@ -81,6 +84,7 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   const core = createNodeCore({
     ...parts,
     info: infoOf(seams, setup, { identity, controlSocket: sockets.control, startedAtMs }),
+    attachments,
     clock,
     log,
     admin,
@@ -107,6 +111,7 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
   tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
   await stack.begin(supervisor)
   await supervisor.apply(setup.units)
+  await attachments.restore()
   if (admin !== undefined) await stack.begin(admin)
   await stack.begin(controlFront(seams, setup, ground, { sockets, tools, world }))
   tools.news.tell('node.started', { details: { ingress: ingress.address(), pid: String(seams.pid) } })

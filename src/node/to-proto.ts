@@ -47,7 +47,7 @@ export function toUnit(
   node: string,
   services: readonly string[],
 ): MessageInitShape<typeof UnitSchema> {
-  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage, job } = status
+  const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage, job, health } = status
   const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {
     ...{ unit, instance, replica, node, state, ready, restarts, cpu, reason, want },
@@ -60,6 +60,8 @@ export function toUnit(
     ...(startedAtMs === undefined ? {} : { startedAt: toTimestamp(startedAtMs) }),
     ...(exit === undefined ? {} : { exit: toExit(exit) }),
     ...(retryAtMs === undefined ? {} : { retryAt: toTimestamp(retryAtMs) }),
+    ...(health === undefined ? {} : { health: { state: health.state, checks: [...health.checks] } }),
+    origin: status.origin ?? '',
     ...(usage === undefined ? {} : { usage: toUsage(usage) }),
     ...(job === undefined ? {} : { job: toJob(job) }),
   }

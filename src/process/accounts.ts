@@ -38,6 +38,12 @@ export function variablesOf({ name, home, shell }: Account): Readonly<Record<str
   return { HOME: home, USER: name, LOGNAME: name, SHELL: shell }
 }
 
+/** The name of a user; the number itself when passwd(5) has none. */
+export async function userNamed(uid: number): Promise<string> {
+  const passwd = await readFile('/etc/passwd', 'utf8').catch(() => '')
+  return lookUp(passwd, String(uid))?.name ?? String(uid)
+}
+
 function lookUp(passwd: string, user: string): Account | undefined {
   for (const line of passwd.split('\n')) {
     const [name = '', , uid = '', gid = '', , home = '/', shell = '/bin/sh'] = line.split(':')

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { DeepReadonly } from '../base/schema.ts'
 import { dependencies } from './config/dependencies.ts'
-import { allow, find } from './config/find.ts'
+import { allow, checks, find } from './config/find.ts'
 import { job } from './config/job.ts'
 import { command, environment, port } from './config/launch.ts'
 import { limits } from './config/limits.ts'
@@ -51,6 +51,7 @@ export const unitShape = {
   schedule: schedule.optional().describe('Run as a job at set times: a cron expression, or a map with more terms'),
   find: find.optional().describe('How to find the process of an unmanaged unit'),
   allow: allow.prefault({}).describe('What may be done to an unmanaged unit'),
+  checks: checks.describe('How an unmanaged unit is, each check by a name: healthy, degraded or unhealthy'),
 } as const
 
 /** One unit as the supervisor takes it: the file's keys, durations in ms, sizes in bytes. */
@@ -66,8 +67,22 @@ export function checkUnit(unit: UnitConfig, report: (path: readonly string[], fa
   if (unit.kind === 'unmanaged') {
     if (unit.find === undefined) report(['find'], 'is required for an unmanaged unit')
     if (unit.run !== undefined) report(['run'], 'an unmanaged unit is found, not run; use kind: managed, or remove run')
+    checkWatchingActions(unit, report)
     return
   }
   if (unit.run === undefined) report(['run'], `is required for a ${unit.kind} unit`)
   if (unit.find !== undefined) report(['find'], `is only for kind: unmanaged; this unit is ${unit.kind}`)
+}
+
+/** What is unmanaged is not ours to restart or to slow down: its limits are thresholds that are told of. */
+function checkWatchingActions(
+  { limits: { on_exceed } }: UnitConfig,
+  report: (path: readonly string[], fault: string) => void,
+): void {
+  const actions = typeof on_exceed === 'object' ? Object.entries(on_exceed) : [['', on_exceed] as const]
+  for (const [resource, action] of actions) {
+    if (action === undefined || action === 'log' || action === 'alert') continue
+    const below = resource === '' ? [] : [resource]
+    report(['limits', 'on_exceed', ...below], 'must be log or alert: what is unmanaged is only watched')
+  }
 }

@@ -8,6 +8,7 @@ export {
   type UnitConfig,
   unitShape,
 } from './config.ts'
+export { userNamed } from './accounts.ts'
 export type { Asker, NewEvent } from './causes.ts'
 export type { AwaitedSlot } from './admission.ts'
 export { findCycle } from './dependencies.ts'
@@ -23,7 +24,9 @@ export { type Claim, type SharedSchedule } from './jobs/turn.ts'
 export type { EnvironmentOf, InstanceDescription, UnitSpec } from './launch.ts'
 export { type LimitSupport, limitSupport } from './limits/support.ts'
 export { type Level as LogLevelName, LEVELS } from './logs/parse.ts'
+export { type ListeningPort, type Look, type SightedProcess, theOnly } from './look.ts'
 export type { LogLine, LogQuery } from './output.ts'
+export type { Portrait } from './portrait.ts'
 export type { GrpcProber } from './probes/grpc.ts'
 export { identify, type ProcessTable } from './process-table.ts'
 export type { InstanceStatus, ProcessEvent, ProcessEventType, StoppedInstance, UnitStateName } from './status.ts'

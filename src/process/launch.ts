@@ -12,6 +12,8 @@ export interface UnitSpec {
   /** Relative working directories and programs start here: the directory of the config file, absolute. */
   readonly baseDir: string
   readonly variables: { readonly nodeName: string; readonly dataDir: string }
+  /** Who attached it, in words; absent for a unit of the configuration. */
+  readonly origin?: string
   /** Arguments of this start only, put behind those of `run` as they are. */
   readonly args?: readonly string[]
   /** Set when it is run once, as a job. */

@@ -25,6 +25,8 @@ export interface ProcessInfo {
   readonly executable?: string | undefined
   /** Wall clock of the start, to about a second; undefined where the system does not tell. */
   readonly startedAtMs?: number | undefined
+  /** The control groups it is in, as /proc/<pid>/cgroup has them; undefined where there are none. */
+  readonly cgroup?: string | undefined
   /** Address space; undefined where the system does not tell, as are the threads. */
   readonly virtualBytes?: number | undefined
   readonly threads?: number | undefined
@@ -37,6 +39,15 @@ export interface ProcessDetails {
   /** Read from storage since its start, its reaped children included. */
   readonly ioReadBytes?: number | undefined
   readonly ioWriteBytes?: number | undefined
+}
+
+/** What is known of a process beyond what it uses. Each is read when asked for; undefined = not told, or not to us. */
+export interface Dossier {
+  /** The user it acts as. */
+  readonly uid: number | undefined
+  readonly cwd: string | undefined
+  /** As it was at its start. */
+  readonly env: Readonly<Record<string, string>> | undefined
 }
 
 /** A socket that takes connections (tcp) or datagrams (udp). */
@@ -78,6 +89,8 @@ export interface ProcessTable {
   pssBytes?(pid: number): Promise<number | undefined>
   /** @throws HsuError `UNSUPPORTED` where the system does not tell who listens */
   listeners(filter?: ListenerFilter): Promise<readonly Listener[]>
+  /** Absent where the system does not tell. */
+  dossier?(pid: number): Dossier
 }
 
 /** Processes by parent and by the group or session they belong to; makes many `treeOf` questions cheap. */

@@ -1,3 +1,4 @@
+import type { CheckHealth, HealthState } from './checks.ts'
 import type { Exit } from './exit.ts'
 import type { LimitMode } from './limits/plan.ts'
 import type { Resource } from './limits/resources.ts'
@@ -40,6 +41,10 @@ export interface InstanceStatus {
   readonly retryAtMs: number | undefined
   /** Id of the event that explains the state; '' when there is none. */
   readonly eventId: string
+  /** What the checks of an unmanaged unit say of its process; undefined while there is none. */
+  readonly health?: UnitHealth | undefined
+  /** Where an unmanaged unit comes from, in words: `configuration`, or who attached it. */
+  readonly origin?: string
   /** Of a job, and of any unit that is run as one. */
   readonly job?: JobStatus
 }
@@ -52,6 +57,12 @@ export interface JobStatus {
   readonly schedule: string
   /** When it runs next by itself, wall clock. */
   readonly nextRunMs: number | undefined
+}
+
+/** The worst of its checks, and all of them. */
+export interface UnitHealth {
+  readonly state: HealthState
+  readonly checks: readonly CheckHealth[]
 }
 
 /** How an instance ended that was asked to. */
@@ -106,6 +117,11 @@ export type ProcessEventType =
   | 'unit.found'
   | 'unit.lost'
   | 'unit.ambiguous'
+  | 'unit.attached'
+  | 'unit.detached'
+  | 'unit.refused'
+  | 'unit.healthy'
+  | 'unit.degraded'
 
 /** Something that happened to a unit. */
 export interface ProcessEvent {

@@ -10,9 +10,12 @@ import { createTaskGroup } from '../base/task-group.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
 import type { Obstacle } from './admission.ts'
 import { type Asker, countingIds, type NewEvent, type Operation, type Origin, requested } from './causes.ts'
+import type { FindConfig } from './config.ts'
 import { dependantsFirst, findCycle, startOrder } from './dependencies.ts'
 import { type Dependant, DependencyGate, type Elsewhere } from './dependency-gate.ts'
+import { type MainPidOf, systemctlMainPid } from './find-service.ts'
 import type { ProcessHost } from './host.ts'
+import type { ProcessIdentity } from './identity.ts'
 import { createJobDesk, type Jobs } from './jobs/desk.ts'
 import { JobUnit } from './jobs/job-unit.ts'
 import { forgetRuns } from './jobs/run-record.ts'
@@ -20,10 +23,11 @@ import { aloneSchedules, type ScheduleMesh } from './jobs/schedule-mesh.ts'
 import { isJob } from './jobs/terms.ts'
 import type { EnvironmentOf, UnitSpec } from './launch.ts'
 import { clearRecord, clearStray } from './leftovers.ts'
-import { limitsOf } from './limits/plan.ts'
+import { type Look, lookFor } from './look.ts'
 import { createMeter, type Meter } from './meter.ts'
 import { createOutput, type LogLine, type LogQuery, type Output } from './output.ts'
 import { createPortBook, type PortBook } from './ports.ts'
+import { type Portrait, portray } from './portrait.ts'
 import type { GrpcProber } from './probes/grpc.ts'
 import {
   deleteScale,
@@ -45,6 +49,8 @@ const METER_MS = 2_000
 
 /** How often that of units with limits is. */
 const LIMIT_METER_MS = 1_000
+/** A line of the log. */
+const SHADOWED = 'a unit of the configuration has the name of an attached one and wins; hsu detach removes that one'
 
 /** Keeps the units of this machine as they are wanted. */
 export interface Supervisor extends Service {
@@ -81,6 +87,17 @@ export interface Supervisor extends Service {
   signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void>
   /** Changes the number of replicas until the configured number changes. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `USAGE` */
   scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
+  /**
+   * Adds an unmanaged unit to those of `apply`, until it is detached. A unit of that name among them wins: then the answer
+   * is false, and this one waits until that is gone. `known` = as what it was found.
+   */
+  attachUnit(spec: UnitSpec, known?: ProcessIdentity): Promise<boolean>
+  /** Forgets such a unit; its process is not touched. False when there is none. */
+  detachUnit(unit: string): Promise<boolean>
+  /** Looks once for a process. @throws HsuError `PROCESS_NOT_FOUND`, `UNSUPPORTED` */
+  lookFor(find: FindConfig, aim: LookAim, signal: AbortSignal): Promise<Look>
+  /** How the process of an unmanaged unit was started. @throws HsuError `UNIT_NOT_FOUND`, `NOT_STARTED`, `USAGE`, `NOT_PERMITTED` */
+  portrayUnit(unit: string): Promise<Portrait>
   /** Adds an event to those of the units and returns its id. */
   tell(event: NewEvent): string
   /** Runs of units as jobs. */
@@ -94,6 +111,14 @@ export interface Supervisor extends Service {
   logs(query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>
   /** Lets go of all units without stopping them: another node with the same directories takes them over. */
   abandon(): Promise<void>
+}
+
+/** Around whom, and from where, a process is looked for. */
+export interface LookAim {
+  /** What a relative path is relative to. */
+  readonly baseDir: string
+  /** Processes that are not meant: those of whoever asks. */
+  readonly notPids: readonly number[]
 }
 
 export interface SupervisorSeams {
@@ -137,6 +162,12 @@ interface Owned {
   readonly jobs: JobUnit
 }
 
+/** An unmanaged unit that people added, and as what it was found then. */
+interface Attached {
+  readonly spec: UnitSpec
+  readonly known: ProcessIdentity | undefined
+}
+
 interface Watched {
   spec: UnitSpec
   readonly watched: UnmanagedUnit
@@ -158,6 +189,9 @@ class UnitSupervisor implements Supervisor {
   readonly #gate: DependencyGate
   readonly #tasks
   readonly #units = new Map<string, Owned | Watched>()
+  /** Those of `#units` that were attached, and those that would be but for a unit of the configuration. */
+  readonly #attached = new Map<string, Attached>()
+  readonly #mainPidOf: MainPidOf
   /** What earlier nodes wrote down, until a slot takes it. */
   #records = new Map<string, SlotRecord>()
   #begun: 'no' | 'yes' | 'over' | 'abandoned' = 'no'
@@ -203,6 +237,7 @@ class UnitSupervisor implements Supervisor {
         },
       },
     )
+    this.#mainPidOf = systemctlMainPid(host.run, host.environment(), log)
     this.#tasks = createTaskGroup((error) => log.error('supervision met a fault', { error }))
     this.#gate = new DependencyGate({
       clock,
@@ -271,8 +306,9 @@ class UnitSupervisor implements Supervisor {
     await this.#output.close()
   }
 
-  apply(specs: readonly UnitSpec[]): Promise<void> {
+  apply(configured: readonly UnitSpec[]): Promise<void> {
     return this.#change(async () => {
+      const specs = [...configured, ...this.#attachedBeside(configured)]
       const cycle = findCycle(specs)
       if (cycle !== undefined) {
         throw new HsuError('CONFIG_INVALID', `depends_on goes in a circle: ${cycle.join(' -> ')}`, {
@@ -290,6 +326,56 @@ class UnitSupervisor implements Supervisor {
       for (const spec of startOrder(specs)) await this.#put(spec)
       await this.#clearRecords()
     })
+  }
+
+  async attachUnit(spec: UnitSpec, known?: ProcessIdentity): Promise<boolean> {
+    const { name: unit } = spec
+    const looked = await this.#change(async () => {
+      this.#attached.set(unit, { spec, known })
+      if (this.#units.has(unit)) {
+        this.#log.warn(SHADOWED, { unit })
+        return undefined
+      }
+      // In a box, or this change would last as long as the look.
+      return { first: this.#watch(spec) }
+    })
+    await looked?.first
+    return looked !== undefined
+  }
+
+  detachUnit(unit: string): Promise<boolean> {
+    return this.#change(async () => {
+      const wasAttached = this.#attached.delete(unit)
+      const present = this.#units.get(unit)
+      if (present === undefined || present.spec.origin === undefined) return wasAttached
+      const [last] = statusesOf(present)
+      await this.#remove([unit])
+      if (last !== undefined) this.changes.publish({ ...last, state: 'absent', ready: false, pid: undefined })
+      return wasAttached
+    })
+  }
+
+  lookFor(find: FindConfig, { baseDir, notPids }: LookAim, signal: AbortSignal): Promise<Look> {
+    const { host, clock } = this.#seams
+    const seams = { clock, table: host.table, selfPid: process.pid, mainPidOf: this.#mainPidOf, baseDir, notPids }
+    return lookFor(find, seams, signal)
+  }
+
+  async portrayUnit(unit: string): Promise<Portrait> {
+    const found = this.#find(unit)
+    if (!('watched' in found)) throw new HsuError('USAGE', `unit '${unit}' is managed already`, { details: { unit } })
+    const { identity } = found.watched
+    if (identity !== undefined) return portray(identity, this.#seams.host.table)
+    throw new HsuError('NOT_STARTED', `unit '${unit}' has no process: it is ${found.watched.status.state}`, {
+      details: { unit },
+    })
+  }
+
+  /** The attached units that no unit of the configuration stands in for. */
+  #attachedBeside(configured: readonly UnitSpec[]): readonly UnitSpec[] {
+    const taken = new Set(configured.map(({ name }) => name))
+    for (const unit of this.#attached.keys()) if (taken.has(unit)) this.#log.warn(SHADOWED, { unit })
+    return [...this.#attached.values()].flatMap(({ spec }) => (taken.has(spec.name) ? [] : [spec]))
   }
 
   async startUnit(unit: string, signal: AbortSignal, asker?: Asker, args: readonly string[] = []): Promise<void> {
@@ -335,15 +421,15 @@ class UnitSupervisor implements Supervisor {
   async killUnit(unit: string, asker?: Asker): Promise<void> {
     const found = this.#find(unit)
     const origin = this.#request(unit, 'kill', asker)
-    if ('watched' in found) return found.watched.signal('SIGKILL')
+    if ('watched' in found) return found.watched.signal('SIGKILL', origin)
     await Promise.all(slotsOf(found).map((slot) => slot.kill(origin)))
   }
 
   async signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void> {
     const found = this.#find(unit)
     const name = signalNamed(signalName)
-    this.#request(unit, 'signal', asker, `signal ${name.replace('SIG', '')}`)
-    if ('watched' in found) return found.watched.signal(name)
+    const origin = this.#request(unit, 'signal', asker, `signal ${name.replace('SIG', '')}`)
+    if ('watched' in found) return found.watched.signal(name, origin)
     await Promise.all(slotsOf(found).map((slot) => slot.signal(name)))
   }
 
@@ -409,9 +495,7 @@ class UnitSupervisor implements Supervisor {
   async #add(spec: UnitSpec): Promise<void> {
     this.#remark(spec)
     if (spec.config.kind === 'unmanaged') {
-      const watched = new UnmanagedUnit(this.#unitSeams(), spec)
-      this.#units.set(spec.name, { spec, watched })
-      watched.begin()
+      void this.#watch(spec)
       return
     }
     const jobs: JobUnit = new JobUnit(
@@ -441,6 +525,13 @@ class UnitSupervisor implements Supervisor {
         for (const status of jobs().statuses) this.#changed(status)
       },
     }
+  }
+
+  /** Adds an unmanaged unit; resolves when it was first looked for. */
+  #watch(spec: UnitSpec): Promise<void> {
+    const watched = new UnmanagedUnit(this.#unitSeams(), spec)
+    this.#units.set(spec.name, { spec, watched })
+    return watched.begin(this.#attached.get(spec.name)?.known)
   }
 
   async #update(owned: Owned, spec: UnitSpec): Promise<void> {
@@ -487,7 +578,8 @@ class UnitSupervisor implements Supervisor {
       await this.#watches.delete(name)
       const unit = this.#units.get(name)
       this.#gate.forget(name)
-      if (unit !== undefined && 'watched' in unit) await unit.watched.end()
+      if (unit !== undefined && 'watched' in unit)
+        await unit.watched.end(this.#attached.has(name) ? 'for now' : 'for good')
       else await deleteScale(this.#seams.store, name)
       this.#units.delete(name)
     }
@@ -569,9 +661,6 @@ class UnitSupervisor implements Supervisor {
 
   /** What the configuration asks for and this version does not do, said once when the unit is added. */
   #remark({ name, config }: UnitSpec): void {
-    if (config.kind === 'unmanaged' && Object.values(limitsOf(config.limits)).some((limit) => limit !== undefined)) {
-      this.#log.warn('limits of an unmanaged unit have no effect in this version', { unit: name })
-    }
     if (config.activation === 'on-call') {
       this.#log.warn('activation on-call is not supported yet; the unit is started at once', { unit: name })
     }
@@ -589,24 +678,24 @@ class UnitSupervisor implements Supervisor {
   }
 
   #unitSeams() {
-    const { clock, log, host, grpc } = this.#seams
+    const { clock, log, store, host, grpc } = this.#seams
+    const mainPidOf = this.#mainPidOf
     const publish = (event: NewEvent): string => this.tell(event)
     const changed = (status: InstanceStatus): void => this.#changed(status)
-    return { clock, log, host, grpc, meter: this.#meter, publish, changed }
+    const meters = { meter: this.#meter, limitMeter: this.#limitMeter }
+    return { clock, log, store, host, grpc, mainPidOf, ...meters, publish, changed }
   }
 
   #slotSeams() {
-    const { random, store, environmentOf, drain } = this.#seams
+    const { random, environmentOf, drain } = this.#seams
     const admission = (unit: string): Obstacle | undefined => this.#admission(unit)
     return {
       ...this.#unitSeams(),
       random,
-      store,
       environmentOf,
       drain,
       admission,
       ports: this.#ports,
-      limitMeter: this.#limitMeter,
       output: this.#output,
       nodeEvent: this.#nodeEvent,
     }

@@ -7,7 +7,8 @@ export interface Trail {
   readonly head: string
   /** What comes next comes because of this event. An empty id changes nothing. */
   follow(causedBy: string): void
-  tell(news: News, instance: string): void
+  /** Returns the id of the event. */
+  tell(news: News, instance: string): string
 }
 
 /** `head` is where the trail of an earlier node ended. */
@@ -22,6 +23,7 @@ export function createTrail(unit: string, head: string, tell: Tell): Trail {
     },
     tell({ follows, ...news }, instance) {
       last = tell({ ...news, unit, instance, causedBy: follows ? last : '' })
+      return last
     },
   }
 }

@@ -1,26 +1,34 @@
 import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
+import type { Store } from '../base/store.ts'
 import { createTaskGroup, type TaskGroup } from '../base/task-group.ts'
 import { type Transition, watchUnmanaged } from './attach.ts'
-import type { Tell } from './causes.ts'
-import { describeProbeFault, watchInstanceHealth } from './health.ts'
+import type { Origin, Tell } from './causes.ts'
+import type { FindConfig } from './config.ts'
+import { describeCandidates, type FindSeams } from './find.ts'
+import type { MainPidOf } from './find-service.ts'
 import type { ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
-import { type UnitSpec, workingDirectory } from './launch.ts'
+import type { UnitSpec } from './launch.ts'
 import type { Meter } from './meter.ts'
+import { deletePin, readPin, writePin } from './pins.ts'
 import type { GrpcProber } from './probes/grpc.ts'
-import type { InstanceStatus, ProcessEvent } from './status.ts'
-import { expandTemplates, templateValues } from './templates.ts'
+import type { InstanceStatus } from './status.ts'
 import { createTrail } from './trail.ts'
-import type { Usage } from './usage.ts'
+import type { News } from './unit-news.ts'
+import { fixedPorts, Vigil } from './vigil.ts'
 
 export interface UnmanagedSeams {
   readonly clock: Clock
   readonly log: Log
+  readonly store: Store
   readonly host: ProcessHost
   readonly grpc: GrpcProber
+  readonly mainPidOf: MainPidOf
   readonly meter: Pick<Meter, 'track'>
+  /** Measures often what has limits. */
+  readonly limitMeter: Pick<Meter, 'track'>
   readonly publish: Tell
   readonly changed: (status: InstanceStatus) => void
 }
@@ -29,9 +37,7 @@ interface Found {
   readonly identity: ProcessIdentity
   readonly instance: string
   readonly startedAtMs: number | undefined
-  readonly life: AbortController
-  readonly untrack: () => void
-  usage: Usage | undefined
+  readonly vigil: Vigil
 }
 
 /** An unmanaged unit: its process is looked for and watched, never owned. */
@@ -47,6 +53,9 @@ export class UnmanagedUnit {
   #reason = 'not looked for yet'
   /** How often a process took the place of one that was lost. */
   #replaced = -1
+  /** Somebody signalled the process: its end, should it come, follows from that. */
+  #signalled = false
+  #looked = (): void => undefined
 
   constructor(seams: UnmanagedSeams, spec: UnitSpec) {
     this.#seams = seams
@@ -68,25 +77,43 @@ export class UnmanagedUnit {
       pid: found?.identity.pid,
       startedAtMs: found?.startedAtMs,
       restarts: Math.max(0, this.#replaced),
-      cpu: found?.usage?.cpu ?? 0,
-      rssBytes: found?.usage?.rssBytes ?? 0,
-      usage: found?.usage,
+      cpu: found?.vigil.usage?.cpu ?? 0,
+      rssBytes: found?.vigil.usage?.rssBytes ?? 0,
+      usage: found?.vigil.usage,
       ports: fixedPorts(this.#spec),
       exit: undefined,
       reason: this.#reason,
       want: 'up',
-      limits: [],
+      limits: found?.vigil.limits ?? [],
       retryAtMs: undefined,
       eventId: this.#trail.head,
+      health: found && { state: found.vigil.state, checks: found.vigil.checks },
+      origin: this.#spec.origin ?? 'configuration',
     }
   }
 
-  begin(): void {
+  /** The very process that was found; undefined while there is none. */
+  get identity(): ProcessIdentity | undefined {
+    return this.#found?.identity
+  }
+
+  /** Begins to look. Resolves when the first look has told whether the process is there. `known` = as what it was found. */
+  begin(known?: ProcessIdentity): Promise<void> {
     const { find } = this.#spec.config
     if (find === undefined) throw new HsuError('CONFIG_INVALID', `unmanaged unit '${this.#spec.name}' has no 'find'`)
-    const { clock, host } = this.#seams
-    const seams = { clock, table: host.table, selfPid: process.pid, baseDir: this.#spec.baseDir }
-    this.#tasks.run((signal) => watchUnmanaged(seams, { find }, (next) => this.#take(next), signal))
+    const { clock } = this.#seams
+    const seams = { ...this.#findSeams(), clock }
+    return new Promise((resolve) => {
+      this.#looked = resolve
+      this.#tasks.run(async (signal) => {
+        try {
+          const pinned = await this.#pinned(find)
+          await watchUnmanaged(seams, { find, known: known ?? pinned }, (next) => this.#take(next), signal)
+        } finally {
+          resolve()
+        }
+      })
+    })
   }
 
   /** Looks anew, by the changed description. */
@@ -95,26 +122,30 @@ export class UnmanagedUnit {
     await this.end()
     this.#spec = spec
     this.#tasks = this.#newTasks()
-    this.begin()
+    void this.begin()
   }
 
-  /** Looks no longer. The process is not touched. */
-  async end(): Promise<void> {
+  /** Looks no longer; for good = also forgets whom a bare pid meant. The process is not touched. */
+  async end(how: 'for now' | 'for good' = 'for now'): Promise<void> {
     this.#forget()
     await this.#tasks.stop()
+    if (how === 'for good') await deletePin(this.#seams.store, this.#spec.name)
   }
 
   /** @throws HsuError `NOT_PERMITTED` unless the configuration allows it, `NOT_STARTED` when there is no process */
-  async signal(name: NodeJS.Signals): Promise<void> {
+  async signal(name: NodeJS.Signals, origin: Origin = { causedBy: '' }): Promise<void> {
     const { name: unit, config } = this.#spec
+    this.#trail.follow(origin.causedBy)
     if (!config.allow.signal) {
-      const how = `set 'allow: { signal: true }' to let people do so`
-      throw new HsuError('NOT_PERMITTED', `unit '${unit}' is unmanaged and may not be signalled; ${how}`, {
-        details: { unit },
-      })
+      const text = `unit '${unit}' is unmanaged and may not be signalled; ${howToAllow(this.#spec)}`
+      this.#tell({ type: 'unit.refused', reason: text, details: { signal: name }, cause: '', follows: true })
+      throw new HsuError('NOT_PERMITTED', text, { details: { unit } })
     }
     const found = this.#found
-    if (found !== undefined && (await this.#seams.host.signal(found.identity, name))) return
+    if (found !== undefined && (await this.#seams.host.signal(found.identity, name))) {
+      this.#signalled = true
+      return
+    }
     throw new HsuError('NOT_STARTED', `unit '${unit}' has no process to signal: it is ${this.#state}`, {
       details: { unit },
     })
@@ -124,6 +155,16 @@ export class UnmanagedUnit {
     return createTaskGroup((error) => this.#log.error('watching an unmanaged unit met a fault', { error }))
   }
 
+  /** Whom a bare pid meant when it was first looked for, perhaps by an earlier node. */
+  async #pinned({ pid }: FindConfig): Promise<ProcessIdentity | undefined> {
+    return pid === undefined ? undefined : readPin(this.#seams.store, this.#spec.name, pid, this.#log)
+  }
+
+  #findSeams(): FindSeams {
+    const { host, mainPidOf } = this.#seams
+    return { table: host.table, selfPid: process.pid, baseDir: this.#spec.baseDir, mainPidOf }
+  }
+
   #take(next: Transition): void {
     switch (next.kind) {
       case 'found':
@@ -131,79 +172,66 @@ export class UnmanagedUnit {
         return
       case 'lost':
         this.#become('absent', next.reason)
-        this.#publish('unit.lost', next.reason, { pid: String(next.identity.pid) })
+        this.#tell({
+          type: 'unit.lost',
+          reason: next.reason,
+          details: { pid: String(next.identity.pid) },
+          cause: '',
+          follows: this.#signalled,
+        })
+        this.#signalled = false
         return
       case 'absent':
         this.#become('absent', next.reason)
         return
       case 'ambiguous': {
         const pids = next.candidates.map(({ pid }) => pid).join(', ')
-        const reason = `several processes match (${pids}); add 'args', or use 'pid_file' or 'port'`
+        const reason = describeCandidates(next.candidates)
         this.#become('ambiguous', reason)
-        this.#publish('unit.ambiguous', reason, { pids })
+        this.#tell({ type: 'unit.ambiguous', reason, details: { pids }, cause: '', follows: false })
       }
     }
   }
 
   async #hold(identity: ProcessIdentity): Promise<void> {
-    const { startedAtMs } = (await this.#seams.host.table.get(identity.pid)) ?? {}
+    const { host, store } = this.#seams
+    const { name, config } = this.#spec
+    if (config.find?.pid !== undefined) await writePin(store, name, identity)
+    const { startedAtMs } = (await host.table.get(identity.pid)) ?? {}
     this.#forget()
-    const found: Found = {
-      identity,
-      instance: `${this.#spec.name}-0-${identity.pid}`,
-      startedAtMs,
-      life: new AbortController(),
-      usage: undefined,
-      untrack: this.#seams.meter.track(identity, (usage) => {
-        found.usage = usage
-      }),
-    }
+    const instance = `${name}-0-${identity.pid}`
+    const found: Found = { identity, instance, startedAtMs, vigil: this.#vigil(identity, instance) }
     this.#found = found
     this.#replaced += 1
     this.#become('up', '')
-    this.#publish('unit.found', '', { pid: String(identity.pid) })
-    this.#tasks.run(() => this.#watchHealth(found))
+    const details = {
+      pid: String(identity.pid),
+      ...(startedAtMs === undefined ? {} : { startedAtMs: `${startedAtMs}` }),
+    }
+    this.#tell({ type: 'unit.found', reason: '', details, cause: '', follows: false })
+    found.vigil.begin()
+    this.#judge()
   }
 
-  async #watchHealth(found: Found): Promise<void> {
-    const { name, config, variables } = this.#spec
-    const { clock, host, grpc } = this.#seams
-    const ports = fixedPorts(this.#spec)
-    const values = templateValues({ unit: name, instance: found.instance, replica: 0, ports, ...variables })
-    const grpcPort = ports['grpc'] ?? Object.values(ports)[0]
-    const subject = {
-      kind: config.kind,
-      // What is not ours is not restarted: a liveness probe has nothing to bring about.
-      probes: { ...config.probes, live: undefined },
-      identity: found.identity,
-      rootPid: found.identity.pid,
-      expand: (text: string) => expandTemplates(text, values),
-      grpcPort,
-      grpcAddress: grpcPort === undefined ? undefined : `127.0.0.1:${grpcPort}`,
-      cwd: workingDirectory(this.#spec),
-      env: host.environment(),
-      user: config.user,
-      starting: true,
-    }
-    try {
-      const seams = { clock, table: host.table, run: host.run, grpc }
-      await watchInstanceHealth(
-        subject,
-        seams,
-        (type, reason) => this.#judge(found, type === 'ready', reason),
-        found.life.signal,
-      )
-    } catch (thrown) {
-      this.#judge(found, false, describeProbeFault(thrown))
-    }
+  #vigil(identity: ProcessIdentity, instance: string): Vigil {
+    const { clock, host, grpc, meter, limitMeter } = this.#seams
+    const tell = (news: News): string => this.#tell(news)
+    const changed = (): void => this.#judge()
+    const seams = { clock, log: this.#log, host, grpc, meter, limitMeter, tasks: this.#tasks, tell, changed }
+    return new Vigil(seams, { spec: this.#spec, identity, instance })
   }
 
-  #judge(found: Found, ready: boolean, reason: string): void {
-    if (this.#found !== found || found.life.signal.aborted) return
-    const changed = this.#ready !== ready
+  #judge(): void {
+    const vigil = this.#found?.vigil
+    if (vigil === undefined) return
+    const { ready, reason } = vigil
+    const isNews = ready !== this.#ready
     this.#ready = ready
     this.#reason = reason
-    if (changed) this.#publish(ready ? 'unit.ready' : 'unit.unready', reason, {})
+    if (isNews) {
+      const type = ready ? 'unit.ready' : 'unit.unready'
+      this.#tell({ type, reason, details: {}, cause: '', follows: !ready })
+    }
     this.#seams.changed(this.status)
   }
 
@@ -213,22 +241,20 @@ export class UnmanagedUnit {
     this.#ready = false
     this.#reason = reason
     this.#seams.changed(this.status)
+    this.#looked()
   }
 
   #forget(): void {
-    this.#found?.life.abort()
-    this.#found?.untrack()
+    this.#found?.vigil.end()
     this.#found = undefined
   }
 
-  #publish(type: ProcessEvent['type'], reason: string, details: Readonly<Record<string, string>>): void {
-    const instance = this.#found?.instance ?? ''
-    this.#trail.tell({ type, reason, details, cause: '', follows: false }, instance)
+  #tell(news: News): string {
+    return this.#trail.tell(news, this.#found?.instance ?? '')
   }
 }
 
-/** The ports of a process we did not start are where it says, so only fixed ones are known. */
-function fixedPorts({ config }: UnitSpec): Record<string, number> {
-  const fixed = Object.entries(config.ports).filter((entry): entry is [string, number] => entry[1] !== 'auto')
-  return Object.fromEntries(fixed)
+function howToAllow({ name, origin }: UnitSpec): string {
+  const again = `detach it and attach it again with --allow-signal to let people do so`
+  return origin === undefined ? `set 'allow: { signal: true }' to let people do so` : `${again} (hsu detach ${name})`
 }

@@ -6,7 +6,7 @@ import type { Style } from '../style.ts'
 import { locate, parseUnitNames } from '../target.ts'
 import { type UnitUsageShape, unitUsageShape, USAGE_KEYS } from '../usage-shapes.ts'
 import { usageTable } from '../usage-views.ts'
-import { eventLine, sorted, unitTable } from '../views.ts'
+import { checkTable, eventLine, sorted, unitTable } from '../views.ts'
 
 interface DescriptionShape {
   readonly unit: string
@@ -51,6 +51,8 @@ function describe({ unit, instances, config, events }: DescriptionShape, nowMs: 
   const sections: [title: string, body: string][] = [
     [unit, unitTable(instances, nowMs, style)],
     ['usage', usageTable(instances, style)],
+    ['origin', [...new Set(instances.flatMap(({ origin }) => origin ?? []))].join('\n')],
+    ['checks', checkTable(instances, style)],
     ['services', [...new Set(instances.flatMap(({ services }) => services))].sort().join('\n')],
     ['limits', limitTable(instances, style)],
     ['config', JSON.stringify(config, undefined, 2)],

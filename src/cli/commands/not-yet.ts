@@ -4,9 +4,6 @@ import { VERSION } from '../../base/version.ts'
 
 /** Commands of the design that this version does not have, and what to do instead. */
 const NOT_YET: Readonly<Record<string, string>> = {
-  find: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
-  attach: 'write the unit into hsu.yaml with `kind: unmanaged` and `find:`',
-  adopt: 'a node adopts the units of the one before it by itself',
   upgrade: 'stop the node with `hsu down` and start the new version',
   reload: 'stop the node with `hsu down` and start it again',
   drain: 'stop units with `hsu stop`, which drains them first',

@@ -56,6 +56,7 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
   services: ['integrated'],
   route: ['integrated'],
   allow: ['unmanaged'],
+  checks: ['unmanaged'],
   ...Object.fromEntries(
     [
       'cwd',
@@ -97,7 +98,10 @@ function checkKind(
 function checkUnmanagedProbes(tree: Tree, name: string, below: (path: Path, text: string) => void): void {
   for (const role of ['start', 'live']) {
     if (find(tree, ['units', name, 'probes', role]) === undefined) continue
-    below(['probes', role], 'is for units that the node starts and restarts; an unmanaged unit has probes.ready')
+    below(
+      ['probes', role],
+      'is for units that the node starts and restarts; an unmanaged unit has probes.ready and checks',
+    )
   }
   if (find(tree, ['units', name, 'probes', 'ready', 'log']) !== undefined) {
     below(['probes', 'ready', 'log'], 'is for units whose output the node has; use another kind for an unmanaged unit')
@@ -170,7 +174,7 @@ function dependenciesOf(tree: Tree, name: string): readonly Dependency[] {
   )
 }
 
-const TEMPLATED = ['run', 'env', 'probes'] as const
+const TEMPLATED = ['run', 'env', 'probes', 'checks'] as const
 
 /** The same form that the process floor fills in when it starts an instance (a test compares the two). */
 const TEMPLATE = /(?<!\{)\{([a-z_]+(?:\.[A-Za-z0-9_-]+)?)\}(?!\})/g

@@ -18,7 +18,6 @@ const GAPS: readonly Gap[] = [
   { path: ['activation'], value: 'on-call',              instead: 'use always or manual' },
   { path: ['idle'],                                      instead: 'remove it' },
   { path: ['expose'], value: 'lan',                      instead: 'use private' },
-  { path: ['find', 'service'],                           instead: 'use pid, pid_file, name or port' },
 ]
 
 /** What this version refuses, as it is written below a unit: `activation: on-call`, `idle`. */

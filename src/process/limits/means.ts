@@ -5,15 +5,13 @@ import type { Resource } from './resources.ts'
 
 /** What this host has to see to limits with. */
 export async function meansOf(host: Pick<ProcessHost, 'table' | 'kernelLimits'>): Promise<LimitMeans> {
-  return {
-    kernel: await host.kernelLimits(),
-    watchable: new Set(tellsDetails(host.table) ? [...ALWAYS, ...DETAILS] : ALWAYS),
-  }
+  return { kernel: await host.kernelLimits(), watchable: watchableOf(host.table) }
+}
+
+/** What the use of can be measured. */
+export function watchableOf(table: ProcessTable): ReadonlySet<Resource> {
+  return new Set(table.details !== undefined ? [...ALWAYS, ...DETAILS] : ALWAYS)
 }
 
 const ALWAYS: readonly Resource[] = ['memory', 'cpu', 'pids']
 const DETAILS: readonly Resource[] = ['files', 'io.read', 'io.write']
-
-function tellsDetails(table: ProcessTable & { readonly details?: unknown }): boolean {
-  return table.details !== undefined
-}

@@ -40,7 +40,7 @@ export const MAX_RAISES = 3
 export const THROTTLED_CORES = 0.1
 
 /** The limits of a configuration as amounts. */
-export function limitsOf({ memory, cpu, pids, files, io }: LimitsConfig): Amounts {
+function limitsOf({ memory, cpu, pids, files, io }: LimitsConfig): Amounts {
   return { memory, cpu, pids, files, 'io.read': io?.read, 'io.write': io?.write }
 }
 

@@ -63,7 +63,13 @@ export async function hsu(line: string | readonly string[], fakes: FakeWorld = {
     actor: 'anna (uid 1000) from the command line',
     signal: new AbortController().signal,
     force: new AbortController().signal,
-    processes: { isAlive: () => false, lastLines: () => [], detach: unexpected('detach'), ...fakes.processes },
+    processes: {
+      ownPid: 77,
+      isAlive: () => false,
+      lastLines: () => [],
+      detach: unexpected('detach'),
+      ...fakes.processes,
+    },
     loadLocal: async () => fakeLocal(fakes.local ?? {}),
     async connectControl(socketPath) {
       opened.push(socketPath)

@@ -43,6 +43,8 @@ const row = (name: string, given: Partial<UnitUsageShape['usage'] & object> = {}
   run: '',
   schedule: '',
   nextRun: null,
+  health: null,
+  origin: null,
   usage: { ...USAGE, ...given },
 })
 

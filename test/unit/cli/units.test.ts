@@ -79,6 +79,8 @@ t.test('hsu ps', async (t) => {
         want: '',
         retryAt: null,
         limits: [],
+        health: null,
+        origin: null,
       },
       {
         ...empty,
@@ -93,6 +95,8 @@ t.test('hsu ps', async (t) => {
         want: '',
         retryAt: null,
         limits: [],
+        health: null,
+        origin: null,
       },
       {
         unit: 'echo',
@@ -120,6 +124,8 @@ t.test('hsu ps', async (t) => {
         run: '7f3a0001',
         schedule: '0 2 * * *',
         nextRun: '2023-11-15T02:00:00.000Z',
+        health: null,
+        origin: null,
       },
     ])
   })

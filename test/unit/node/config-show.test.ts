@@ -42,6 +42,7 @@ units:
       args: [ -D ] # hsu.yaml:5:35
     allow:
       signal: false # default
+    checks: {} # default
     expose: private # default
 `,
   )

@@ -154,7 +154,7 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
     [
       'a start probe for an unmanaged unit',
       file('units: { db: { kind: unmanaged, find: { pid: 1 }, probes: { start: { within: 1s } } } }'),
-      'hsu.yaml:2:61: units.db.probes.start: is for units that the node starts and restarts; an unmanaged unit has probes.ready',
+      'hsu.yaml:2:61: units.db.probes.start: is for units that the node starts and restarts; an unmanaged unit has probes.ready and checks',
     ],
     [
       'a log probe for an unmanaged unit',
@@ -365,10 +365,6 @@ t.test('what this version lacks is refused by name', async (t) => {
       'hsu.yaml:5:5: units.api.idle: is not supported by this version (0.1.0); remove it',
     ],
     [unit('expose: lan'), 'hsu.yaml:5:13: units.api.expose: lan is not supported by this version (0.1.0); use private'],
-    [
-      file('units: { db: { kind: unmanaged, find: { service: postgresql } } }'),
-      'hsu.yaml:2:50: units.db.find.service: is not supported by this version (0.1.0); use pid, pid_file, name or port',
-    ],
   ]
   for (const [text, fault] of cases) {
     const failure = await failureOf(text)

@@ -1,12 +1,16 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { HsuError } from '../../../src/base/error.ts'
+import { silentLog } from '../../../src/base/log.ts'
 import { type Transition, watchUnmanaged } from '../../../src/process/attach.ts'
-import { findProcess, type Sighting } from '../../../src/process/find.ts'
+import { findProcess, notFound, type Sighting } from '../../../src/process/find.ts'
+import { parseMainPid, systemctlMainPid } from '../../../src/process/find-service.ts'
+import type { ProcessIdentity } from '../../../src/process/identity.ts'
+import type { RunCommand } from '../../../src/process/run-command.ts'
 import type { FindConfig } from '../../../src/process/config.ts'
 import { type FakeTable, fakeTable, processInfo } from '../../support/fake-table.ts'
 import { SimClock } from '../../support/sim-clock.ts'
-import { throwsReason } from '../../support/throws-reason.ts'
 
 const SELF = 999
 const look = (table: FakeTable, find: FindConfig, baseDir = '/'): Promise<Sighting> =>
@@ -60,8 +64,8 @@ t.test('by name and arguments', async (t) => {
     t.same(await look(twice, { name: 'a' }), {
       kind: 'ambiguous',
       candidates: [
-        { pid: 10, argv: ['a', '1'] },
-        { pid: 11, argv: ['a', '2'] },
+        { pid: 10, argv: ['a', '1'], startedAtMs: undefined },
+        { pid: 11, argv: ['a', '2'], startedAtMs: undefined },
       ],
     })
     t.match(await look(twice, { name: 'a', args: ['2'] }), found(11))
@@ -110,21 +114,111 @@ t.test('by pid file', async (t) => {
   t.match(await look(table, { pid_file: 'a.pid' }, dir), { kind: 'absent', reason: /is stale: pid 10/ })
 })
 
-t.test('a systemd service is not supported yet, and says what to use', async (t) => {
-  const error = await throwsReason(t, 'UNSUPPORTED', () => look(fakeTable(), { service: 'a.service' }))
-  t.match(error?.message, /pid_file/)
+t.test('by systemd service', async (t) => {
+  const table = fakeTable([
+    processInfo({ pid: 1, ppid: 0, cgroup: '0::/init.scope\n' }),
+    processInfo({ pid: 10, cgroup: '0::/system.slice/a.service\n' }),
+    processInfo({ pid: 11, ppid: 10, cgroup: '0::/system.slice/a.service/worker\n' }),
+    processInfo({ pid: 20, cgroup: '12:pids:/system.slice/b.service\n1:name=systemd:/system.slice/b.service\n' }),
+    processInfo({ pid: 30, cgroup: '0::/system.slice/a.service.d\n' }),
+  ])
+  const asked: string[] = []
+  const lookWith = (service: string, mainPid: number | undefined): Promise<Sighting> => {
+    const mainPidOf = async (name: string): Promise<number | undefined> => {
+      asked.push(name)
+      return mainPid
+    }
+    return findProcess({ service }, { table, selfPid: SELF, baseDir: '/', mainPidOf })
+  }
+
+  t.test('the main process that systemd names is meant', async (t) => {
+    t.match(await lookWith('a', 11), found(11))
+    t.same(asked.splice(0), ['a.service'])
+    t.match(await lookWith('x.service', 12), { kind: 'absent' }, 'one that is gone is nobody')
+  })
+  t.test('without an answer, the root of those in the control group is', async (t) => {
+    t.match(await lookWith('a.service', undefined), found(10))
+    t.match(await look(table, { service: 'b' }), found(20), 'version 1 of control groups too')
+    t.match(await look(table, { service: 'c' }), { kind: 'absent', reason: /service c\.service has no process/ })
+  })
+  t.test('what systemctl prints is read; 0 is no process', async (t) => {
+    t.equal(parseMainPid('MainPID=4711\n'), 4711)
+    t.equal(parseMainPid('MainPID=0\n'), undefined)
+    t.equal(parseMainPid(''), undefined)
+  })
+  t.test('a host without systemd is asked, and does not answer', async (t) => {
+    const refuses: RunCommand = async () => ({ exit: { code: 1 }, stdout: 'not booted with systemd' })
+    const lacks: RunCommand = async () => {
+      throw new Error('cannot run systemctl')
+    }
+    const has: RunCommand = async (argv) => ({
+      exit: { code: 0 },
+      stdout: argv.includes('a.service') ? 'MainPID=10' : '',
+    })
+    for (const run of [refuses, lacks]) t.equal(await systemctlMainPid(run, {}, silentLog)('a.service'), undefined)
+    t.equal(await systemctlMainPid(has, {}, silentLog)('a.service'), 10)
+  })
+})
+
+t.test('all ways to one process give one identity', async (t) => {
+  const dir = t.testdir({ 'a.pid': '10' })
+  const cgroup = '0::/system.slice/a.service'
+  const table = fakeTable([processInfo({ pid: 10, name: 'a', cgroup, startedAtMs: Date.now() - 60_000 })])
+  table.open = [{ protocol: 'tcp', address: '::', port: 80, pids: [10] }]
+  const ways: FindConfig[] = [{ pid: 10 }, { pid_file: 'a.pid' }, { name: 'a' }, { port: 'tcp/80' }, { service: 'a' }]
+  const seen = await Promise.all(ways.map((find) => look(table, find, dir)))
+  for (const sighting of seen) t.same(sighting, seen[0])
+  t.match(seen[0], found(10))
+})
+
+t.test('whoever asks is not meant', async (t) => {
+  const table = fakeTable([processInfo({ pid: 10, name: 'a' }), processInfo({ pid: 11, name: 'a' })])
+  const seams = { table, selfPid: SELF, baseDir: '/', notPids: [11] }
+  t.match(await findProcess({ name: 'a' }, seams), found(10))
+})
+
+t.test('a look that fails says how it looked, and whom it met', async (t) => {
+  const absent = notFound({ name: 'a' }, { kind: 'absent', reason: "no process is named 'a'" })
+  t.match(absent, { reason: 'PROCESS_NOT_FOUND', details: { method: 'name', sought: 'a' } })
+  t.equal(absent.message, "no process found by name: no process is named 'a'")
+  const candidates = Array.from({ length: 12 }, (_, n) => ({
+    pid: n + 1,
+    argv: ['a', 'x'.repeat(100)],
+    startedAtMs: 0,
+  }))
+  const ambiguous = notFound({ port: 'tcp/80' }, { kind: 'ambiguous', candidates })
+  t.match(ambiguous, { reason: 'PROCESS_AMBIGUOUS', details: { method: 'port', pids: '1 2 3 4 5 6 7 8 9 10 11 12' } })
+  t.match(ambiguous.message, /^12 processes match: pid 1, started 1970-01-01T00:00:00\.000Z: a x+\.\.\.; pid 2/)
+  t.match(ambiguous.message, /; and 2 more; add args/)
 })
 
 t.test('watching', async (t) => {
-  const watch = (table: FakeTable, find: FindConfig, baseDir = '/') => {
+  const watch = (table: FakeTable, find: FindConfig, baseDir = '/', known?: ProcessIdentity) => {
     const clock = new SimClock()
     const stop = new AbortController()
     const seen: Transition[] = []
     const seams = { table, selfPid: SELF, baseDir, clock }
-    const ended = watchUnmanaged(seams, { find }, (transition) => seen.push(transition), stop.signal)
+    const ended = watchUnmanaged(seams, { find, known }, (transition) => seen.push(transition), stop.signal)
     const kinds = (): string[] => seen.splice(0).map(({ kind }) => kind)
     return { clock, kinds, stop, ended }
   }
+
+  t.test('what was found before is found again, although others match, while it lives', async (t) => {
+    const table = fakeTable([processInfo({ pid: 10, name: 'a' }), processInfo({ pid: 11, name: 'a' })])
+    const known = found(11).identity
+    const again = watch(table, { name: 'a' }, '/', known)
+    const other = watch(table, { name: 'a' }, '/', { ...known, startTime: 'earlier' })
+    await Promise.all([again.clock.advance(0), other.clock.advance(0)])
+    t.same(again.kinds(), ['found'])
+    t.same(other.kinds(), ['ambiguous'])
+    table.processes = [processInfo({ pid: 10, name: 'a' })]
+    await again.clock.advance(2_000)
+    t.same(again.kinds(), ['lost', 'found'], 'and when it is gone, another is')
+    for (const { stop, ended } of [again, other]) {
+      stop.abort()
+      await ended
+    }
+  })
 
   t.test('reports each change once, and finds the successor in the same look', async (t) => {
     const table = fakeTable()
@@ -151,12 +245,37 @@ t.test('watching', async (t) => {
     t.equal(clock.sleeping, 0)
   })
 
-  t.test('the same pid with another start is another process', async (t) => {
+  t.test('a bare pid is never taken for the next process of that pid', async (t) => {
     const table = fakeTable([processInfo({ pid: 10 })])
     const { clock, kinds, stop, ended } = watch(table, { pid: 10 })
     await clock.advance(0)
     t.same(kinds(), ['found'])
     table.processes = [processInfo({ pid: 10, startTime: 'later' })]
+    await clock.advance(20_000)
+    t.same(kinds(), ['lost', 'absent'])
+    stop.abort()
+    await ended
+  })
+
+  t.test('nor is it by a node that only knows from an earlier one who was meant', async (t) => {
+    const table = fakeTable([processInfo({ pid: 10, startTime: 'later' })])
+    const pinned = { pid: 10, startTime: 'start-10', bootId: 'boot-1' }
+    const { clock, kinds, stop, ended } = watch(table, { pid: 10 }, '/', pinned)
+    await clock.advance(10_000)
+    t.same(kinds(), ['absent'])
+    table.processes = [processInfo({ pid: 10 })]
+    await clock.advance(2_000)
+    t.same(kinds(), ['found'])
+    stop.abort()
+    await ended
+  })
+
+  t.test('the same pid with another start is another process', async (t) => {
+    const table = fakeTable([processInfo({ pid: 10, name: 'a' })])
+    const { clock, kinds, stop, ended } = watch(table, { name: 'a' })
+    await clock.advance(0)
+    t.same(kinds(), ['found'])
+    table.processes = [processInfo({ pid: 10, name: 'a', startTime: 'later' })]
     await clock.advance(2_000)
     t.same(kinds(), ['lost', 'found'])
     stop.abort()
@@ -179,7 +298,9 @@ t.test('watching', async (t) => {
   })
 
   t.test('what is not supported is a reason for absence', async (t) => {
-    const { clock, kinds, stop, ended } = watch(fakeTable(), { service: 'x' })
+    const table = fakeTable()
+    table.listeners = () => Promise.reject(new HsuError('UNSUPPORTED', 'not told here'))
+    const { clock, kinds, stop, ended } = watch(table, { port: 'tcp/80' })
     await clock.advance(10_000)
     t.same(kinds(), ['absent'])
     stop.abort()

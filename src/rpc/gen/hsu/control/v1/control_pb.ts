@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/control/v1/control.proto.
  */
 export const file_hsu_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3ciyQQKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoDam9iGBYgASgLMhMuaHN1LmNvbnRyb2wudjEuSm9iEgwKBHdhbnQYFyABKAkSJAoFdXNhZ2UYEiABKAsyFS5oc3UuY29udHJvbC52MS5Vc2FnZRIlCgZsaW1pdHMYEyADKAsyFS5oc3UuY29udHJvbC52MS5MaW1pdBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiXgoFTGltaXQSEAoIcmVzb3VyY2UYASABKAkSDQoFdmFsdWUYAiABKAESDAoEbW9kZRgDIAEoCRIKCgJieRgEIAEoCRIRCgR1c2VkGAUgASgBSACIAQFCBwoFX3VzZWQiVQoDSm9iEgsKA3J1bhgBIAEoCRIQCghzY2hlZHVsZRgCIAEoCRIvCgtuZXh0X3J1bl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi2gIKA1J1bhILCgNydW4YASABKAkSDAoEdW5pdBgCIAEoCRIMCgRub2RlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBWNhdXNlGAUgASgJEg0KBWFjdG9yGAYgASgJEigKBHRpY2sYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIiCgRleGl0GAogASgLMhQuaHN1LmNvbnRyb2wudjEuRXhpdBIQCghhdHRlbXB0cxgLIAEoDRIOCgZyZWFzb24YDCABKAkSEAoIaW5zdGFuY2UYDSABKAkSDAoEYXJncxgOIAMoCRIPCgdyZXBsaWNhGA8gASgNIucBCgROb2RlEgwKBG5vZGUYASABKAkSCgoCaWQYAiABKAkSDgoGc3RhdHVzGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhEKCWFkZHJlc3NlcxgFIAMoCRIwCgZsYWJlbHMYBiADKAsyIC5oc3UuY29udHJvbC52MS5Ob2RlLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YByABKAkSDQoFdW5pdHMYCCABKA0SDAoEc2VsZhgJIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImsKCEVuZHBvaW50EgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDAoEbm9kZRgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEg0KBXJlYWR5GAUgASgIEhEKCWluX2ZsaWdodBgGIAEoDSJHCgdTZXJ2aWNlEg8KB3NlcnZpY2UYASABKAkSKwoJZW5kcG9pbnRzGAIgAygLMhguaHN1LmNvbnRyb2wudjEuRW5kcG9pbnQinwIKBUV2ZW50EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIMCgR0eXBlGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIzCgdkZXRhaWxzGAcgAygLMiIuaHN1LmNvbnRyb2wudjEuRXZlbnQuRGV0YWlsc0VudHJ5Eg0KBWNhdXNlGAggASgJEgoKAmlkGAkgASgJEhEKCWNhdXNlZF9ieRgKIAEoCRINCgVhY3RvchgLIAEoCRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLbAQoHTG9nTGluZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub2RlGAIgASgJEgwKBHVuaXQYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSDgoGc3RyZWFtGAUgASgJEgsKA3NlcRgGIAEoBBIMCgRsaW5lGAcgASgMEg0KBWxldmVsGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBARIPCgdyZXBsaWNhGAogASgNEgsKA3BpZBgLIAEoDUIKCghfbWVzc2FnZSI4CglMb2dDdXJzb3ISEAoIaW5zdGFuY2UYASABKAkSCwoDc2VxGAIgASgEEgwKBG5vZGUYAyABKAkiEAoOR2V0Tm9kZVJlcXVlc3QiwwEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWRtaW4YCCABKAkiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIuChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDAoEYXJncxgCIAMoCSI8ChFTdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD1N0b3BVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIm0KEFN0b3BVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIhUKE1N0b3BBbGxVbml0c1JlcXVlc3QicQoUU3RvcEFsbFVuaXRzUmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIn4KD1N0b3BwZWRJbnN0YW5jZRIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEiIKBGV4aXQYAyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0EicKBHRvb2sYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiPAoOUnVuVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIMCgRhcmdzGAIgAygJEg4KBmRldGFjaBgDIAEoCCKQAQoPUnVuVW5pdFJlc3BvbnNlEiYKB3N0YXJ0ZWQYASABKAsyEy5oc3UuY29udHJvbC52MS5SdW5IABInCgRsaW5lGAIgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZUgAEiQKBWVuZGVkGAMgASgLMhMuaHN1LmNvbnRyb2wudjEuUnVuSABCBgoEd2hhdCJGCg9MaXN0UnVuc1JlcXVlc3QSDQoFdW5pdHMYASADKAkSJAoFc2NvcGUYAiABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJKChBMaXN0UnVuc1Jlc3BvbnNlEiEKBHJ1bnMYASADKAsyEy5oc3UuY29udHJvbC52MS5SdW4SEwoLdW5yZWFjaGFibGUYAiADKAkiOgoOU3RvcFJ1blJlcXVlc3QSDAoEdW5pdBgBIAEoCRILCgNydW4YAiABKAkSDQoFZm9yY2UYAyABKAgiEQoPU3RvcFJ1blJlc3BvbnNlIqECChFTdHJlYW1Mb2dzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YBSABKAkSDAoEZ3JlcBgGIAEoCRIkCgVzY29wZRgHIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsZXZlbBgJIAEoCRIoCgVhZnRlchgKIAMoCzIZLmhzdS5jb250cm9sLnYxLkxvZ0N1cnNvckIHCgVfdGFpbCI7ChJTdHJlYW1Mb2dzUmVzcG9uc2USJQoEbGluZRgBIAEoCzIXLmhzdS5jb250cm9sLnYxLkxvZ0xpbmUisAEKE1N0cmVhbUV2ZW50c1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYBSABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZRINCgV0eXBlcxgGIAMoCUIHCgVfdGFpbCI8ChRTdHJlYW1FdmVudHNSZXNwb25zZRIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50Ih4KDldoeVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiOQoPV2h5VW5pdFJlc3BvbnNlEiYKCWluc3RhbmNlcxgBIAMoCzITLmhzdS5jb250cm9sLnYxLldoeSJnCgNXaHkSJgoIaW5zdGFuY2UYASABKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EiYKBWxpbmtzGAIgAygLMhcuaHN1LmNvbnRyb2wudjEuV2h5TGluaxIQCghzZW50ZW5jZRgDIAEoCSI9CgdXaHlMaW5rEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQSDAoEdGV4dBgCIAEoCSISChBHZXRDb25maWdSZXF1ZXN0IpkBChFHZXRDb25maWdSZXNwb25zZRITCgtjb25maWdfanNvbhgBIAEoCRI/CgdvcmlnaW5zGAIgAygLMi4uaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2UuT3JpZ2luc0VudHJ5Gi4KDE9yaWdpbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhEKD0RpYWdub3NlUmVxdWVzdCI5ChBEaWFnbm9zZVJlc3BvbnNlEiUKBmNoZWNrcxgBIAMoCzIVLmhzdS5jb250cm9sLnYxLkNoZWNrIjYKBUNoZWNrEgwKBG5hbWUYASABKAkSDgoGcmVzdWx0GAIgASgJEg8KB21lc3NhZ2UYAyABKAkiEQoPU2h1dGRvd25SZXF1ZXN0IhIKEFNodXRkb3duUmVzcG9uc2UiwQIKBVVzYWdlEgsKA2NwdRgBIAEoARITCgtjcHVfc2Vjb25kcxgCIAEoARIRCglyc3NfYnl0ZXMYAyABKAQSFgoJcHNzX2J5dGVzGAQgASgESACIAQESGgoNdmlydHVhbF9ieXRlcxgFIAEoBEgBiAEBEhEKCXByb2Nlc3NlcxgGIAEoDRIUCgd0aHJlYWRzGAcgASgNSAKIAQESEgoFZmlsZXMYCCABKA1IA4gBARIaCg1pb19yZWFkX2J5dGVzGAkgASgESASIAQESGwoOaW9fd3JpdGVfYnl0ZXMYCiABKARIBYgBAUIMCgpfcHNzX2J5dGVzQhAKDl92aXJ0dWFsX2J5dGVzQgoKCF90aHJlYWRzQggKBl9maWxlc0IQCg5faW9fcmVhZF9ieXRlc0IRCg9faW9fd3JpdGVfYnl0ZXMiNwoPR2V0VXNhZ2VSZXF1ZXN0EiQKBXNjb3BlGAEgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUiUQoQR2V0VXNhZ2VSZXNwb25zZRIoCgVub2RlcxgBIAMoCzIZLmhzdS5jb250cm9sLnYxLk5vZGVVc2FnZRITCgt1bnJlYWNoYWJsZRgCIAMoCSJvCglOb2RlVXNhZ2USDAoEbm9kZRgBIAEoCRIkCgV1c2FnZRgCIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlEi4KCnN0YXJ0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInQKElN0cmVhbVVzYWdlUmVxdWVzdBINCgV1bml0cxgBIAMoCRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYAyABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJwChNTdHJlYW1Vc2FnZVJlc3BvbnNlEgwKBHVuaXQYASABKAkSDwoHcmVwbGljYRgCIAEoDRIMCgRub2RlGAMgASgJEiwKB3NhbXBsZXMYBCADKAsyGy5oc3UuY29udHJvbC52MS5Vc2FnZVNhbXBsZSJvCgtVc2FnZVNhbXBsZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghpbnN0YW5jZRgCIAEoCRIkCgV1c2FnZRgDIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlKj4KBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASDgoKU0NPUEVfTk9ERRABEg4KClNDT1BFX01FU0gQAipvCghVbml0S2luZBIZChVVTklUX0tJTkRfVU5TUEVDSUZJRUQQABIXChNVTklUX0tJTkRfVU5NQU5BR0VEEAESFQoRVU5JVF9LSU5EX01BTkFHRUQQAhIYChRVTklUX0tJTkRfSU5URUdSQVRFRBADMtEPCg5Db250cm9sU2VydmljZRJKCgdHZXROb2RlEh4uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5HZXROb2RlUmVzcG9uc2USUAoJTGlzdE5vZGVzEiAuaHN1LmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBohLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlElAKCUxpc3RVbml0cxIgLmhzdS5jb250cm9sLnYxLkxpc3RVbml0c1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXNwb25zZRJZCgxEZXNjcmliZVVuaXQSIy5oc3UuY29udHJvbC52MS5EZXNjcmliZVVuaXRSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVzcG9uc2USWQoMTGlzdFNlcnZpY2VzEiMuaHN1LmNvbnRyb2wudjEuTGlzdFNlcnZpY2VzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlElAKCVN0YXJ0VW5pdBIgLmhzdS5jb250cm9sLnYxLlN0YXJ0VW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXNwb25zZRJNCghTdG9wVW5pdBIfLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLlN0b3BVbml0UmVzcG9uc2USWQoMU3RvcEFsbFVuaXRzEiMuaHN1LmNvbnRyb2wudjEuU3RvcEFsbFVuaXRzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1Jlc3BvbnNlElYKC1Jlc3RhcnRVbml0EiIuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXF1ZXN0GiMuaHN1LmNvbnRyb2wudjEuUmVzdGFydFVuaXRSZXNwb25zZRJNCghLaWxsVW5pdBIfLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLktpbGxVbml0UmVzcG9uc2USUwoKU2lnbmFsVW5pdBIhLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuU2lnbmFsVW5pdFJlc3BvbnNlElAKCVNjYWxlVW5pdBIgLmhzdS5jb250cm9sLnYxLlNjYWxlVW5pdFJlcXVlc3QaIS5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXNwb25zZRJNCghXYWl0VW5pdBIfLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVxdWVzdBogLmhzdS5jb250cm9sLnYxLldhaXRVbml0UmVzcG9uc2USTAoHUnVuVW5pdBIeLmhzdS5jb250cm9sLnYxLlJ1blVuaXRSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuUnVuVW5pdFJlc3BvbnNlMAESTQoITGlzdFJ1bnMSHy5oc3UuY29udHJvbC52MS5MaXN0UnVuc1JlcXVlc3QaIC5oc3UuY29udHJvbC52MS5MaXN0UnVuc1Jlc3BvbnNlEkoKB1N0b3BSdW4SHi5oc3UuY29udHJvbC52MS5TdG9wUnVuUmVxdWVzdBofLmhzdS5jb250cm9sLnYxLlN0b3BSdW5SZXNwb25zZRJVCgpTdHJlYW1Mb2dzEiEuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1JlcXVlc3QaIi5oc3UuY29udHJvbC52MS5TdHJlYW1Mb2dzUmVzcG9uc2UwARJbCgxTdHJlYW1FdmVudHMSIy5oc3UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXF1ZXN0GiQuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UwARJKCgdXaHlVbml0Eh4uaHN1LmNvbnRyb2wudjEuV2h5VW5pdFJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5XaHlVbml0UmVzcG9uc2USTQoIR2V0VXNhZ2USHy5oc3UuY29udHJvbC52MS5HZXRVc2FnZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5HZXRVc2FnZVJlc3BvbnNlElgKC1N0cmVhbVVzYWdlEiIuaHN1LmNvbnRyb2wudjEuU3RyZWFtVXNhZ2VSZXF1ZXN0GiMuaHN1LmNvbnRyb2wudjEuU3RyZWFtVXNhZ2VSZXNwb25zZTABElAKCUdldENvbmZpZxIgLmhzdS5jb250cm9sLnYxLkdldENvbmZpZ1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXNwb25zZRJNCghEaWFnbm9zZRIfLmhzdS5jb250cm9sLnYxLkRpYWdub3NlUmVxdWVzdBogLmhzdS5jb250cm9sLnYxLkRpYWdub3NlUmVzcG9uc2USTQoIU2h1dGRvd24SHy5oc3UuY29udHJvbC52MS5TaHV0ZG93blJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TaHV0ZG93blJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chxoc3UvY29udHJvbC92MS9jb250cm9sLnByb3RvEg5oc3UuY29udHJvbC52MSIvCgRFeGl0Eg4KBGNvZGUYASABKAVIABIQCgZzaWduYWwYAiABKAlIAEIFCgNob3cihQUKBFVuaXQSDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBG5vZGUYBCABKAkSJgoEa2luZBgFIAEoDjIYLmhzdS5jb250cm9sLnYxLlVuaXRLaW5kEg0KBXN0YXRlGAYgASgJEg0KBXJlYWR5GAcgASgIEgsKA3BpZBgIIAEoDRIuCgpzdGFydGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgKIAEoDRILCgNjcHUYCyABKAESEQoJcnNzX2J5dGVzGAwgASgEEhAKCHNlcnZpY2VzGA0gAygJEi4KBXBvcnRzGA4gAygLMh8uaHN1LmNvbnRyb2wudjEuVW5pdC5Qb3J0c0VudHJ5EiIKBGV4aXQYDyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0Eg4KBnJlYXNvbhgQIAEoCRIsCghyZXRyeV9hdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoDam9iGBYgASgLMhMuaHN1LmNvbnRyb2wudjEuSm9iEgwKBHdhbnQYFyABKAkSJAoFdXNhZ2UYEiABKAsyFS5oc3UuY29udHJvbC52MS5Vc2FnZRIqCgZoZWFsdGgYFCABKAsyGi5oc3UuY29udHJvbC52MS5Vbml0SGVhbHRoEg4KBm9yaWdpbhgVIAEoCRIlCgZsaW1pdHMYEyADKAsyFS5oc3UuY29udHJvbC52MS5MaW1pdBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiXgoFTGltaXQSEAoIcmVzb3VyY2UYASABKAkSDQoFdmFsdWUYAiABKAESDAoEbW9kZRgDIAEoCRIKCgJieRgEIAEoCRIRCgR1c2VkGAUgASgBSACIAQFCBwoFX3VzZWQiVQoDSm9iEgsKA3J1bhgBIAEoCRIQCghzY2hlZHVsZRgCIAEoCRIvCgtuZXh0X3J1bl9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi2gIKA1J1bhILCgNydW4YASABKAkSDAoEdW5pdBgCIAEoCRIMCgRub2RlGAMgASgJEg0KBXN0YXRlGAQgASgJEg0KBWNhdXNlGAUgASgJEg0KBWFjdG9yGAYgASgJEigKBHRpY2sYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIiCgRleGl0GAogASgLMhQuaHN1LmNvbnRyb2wudjEuRXhpdBIQCghhdHRlbXB0cxgLIAEoDRIOCgZyZWFzb24YDCABKAkSEAoIaW5zdGFuY2UYDSABKAkSDAoEYXJncxgOIAMoCRIPCgdyZXBsaWNhGA8gASgNIucBCgROb2RlEgwKBG5vZGUYASABKAkSCgoCaWQYAiABKAkSDgoGc3RhdHVzGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgEEhEKCWFkZHJlc3NlcxgFIAMoCRIwCgZsYWJlbHMYBiADKAsyIC5oc3UuY29udHJvbC52MS5Ob2RlLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YByABKAkSDQoFdW5pdHMYCCABKA0SDAoEc2VsZhgJIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImsKCEVuZHBvaW50EgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDAoEbm9kZRgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEg0KBXJlYWR5GAUgASgIEhEKCWluX2ZsaWdodBgGIAEoDSJHCgdTZXJ2aWNlEg8KB3NlcnZpY2UYASABKAkSKwoJZW5kcG9pbnRzGAIgAygLMhguaHN1LmNvbnRyb2wudjEuRW5kcG9pbnQinwIKBUV2ZW50EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBG5vZGUYAiABKAkSDAoEdW5pdBgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCRIMCgR0eXBlGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIzCgdkZXRhaWxzGAcgAygLMiIuaHN1LmNvbnRyb2wudjEuRXZlbnQuRGV0YWlsc0VudHJ5Eg0KBWNhdXNlGAggASgJEgoKAmlkGAkgASgJEhEKCWNhdXNlZF9ieRgKIAEoCRINCgVhY3RvchgLIAEoCRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLbAQoHTG9nTGluZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRub2RlGAIgASgJEgwKBHVuaXQYAyABKAkSEAoIaW5zdGFuY2UYBCABKAkSDgoGc3RyZWFtGAUgASgJEgsKA3NlcRgGIAEoBBIMCgRsaW5lGAcgASgMEg0KBWxldmVsGAggASgJEhQKB21lc3NhZ2UYCSABKAlIAIgBARIPCgdyZXBsaWNhGAogASgNEgsKA3BpZBgLIAEoDUIKCghfbWVzc2FnZSI4CglMb2dDdXJzb3ISEAoIaW5zdGFuY2UYASABKAkSCwoDc2VxGAIgASgEEgwKBG5vZGUYAyABKAkiEAoOR2V0Tm9kZVJlcXVlc3QiwwEKD0dldE5vZGVSZXNwb25zZRIiCgRub2RlGAEgASgLMhQuaHN1LmNvbnRyb2wudjEuTm9kZRIMCgRtZXNoGAIgASgJEhAKCGRhdGFfZGlyGAMgASgJEg8KB2luZ3Jlc3MYBCABKAkSDwoHY29udHJvbBgFIAEoCRILCgNwaWQYBiABKA0SLgoKc3RhcnRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWRtaW4YCCABKAkiEgoQTGlzdE5vZGVzUmVxdWVzdCI4ChFMaXN0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLk5vZGUiRwoQTGlzdFVuaXRzUmVxdWVzdBIkCgVzY29wZRgBIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEg0KBXVuaXRzGAIgAygJIk0KEUxpc3RVbml0c1Jlc3BvbnNlEiMKBXVuaXRzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgt1bnJlYWNoYWJsZRgCIAMoCSIjChNEZXNjcmliZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiewoURGVzY3JpYmVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBITCgtjb25maWdfanNvbhgCIAEoCRIlCgZldmVudHMYAyADKAsyFS5oc3UuY29udHJvbC52MS5FdmVudCIVChNMaXN0U2VydmljZXNSZXF1ZXN0IkEKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEikKCHNlcnZpY2VzGAEgAygLMhcuaHN1LmNvbnRyb2wudjEuU2VydmljZSIuChBTdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDAoEYXJncxgCIAMoCSI8ChFTdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD1N0b3BVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIm0KEFN0b3BVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIhUKE1N0b3BBbGxVbml0c1JlcXVlc3QicQoUU3RvcEFsbFVuaXRzUmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdBIwCgdzdG9wcGVkGAIgAygLMh8uaHN1LmNvbnRyb2wudjEuU3RvcHBlZEluc3RhbmNlIn4KD1N0b3BwZWRJbnN0YW5jZRIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEiIKBGV4aXQYAyABKAsyFC5oc3UuY29udHJvbC52MS5FeGl0EicKBHRvb2sYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMQoSUmVzdGFydFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSDQoFZm9yY2UYAiABKAgiPgoTUmVzdGFydFVuaXRSZXNwb25zZRInCglpbnN0YW5jZXMYASADKAsyFC5oc3UuY29udHJvbC52MS5Vbml0Ih8KD0tpbGxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIjsKEEtpbGxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIxChFTaWduYWxVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEg4KBnNpZ25hbBgCIAEoCSI9ChJTaWduYWxVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIyChBTY2FsZVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkSEAoIcmVwbGljYXMYAiABKA0iPAoRU2NhbGVVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCJeCg9XYWl0VW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIRCgljb25kaXRpb24YAiABKAkSKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI7ChBXYWl0VW5pdFJlc3BvbnNlEicKCWluc3RhbmNlcxgBIAMoCzIULmhzdS5jb250cm9sLnYxLlVuaXQiPAoOUnVuVW5pdFJlcXVlc3QSDAoEdW5pdBgBIAEoCRIMCgRhcmdzGAIgAygJEg4KBmRldGFjaBgDIAEoCCKQAQoPUnVuVW5pdFJlc3BvbnNlEiYKB3N0YXJ0ZWQYASABKAsyEy5oc3UuY29udHJvbC52MS5SdW5IABInCgRsaW5lGAIgASgLMhcuaHN1LmNvbnRyb2wudjEuTG9nTGluZUgAEiQKBWVuZGVkGAMgASgLMhMuaHN1LmNvbnRyb2wudjEuUnVuSABCBgoEd2hhdCJGCg9MaXN0UnVuc1JlcXVlc3QSDQoFdW5pdHMYASADKAkSJAoFc2NvcGUYAiABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJKChBMaXN0UnVuc1Jlc3BvbnNlEiEKBHJ1bnMYASADKAsyEy5oc3UuY29udHJvbC52MS5SdW4SEwoLdW5yZWFjaGFibGUYAiADKAkiOgoOU3RvcFJ1blJlcXVlc3QSDAoEdW5pdBgBIAEoCRILCgNydW4YAiABKAkSDQoFZm9yY2UYAyABKAgiEQoPU3RvcFJ1blJlc3BvbnNlIqECChFTdHJlYW1Mb2dzUmVxdWVzdBINCgV1bml0cxgBIAMoCRIOCgZmb2xsb3cYAiABKAgSEQoEdGFpbBgDIAEoDUgAiAEBEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YBSABKAkSDAoEZ3JlcBgGIAEoCRIkCgVzY29wZRgHIAEoDjIVLmhzdS5jb250cm9sLnYxLlNjb3BlEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsZXZlbBgJIAEoCRIoCgVhZnRlchgKIAMoCzIZLmhzdS5jb250cm9sLnYxLkxvZ0N1cnNvckIHCgVfdGFpbCI7ChJTdHJlYW1Mb2dzUmVzcG9uc2USJQoEbGluZRgBIAEoCzIXLmhzdS5jb250cm9sLnYxLkxvZ0xpbmUisAEKE1N0cmVhbUV2ZW50c1JlcXVlc3QSDQoFdW5pdHMYASADKAkSDgoGZm9sbG93GAIgASgIEhEKBHRhaWwYAyABKA1IAIgBARIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYBSABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZRINCgV0eXBlcxgGIAMoCUIHCgVfdGFpbCI8ChRTdHJlYW1FdmVudHNSZXNwb25zZRIkCgVldmVudBgBIAEoCzIVLmhzdS5jb250cm9sLnYxLkV2ZW50Ih4KDldoeVVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiOQoPV2h5VW5pdFJlc3BvbnNlEiYKCWluc3RhbmNlcxgBIAMoCzITLmhzdS5jb250cm9sLnYxLldoeSJnCgNXaHkSJgoIaW5zdGFuY2UYASABKAsyFC5oc3UuY29udHJvbC52MS5Vbml0EiYKBWxpbmtzGAIgAygLMhcuaHN1LmNvbnRyb2wudjEuV2h5TGluaxIQCghzZW50ZW5jZRgDIAEoCSI9CgdXaHlMaW5rEiQKBWV2ZW50GAEgASgLMhUuaHN1LmNvbnRyb2wudjEuRXZlbnQSDAoEdGV4dBgCIAEoCSISChBHZXRDb25maWdSZXF1ZXN0IpkBChFHZXRDb25maWdSZXNwb25zZRITCgtjb25maWdfanNvbhgBIAEoCRI/CgdvcmlnaW5zGAIgAygLMi4uaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2UuT3JpZ2luc0VudHJ5Gi4KDE9yaWdpbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhEKD0RpYWdub3NlUmVxdWVzdCI5ChBEaWFnbm9zZVJlc3BvbnNlEiUKBmNoZWNrcxgBIAMoCzIVLmhzdS5jb250cm9sLnYxLkNoZWNrIjYKBUNoZWNrEgwKBG5hbWUYASABKAkSDgoGcmVzdWx0GAIgASgJEg8KB21lc3NhZ2UYAyABKAkiEQoPU2h1dGRvd25SZXF1ZXN0IhIKEFNodXRkb3duUmVzcG9uc2UiwQIKBVVzYWdlEgsKA2NwdRgBIAEoARITCgtjcHVfc2Vjb25kcxgCIAEoARIRCglyc3NfYnl0ZXMYAyABKAQSFgoJcHNzX2J5dGVzGAQgASgESACIAQESGgoNdmlydHVhbF9ieXRlcxgFIAEoBEgBiAEBEhEKCXByb2Nlc3NlcxgGIAEoDRIUCgd0aHJlYWRzGAcgASgNSAKIAQESEgoFZmlsZXMYCCABKA1IA4gBARIaCg1pb19yZWFkX2J5dGVzGAkgASgESASIAQESGwoOaW9fd3JpdGVfYnl0ZXMYCiABKARIBYgBAUIMCgpfcHNzX2J5dGVzQhAKDl92aXJ0dWFsX2J5dGVzQgoKCF90aHJlYWRzQggKBl9maWxlc0IQCg5faW9fcmVhZF9ieXRlc0IRCg9faW9fd3JpdGVfYnl0ZXMiNwoPR2V0VXNhZ2VSZXF1ZXN0EiQKBXNjb3BlGAEgASgOMhUuaHN1LmNvbnRyb2wudjEuU2NvcGUiUQoQR2V0VXNhZ2VSZXNwb25zZRIoCgVub2RlcxgBIAMoCzIZLmhzdS5jb250cm9sLnYxLk5vZGVVc2FnZRITCgt1bnJlYWNoYWJsZRgCIAMoCSJvCglOb2RlVXNhZ2USDAoEbm9kZRgBIAEoCRIkCgV1c2FnZRgCIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlEi4KCnN0YXJ0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInQKElN0cmVhbVVzYWdlUmVxdWVzdBINCgV1bml0cxgBIAMoCRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFc2NvcGUYAyABKA4yFS5oc3UuY29udHJvbC52MS5TY29wZSJwChNTdHJlYW1Vc2FnZVJlc3BvbnNlEgwKBHVuaXQYASABKAkSDwoHcmVwbGljYRgCIAEoDRIMCgRub2RlGAMgASgJEiwKB3NhbXBsZXMYBCADKAsyGy5oc3UuY29udHJvbC52MS5Vc2FnZVNhbXBsZSJvCgtVc2FnZVNhbXBsZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghpbnN0YW5jZRgCIAEoCRIkCgV1c2FnZRgDIAEoCzIVLmhzdS5jb250cm9sLnYxLlVzYWdlIkgKClVuaXRIZWFsdGgSDQoFc3RhdGUYASABKAkSKwoGY2hlY2tzGAIgAygLMhsuaHN1LmNvbnRyb2wudjEuQ2hlY2tIZWFsdGgifQoLQ2hlY2tIZWFsdGgSDQoFY2hlY2sYASABKAkSDQoFc3RhdGUYAiABKAkSEAoIZmFpbHVyZXMYAyABKA0SEgoKZmFpbF9hZnRlchgEIAEoDRIMCgRnb29kGAUgASgNEgsKA2JhZBgGIAEoDRIPCgdtZXNzYWdlGAcgASgJInEKBEZpbmQSDQoDcGlkGAEgASgNSAASEgoIcGlkX2ZpbGUYAiABKAlIABIOCgRuYW1lGAMgASgJSAASDgoEcG9ydBgEIAEoCUgAEhEKB3NlcnZpY2UYBSABKAlIABIMCgRhcmdzGAYgAygJQgUKA3dheSKCAgoHUHJvY2VzcxILCgNwaWQYASABKA0SEgoKc3RhcnRfdGltZRgCIAEoCRIPCgdib290X2lkGAMgASgJEi4KCnN0YXJ0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHVzZXIYBSABKAkSDAoEYXJncxgGIAMoCRILCgNjcHUYByABKAESEQoJcnNzX2J5dGVzGAggASgEEhYKDnRyZWVfcnNzX2J5dGVzGAkgASgEEhEKCXByb2Nlc3NlcxgKIAEoDRIuCgdsaXN0ZW5zGAsgAygLMh0uaHN1LmNvbnRyb2wudjEuTGlzdGVuaW5nUG9ydCJACg1MaXN0ZW5pbmdQb3J0EhAKCHByb3RvY29sGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDAoEcG9ydBgDIAEoDSJNChJGaW5kUHJvY2Vzc1JlcXVlc3QSIgoEZmluZBgBIAEoCzIULmhzdS5jb250cm9sLnYxLkZpbmQSEwoLZXhjZXB0X3BpZHMYAiADKA0iUQoTRmluZFByb2Nlc3NSZXNwb25zZRIOCgZtZXRob2QYASABKAkSKgoJcHJvY2Vzc2VzGAIgAygLMhcuaHN1LmNvbnRyb2wudjEuUHJvY2VzcyJwChFBdHRhY2hVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJEiIKBGZpbmQYAiABKAsyFC5oc3UuY29udHJvbC52MS5GaW5kEhQKDGFsbG93X3NpZ25hbBgDIAEoCBITCgtleGNlcHRfcGlkcxgEIAMoDSI9ChJBdHRhY2hVbml0UmVzcG9uc2USJwoJaW5zdGFuY2VzGAEgAygLMhQuaHN1LmNvbnRyb2wudjEuVW5pdCIhChFEZXRhY2hVbml0UmVxdWVzdBIMCgR1bml0GAEgASgJIhQKEkRldGFjaFVuaXRSZXNwb25zZSIgChBBZG9wdFVuaXRSZXF1ZXN0EgwKBHVuaXQYASABKAkiMAoRQWRvcHRVbml0UmVzcG9uc2USDAoEeWFtbBgBIAEoCRINCgVub3RlcxgCIAMoCSo+CgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEg4KClNDT1BFX05PREUQARIOCgpTQ09QRV9NRVNIEAIqbwoIVW5pdEtpbmQSGQoVVU5JVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTVU5JVF9LSU5EX1VOTUFOQUdFRBABEhUKEVVOSVRfS0lORF9NQU5BR0VEEAISGAoUVU5JVF9LSU5EX0lOVEVHUkFURUQQAzKlEgoOQ29udHJvbFNlcnZpY2USSgoHR2V0Tm9kZRIeLmhzdS5jb250cm9sLnYxLkdldE5vZGVSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuR2V0Tm9kZVJlc3BvbnNlElAKCUxpc3ROb2RlcxIgLmhzdS5jb250cm9sLnYxLkxpc3ROb2Rlc1JlcXVlc3QaIS5oc3UuY29udHJvbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJQCglMaXN0VW5pdHMSIC5oc3UuY29udHJvbC52MS5MaXN0VW5pdHNSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuTGlzdFVuaXRzUmVzcG9uc2USWQoMRGVzY3JpYmVVbml0EiMuaHN1LmNvbnRyb2wudjEuRGVzY3JpYmVVbml0UmVxdWVzdBokLmhzdS5jb250cm9sLnYxLkRlc2NyaWJlVW5pdFJlc3BvbnNlElkKDExpc3RTZXJ2aWNlcxIjLmhzdS5jb250cm9sLnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5MaXN0U2VydmljZXNSZXNwb25zZRJQCglTdGFydFVuaXQSIC5oc3UuY29udHJvbC52MS5TdGFydFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU3RhcnRVbml0UmVzcG9uc2USTQoIU3RvcFVuaXQSHy5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5TdG9wVW5pdFJlc3BvbnNlElkKDFN0b3BBbGxVbml0cxIjLmhzdS5jb250cm9sLnYxLlN0b3BBbGxVbml0c1JlcXVlc3QaJC5oc3UuY29udHJvbC52MS5TdG9wQWxsVW5pdHNSZXNwb25zZRJWCgtSZXN0YXJ0VW5pdBIiLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlJlc3RhcnRVbml0UmVzcG9uc2USTQoIS2lsbFVuaXQSHy5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5LaWxsVW5pdFJlc3BvbnNlElMKClNpZ25hbFVuaXQSIS5oc3UuY29udHJvbC52MS5TaWduYWxVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLlNpZ25hbFVuaXRSZXNwb25zZRJQCglTY2FsZVVuaXQSIC5oc3UuY29udHJvbC52MS5TY2FsZVVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuU2NhbGVVbml0UmVzcG9uc2USTQoIV2FpdFVuaXQSHy5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5XYWl0VW5pdFJlc3BvbnNlEkwKB1J1blVuaXQSHi5oc3UuY29udHJvbC52MS5SdW5Vbml0UmVxdWVzdBofLmhzdS5jb250cm9sLnYxLlJ1blVuaXRSZXNwb25zZTABEk0KCExpc3RSdW5zEh8uaHN1LmNvbnRyb2wudjEuTGlzdFJ1bnNSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuTGlzdFJ1bnNSZXNwb25zZRJKCgdTdG9wUnVuEh4uaHN1LmNvbnRyb2wudjEuU3RvcFJ1blJlcXVlc3QaHy5oc3UuY29udHJvbC52MS5TdG9wUnVuUmVzcG9uc2USVQoKU3RyZWFtTG9ncxIhLmhzdS5jb250cm9sLnYxLlN0cmVhbUxvZ3NSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuU3RyZWFtTG9nc1Jlc3BvbnNlMAESWwoMU3RyZWFtRXZlbnRzEiMuaHN1LmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVxdWVzdBokLmhzdS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlMAESSgoHV2h5VW5pdBIeLmhzdS5jb250cm9sLnYxLldoeVVuaXRSZXF1ZXN0Gh8uaHN1LmNvbnRyb2wudjEuV2h5VW5pdFJlc3BvbnNlEk0KCEdldFVzYWdlEh8uaHN1LmNvbnRyb2wudjEuR2V0VXNhZ2VSZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuR2V0VXNhZ2VSZXNwb25zZRJYCgtTdHJlYW1Vc2FnZRIiLmhzdS5jb250cm9sLnYxLlN0cmVhbVVzYWdlUmVxdWVzdBojLmhzdS5jb250cm9sLnYxLlN0cmVhbVVzYWdlUmVzcG9uc2UwARJQCglHZXRDb25maWcSIC5oc3UuY29udHJvbC52MS5HZXRDb25maWdSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuR2V0Q29uZmlnUmVzcG9uc2USTQoIRGlhZ25vc2USHy5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlcXVlc3QaIC5oc3UuY29udHJvbC52MS5EaWFnbm9zZVJlc3BvbnNlEk0KCFNodXRkb3duEh8uaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXF1ZXN0GiAuaHN1LmNvbnRyb2wudjEuU2h1dGRvd25SZXNwb25zZRJWCgtGaW5kUHJvY2VzcxIiLmhzdS5jb250cm9sLnYxLkZpbmRQcm9jZXNzUmVxdWVzdBojLmhzdS5jb250cm9sLnYxLkZpbmRQcm9jZXNzUmVzcG9uc2USUwoKQXR0YWNoVW5pdBIhLmhzdS5jb250cm9sLnYxLkF0dGFjaFVuaXRSZXF1ZXN0GiIuaHN1LmNvbnRyb2wudjEuQXR0YWNoVW5pdFJlc3BvbnNlElMKCkRldGFjaFVuaXQSIS5oc3UuY29udHJvbC52MS5EZXRhY2hVbml0UmVxdWVzdBoiLmhzdS5jb250cm9sLnYxLkRldGFjaFVuaXRSZXNwb25zZRJQCglBZG9wdFVuaXQSIC5oc3UuY29udHJvbC52MS5BZG9wdFVuaXRSZXF1ZXN0GiEuaHN1LmNvbnRyb2wudjEuQWRvcHRVbml0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * How a process ended: at most one is set.
@@ -177,6 +177,20 @@ export type Unit = Message<"hsu.control.v1.Unit"> & {
    * @generated from field: hsu.control.v1.Usage usage = 18;
    */
   usage?: Usage | undefined;
+
+  /**
+   * What the checks of an unmanaged unit say; unset while it has no process, and for other kinds.
+   *
+   * @generated from field: hsu.control.v1.UnitHealth health = 20;
+   */
+  health?: UnitHealth | undefined;
+
+  /**
+   * Where an unmanaged unit comes from, in words: configuration, or who attached it.
+   *
+   * @generated from field: string origin = 21;
+   */
+  origin: string;
 
   /**
    * Its limits, and who sees to them on this host.
@@ -2037,6 +2051,435 @@ export const UsageSampleSchema: GenMessage<UsageSample> = /*@__PURE__*/
   messageDesc(file_hsu_control_v1_control, 65);
 
 /**
+ * The checks of an unmanaged unit.
+ *
+ * @generated from message hsu.control.v1.UnitHealth
+ */
+export type UnitHealth = Message<"hsu.control.v1.UnitHealth"> & {
+  /**
+   * unknown, healthy, degraded or unhealthy: the worst of its checks.
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * @generated from field: repeated hsu.control.v1.CheckHealth checks = 2;
+   */
+  checks: CheckHealth[];
+};
+
+/**
+ * Describes the message hsu.control.v1.UnitHealth.
+ * Use `create(UnitHealthSchema)` to create a new message.
+ */
+export const UnitHealthSchema: GenMessage<UnitHealth> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 66);
+
+/**
+ * @generated from message hsu.control.v1.CheckHealth
+ */
+export type CheckHealth = Message<"hsu.control.v1.CheckHealth"> & {
+  /**
+   * @generated from field: string check = 1;
+   */
+  check: string;
+
+  /**
+   * unknown, healthy, degraded (fails, but not often enough in a row) or unhealthy.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * Bad answers in a row.
+   *
+   * @generated from field: uint32 failures = 3;
+   */
+  failures: number;
+
+  /**
+   * Bad answers in a row that make it unhealthy.
+   *
+   * @generated from field: uint32 fail_after = 4;
+   */
+  failAfter: number;
+
+  /**
+   * Answers since the process was found.
+   *
+   * @generated from field: uint32 good = 5;
+   */
+  good: number;
+
+  /**
+   * @generated from field: uint32 bad = 6;
+   */
+  bad: number;
+
+  /**
+   * Why the last answer was bad; empty when it was good.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.CheckHealth.
+ * Use `create(CheckHealthSchema)` to create a new message.
+ */
+export const CheckHealthSchema: GenMessage<CheckHealth> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 67);
+
+/**
+ * How a process is found: exactly one way is set.
+ *
+ * @generated from message hsu.control.v1.Find
+ */
+export type Find = Message<"hsu.control.v1.Find"> & {
+  /**
+   * @generated from oneof hsu.control.v1.Find.way
+   */
+  way: {
+    /**
+     * @generated from field: uint32 pid = 1;
+     */
+    value: number;
+    case: "pid";
+  } | {
+    /**
+     * Absolute.
+     *
+     * @generated from field: string pid_file = 2;
+     */
+    value: string;
+    case: "pidFile";
+  } | {
+    /**
+     * Name of the executable, without its directory.
+     *
+     * @generated from field: string name = 3;
+     */
+    value: string;
+    case: "name";
+  } | {
+    /**
+     * tcp/PORT or udp/PORT.
+     *
+     * @generated from field: string port = 4;
+     */
+    value: string;
+    case: "port";
+  } | {
+    /**
+     * systemd service.
+     *
+     * @generated from field: string service = 5;
+     */
+    value: string;
+    case: "service";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * With name: each must be among the arguments of the process.
+   *
+   * @generated from field: repeated string args = 6;
+   */
+  args: string[];
+};
+
+/**
+ * Describes the message hsu.control.v1.Find.
+ * Use `create(FindSchema)` to create a new message.
+ */
+export const FindSchema: GenMessage<Find> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 68);
+
+/**
+ * A process as the system shows it.
+ *
+ * @generated from message hsu.control.v1.Process
+ */
+export type Process = Message<"hsu.control.v1.Process"> & {
+  /**
+   * @generated from field: uint32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * With the pid and the boot id, its identity; only ever compared.
+   *
+   * @generated from field: string start_time = 2;
+   */
+  startTime: string;
+
+  /**
+   * @generated from field: string boot_id = 3;
+   */
+  bootId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 4;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * Name, or number when it has none; empty when it is not told.
+   *
+   * @generated from field: string user = 5;
+   */
+  user: string;
+
+  /**
+   * @generated from field: repeated string args = 6;
+   */
+  args: string[];
+
+  /**
+   * Cores in use by the whole tree.
+   *
+   * @generated from field: double cpu = 7;
+   */
+  cpu: number;
+
+  /**
+   * Resident memory of the process alone.
+   *
+   * @generated from field: uint64 rss_bytes = 8;
+   */
+  rssBytes: bigint;
+
+  /**
+   * Resident memory and number of the process and all below it.
+   *
+   * @generated from field: uint64 tree_rss_bytes = 9;
+   */
+  treeRssBytes: bigint;
+
+  /**
+   * @generated from field: uint32 processes = 10;
+   */
+  processes: number;
+
+  /**
+   * @generated from field: repeated hsu.control.v1.ListeningPort listens = 11;
+   */
+  listens: ListeningPort[];
+};
+
+/**
+ * Describes the message hsu.control.v1.Process.
+ * Use `create(ProcessSchema)` to create a new message.
+ */
+export const ProcessSchema: GenMessage<Process> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 69);
+
+/**
+ * @generated from message hsu.control.v1.ListeningPort
+ */
+export type ListeningPort = Message<"hsu.control.v1.ListeningPort"> & {
+  /**
+   * tcp or udp.
+   *
+   * @generated from field: string protocol = 1;
+   */
+  protocol: string;
+
+  /**
+   * @generated from field: string address = 2;
+   */
+  address: string;
+
+  /**
+   * @generated from field: uint32 port = 3;
+   */
+  port: number;
+};
+
+/**
+ * Describes the message hsu.control.v1.ListeningPort.
+ * Use `create(ListeningPortSchema)` to create a new message.
+ */
+export const ListeningPortSchema: GenMessage<ListeningPort> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 70);
+
+/**
+ * @generated from message hsu.control.v1.FindProcessRequest
+ */
+export type FindProcessRequest = Message<"hsu.control.v1.FindProcessRequest"> & {
+  /**
+   * @generated from field: hsu.control.v1.Find find = 1;
+   */
+  find?: Find | undefined;
+
+  /**
+   * Processes that are not meant: the one that asks.
+   *
+   * @generated from field: repeated uint32 except_pids = 2;
+   */
+  exceptPids: number[];
+};
+
+/**
+ * Describes the message hsu.control.v1.FindProcessRequest.
+ * Use `create(FindProcessRequestSchema)` to create a new message.
+ */
+export const FindProcessRequestSchema: GenMessage<FindProcessRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 71);
+
+/**
+ * @generated from message hsu.control.v1.FindProcessResponse
+ */
+export type FindProcessResponse = Message<"hsu.control.v1.FindProcessResponse"> & {
+  /**
+   * pid, pid_file, name, port or service.
+   *
+   * @generated from field: string method = 1;
+   */
+  method: string;
+
+  /**
+   * One = what would be attached; several = why nothing would be.
+   *
+   * @generated from field: repeated hsu.control.v1.Process processes = 2;
+   */
+  processes: Process[];
+};
+
+/**
+ * Describes the message hsu.control.v1.FindProcessResponse.
+ * Use `create(FindProcessResponseSchema)` to create a new message.
+ */
+export const FindProcessResponseSchema: GenMessage<FindProcessResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 72);
+
+/**
+ * @generated from message hsu.control.v1.AttachUnitRequest
+ */
+export type AttachUnitRequest = Message<"hsu.control.v1.AttachUnitRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+
+  /**
+   * @generated from field: hsu.control.v1.Find find = 2;
+   */
+  find?: Find | undefined;
+
+  /**
+   * People may send it signals through the node.
+   *
+   * @generated from field: bool allow_signal = 3;
+   */
+  allowSignal: boolean;
+
+  /**
+   * @generated from field: repeated uint32 except_pids = 4;
+   */
+  exceptPids: number[];
+};
+
+/**
+ * Describes the message hsu.control.v1.AttachUnitRequest.
+ * Use `create(AttachUnitRequestSchema)` to create a new message.
+ */
+export const AttachUnitRequestSchema: GenMessage<AttachUnitRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 73);
+
+/**
+ * @generated from message hsu.control.v1.AttachUnitResponse
+ */
+export type AttachUnitResponse = Message<"hsu.control.v1.AttachUnitResponse"> & {
+  /**
+   * @generated from field: repeated hsu.control.v1.Unit instances = 1;
+   */
+  instances: Unit[];
+};
+
+/**
+ * Describes the message hsu.control.v1.AttachUnitResponse.
+ * Use `create(AttachUnitResponseSchema)` to create a new message.
+ */
+export const AttachUnitResponseSchema: GenMessage<AttachUnitResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 74);
+
+/**
+ * @generated from message hsu.control.v1.DetachUnitRequest
+ */
+export type DetachUnitRequest = Message<"hsu.control.v1.DetachUnitRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.DetachUnitRequest.
+ * Use `create(DetachUnitRequestSchema)` to create a new message.
+ */
+export const DetachUnitRequestSchema: GenMessage<DetachUnitRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 75);
+
+/**
+ * @generated from message hsu.control.v1.DetachUnitResponse
+ */
+export type DetachUnitResponse = Message<"hsu.control.v1.DetachUnitResponse"> & {
+};
+
+/**
+ * Describes the message hsu.control.v1.DetachUnitResponse.
+ * Use `create(DetachUnitResponseSchema)` to create a new message.
+ */
+export const DetachUnitResponseSchema: GenMessage<DetachUnitResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 76);
+
+/**
+ * @generated from message hsu.control.v1.AdoptUnitRequest
+ */
+export type AdoptUnitRequest = Message<"hsu.control.v1.AdoptUnitRequest"> & {
+  /**
+   * @generated from field: string unit = 1;
+   */
+  unit: string;
+};
+
+/**
+ * Describes the message hsu.control.v1.AdoptUnitRequest.
+ * Use `create(AdoptUnitRequestSchema)` to create a new message.
+ */
+export const AdoptUnitRequestSchema: GenMessage<AdoptUnitRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 77);
+
+/**
+ * @generated from message hsu.control.v1.AdoptUnitResponse
+ */
+export type AdoptUnitResponse = Message<"hsu.control.v1.AdoptUnitResponse"> & {
+  /**
+   * A whole configuration file.
+   *
+   * @generated from field: string yaml = 1;
+   */
+  yaml: string;
+
+  /**
+   * What a person must know or do before it is used, one line each.
+   *
+   * @generated from field: repeated string notes = 2;
+   */
+  notes: string[];
+};
+
+/**
+ * Describes the message hsu.control.v1.AdoptUnitResponse.
+ * Use `create(AdoptUnitResponseSchema)` to create a new message.
+ */
+export const AdoptUnitResponseSchema: GenMessage<AdoptUnitResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_control_v1_control, 78);
+
+/**
  * @generated from enum hsu.control.v1.Scope
  */
 export enum Scope {
@@ -2336,6 +2779,46 @@ export const ControlService: GenService<{
     methodKind: "unary";
     input: typeof ShutdownRequestSchema;
     output: typeof ShutdownResponseSchema;
+  },
+  /**
+   * Looks once for a process that runs already. NOT_FOUND (PROCESS_NOT_FOUND) when there is none.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.FindProcess
+   */
+  findProcess: {
+    methodKind: "unary";
+    input: typeof FindProcessRequestSchema;
+    output: typeof FindProcessResponseSchema;
+  },
+  /**
+   * Adds an unmanaged unit to this node, which keeps it over restarts until it is detached.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.AttachUnit
+   */
+  attachUnit: {
+    methodKind: "unary";
+    input: typeof AttachUnitRequestSchema;
+    output: typeof AttachUnitResponseSchema;
+  },
+  /**
+   * Forgets a unit that was attached. Its process is not touched.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.DetachUnit
+   */
+  detachUnit: {
+    methodKind: "unary";
+    input: typeof DetachUnitRequestSchema;
+    output: typeof DetachUnitResponseSchema;
+  },
+  /**
+   * The configuration by which this node would run the process of an unmanaged unit itself.
+   *
+   * @generated from rpc hsu.control.v1.ControlService.AdoptUnit
+   */
+  adoptUnit: {
+    methodKind: "unary";
+    input: typeof AdoptUnitRequestSchema;
+    output: typeof AdoptUnitResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_hsu_control_v1_control, 0);
