@@ -71,6 +71,8 @@ export class DependencyGate {
   readonly #waitingSinceMs = new Map<string, number>()
   /** By the names of the dependant and of what it depends on. */
   readonly #bonds = new Map<string, Map<string, Bond>>()
+  /** Units whose slots are all there: before that, a loss would be a loss for some of them only. */
+  readonly #begun = new Set<string>()
   #isClosed = false
 
   constructor(seams: GateSeams) {
@@ -113,25 +115,34 @@ export class DependencyGate {
   }
 
   /**
-   * To be called when a unit was added or its configuration changed. A unit that runs already, because an earlier node
-   * started it, had then what it depends on: what of that ended meanwhile is lost to it.
+   * Begins a unit, whose slots `beginSlots` makes. Those that an earlier node started had then what they depend on, so the
+   * instances that are there now, or were when that node ended, are taken to have met the terms.
    */
-  settle(dependant: Dependant): void {
-    const { spec, slots } = dependant
-    this.#waitingSinceMs.delete(spec.name)
-    const wasStarted = !this.#bonds.has(spec.name) && slots.some(({ status }) => needsIt(status))
-    for (const [unit, terms] of Object.entries(spec.config.depends_on)) {
-      if (wasStarted) {
-        const had = this.#seams.statusesOf(unit)?.flatMap(({ instance }) => (instance === '' ? [] : [instance])) ?? []
-        this.#remember(spec.name, unit, terms, tiedTo(had))
-      }
-      this.#look(dependant, unit, terms, undefined)
+  async begin(dependant: Dependant, beginSlots: () => Promise<void>): Promise<void> {
+    const { name, config } = dependant.spec
+    for (const [unit, terms] of Object.entries(config.depends_on)) {
+      const had = this.#seams.statusesOf(unit)?.flatMap(({ instance }) => (instance === '' ? [] : [instance])) ?? []
+      this.#remember(name, unit, terms, tiedTo(had))
     }
+    try {
+      await beginSlots()
+    } finally {
+      this.#begun.add(name)
+      this.settle(dependant)
+    }
+  }
+
+  /** To be called when the configuration of a unit has changed. */
+  settle(dependant: Dependant): void {
+    const { name, config } = dependant.spec
+    this.#waitingSinceMs.delete(name)
+    for (const [unit, terms] of Object.entries(config.depends_on)) this.#look(dependant, unit, terms, undefined)
   }
 
   forget(unit: string): void {
     this.#waitingSinceMs.delete(unit)
     this.#bonds.delete(unit)
+    this.#begun.delete(unit)
   }
 
   /** From now on nothing is done to anybody: the node ends, or hands its units over. */
@@ -156,8 +167,8 @@ export class DependencyGate {
   }
 
   #look(dependant: Dependant, unit: string, terms: Terms, origin: Origin | undefined): void {
-    if (this.#isClosed) return
     const { name } = dependant.spec
+    if (this.#isClosed || !this.#begun.has(name)) return
     const known = this.#tieOf(name, unit, terms)
     const { tie, changes } = retie(known, this.#meeting(unit, terms, known))
     this.#remember(name, unit, terms, tie)

@@ -505,9 +505,10 @@ class UnitSupervisor implements Supervisor {
     )
     const owned: Owned = { spec, slots: [], jobs }
     this.#units.set(spec.name, owned)
-    await this.#resize(owned, await this.#replicasOf(spec))
-    this.#gate.settle(dependant(owned))
-    await jobs.begin()
+    await this.#gate.begin(dependant(owned), async () => {
+      await this.#resize(owned, await this.#replicasOf(spec))
+      await jobs.begin()
+    })
   }
 
   #jobSeams(unit: string, jobs: () => JobUnit) {
@@ -717,7 +718,12 @@ function slotsOf({ slots, jobs }: Owned): readonly UnitSlot[] {
 
 /** The unit as its dependencies concern it: runs of it as a job need them too. */
 function dependant(unit: Owned): Dependant {
-  return { spec: unit.spec, slots: slotsOf(unit) }
+  return {
+    spec: unit.spec,
+    get slots() {
+      return slotsOf(unit)
+    },
+  }
 }
 
 function slotName({ unit, replica }: { readonly unit: string; readonly replica: number }): string {

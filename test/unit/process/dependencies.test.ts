@@ -1,10 +1,14 @@
 import t from 'tap'
 import { createTopic } from '../../../src/base/topic.ts'
+import { createTaskGroup } from '../../../src/base/task-group.ts'
 import { dependantsFirst } from '../../../src/process/dependencies.ts'
+import { type DependantSlot, DependencyGate } from '../../../src/process/dependency-gate.ts'
 import { NEW_TIE, retie } from '../../../src/process/dependency-tie.ts'
-import type { AwaitedSlot, ProcessEvent } from '../../../src/process/index.ts'
+import type { AwaitedSlot, InstanceStatus, ProcessEvent } from '../../../src/process/index.ts'
 import type { LogLine, LogQuery } from '../../../src/process/output.ts'
 import type { RunCommand } from '../../../src/process/run-command.ts'
+import { memoryLog } from '../../support/memory-log.ts'
+import { SimClock } from '../../support/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { type Watched, World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
@@ -170,6 +174,51 @@ t.test('what failed while no node ran is seen by the next one', async (t) => {
     t.match(next.status('api'), { state: 'up', ready: true, reason: '' }, policy)
     t.equal(next.status('api').pid === pid, policy === 'keep', policy)
   }
+})
+
+t.test('what ends while a unit is being taken over is lost to all its slots', async (t) => {
+  const held: string[] = []
+  const statusOf = (unit: string, replica: number, state: InstanceStatus['state']): InstanceStatus =>
+    ({
+      unit,
+      instance: `${unit}-${replica}`,
+      replica,
+      state,
+      ready: state === 'up',
+      want: 'up',
+      pid: 1,
+      reason: '',
+    }) as InstanceStatus
+  let dbStatus = statusOf('db', 0, 'up')
+  const slots: DependantSlot[] = []
+  const api = { spec: onFail('stop'), slots }
+  const gate = new DependencyGate({
+    clock: new SimClock(),
+    log: memoryLog(),
+    tasks: createTaskGroup(() => undefined),
+    tell: () => '',
+    read: async function* () {
+      // Nobody waits for a line.
+    },
+    elsewhere: undefined,
+    dependants: () => [api],
+    statusesOf: (unit) => (unit === 'db' ? [dbStatus] : slots.map(({ status }) => status)),
+  })
+  await gate.begin(api, async () => {
+    for (const replica of [0, 1]) {
+      const nothing = (): void => undefined
+      slots.push({
+        status: statusOf('api', replica, 'up'),
+        reconsider: nothing,
+        hold: () => held.push(`api-${replica}`),
+        renew: nothing,
+        mark: nothing,
+      })
+      dbStatus = { ...statusOf('db', 0, 'down'), pid: undefined }
+      gate.changed(dbStatus)
+    }
+  })
+  t.same(held, ['api-0', 'api-1'])
 })
 
 t.test('what was well when no node ran is no loss before its probes are asked', async (t) => {
