@@ -8,7 +8,8 @@ const TEMPORARY = '.tmp'
 
 /**
  * A `Store` in a directory: one file a key, mode 0600 in directories of mode 0700.
- * A value is written beside its place, flushed, and renamed into it; then the directory is flushed.
+ * A value is written beside its place, flushed, and renamed into it; then the directory is flushed. What need not outlive
+ * the power is not flushed.
  */
 export function fileStore(root: string): Store {
   const pathOf = (key: string): string => {
@@ -21,16 +22,21 @@ export function fileStore(root: string): Store {
       return readFile(pathOf(key)).catch(absentIs(undefined))
     },
 
-    async put(key, value) {
+    async put(key, value, outlives = 'power') {
       const path = pathOf(key)
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
       const temporary = `${path}${TEMPORARY}`
-      await withFile(temporary, 'w', async (file) => {
-        await file.writeFile(value)
-        await file.sync()
+      const write = (): Promise<void> =>
+        withFile(temporary, 'w', async (file) => {
+          await file.writeFile(value)
+          if (outlives === 'power') await file.sync()
+        })
+      await write().catch(async (error: unknown) => {
+        if (systemCode(error) !== 'ENOENT') throw error
+        await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+        await write()
       })
       await rename(temporary, path)
-      await syncDirectory(dirname(path))
+      if (outlives === 'power') await syncDirectory(dirname(path))
     },
 
     async delete(key) {

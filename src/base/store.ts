@@ -1,14 +1,20 @@
 import { messageOf } from './error.ts'
 import type { Log } from './log.ts'
 
+/** What a written value outlives: the process that wrote it, or a loss of power too, which costs the wait for the disk. */
+export type Outlives = 'process' | 'power'
+
 /**
  * Small values that survive a crash of the process and of the power.
  * Keys are relative paths of `[a-z0-9._-]` segments with `/` between them.
  */
 export interface Store {
   get(key: string): Promise<Uint8Array | undefined>
-  /** Replaces the value in one step: after a crash a reader finds the old value or the new one, whole. Durable on return. */
-  put(key: string, value: Uint8Array): Promise<void>
+  /**
+   * Replaces the value in one step: after a crash a reader finds the old value or the new one, whole. On return it outlives
+   * the power, unless told that the process is enough; then a loss of power may leave a damaged one.
+   */
+  put(key: string, value: Uint8Array, outlives?: Outlives): Promise<void>
   /** Idempotent. */
   delete(key: string): Promise<void>
   /** The keys that begin with `prefix`, sorted. */
@@ -39,6 +45,6 @@ export async function readJson<T>(
 }
 
 /** Writes a JSON value, indented so that a person can read it. */
-export function writeJson(store: Store, key: string, value: unknown): Promise<void> {
-  return store.put(key, new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`))
+export function writeJson(store: Store, key: string, value: unknown, outlives?: Outlives): Promise<void> {
+  return store.put(key, new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`), outlives)
 }

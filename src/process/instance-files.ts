@@ -41,10 +41,12 @@ export async function openInstanceFiles(
     return file.fd
   }
   const addRecord = async (name: string): Promise<number> => (await add(join(directory, name))).fd
+  const adding = [addOutput('stdout'), addOutput('stderr'), addRecord('pid'), addRecord('exit')] as const
   try {
-    const [stdout, stderr] = [await addOutput('stdout'), await addOutput('stderr')]
-    return { stdout, stderr, pid: await addRecord('pid'), exit: await addRecord('exit'), close }
+    const [stdout, stderr, pid, exit] = await Promise.all(adding)
+    return { stdout, stderr, pid, exit, close }
   } catch (error) {
+    await Promise.allSettled(adding)
     await close()
     throw error
   }

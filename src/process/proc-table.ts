@@ -1,12 +1,14 @@
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { systemCode } from '../base/error.ts'
 import { detailsReader, readPssBytes } from './proc-details.ts'
 import { procDossier } from './proc-dossier.ts'
+import { markReader } from './proc-environ.ts'
 import { FORBIDDEN, passOver, readSmall, SMALL_BYTES } from './proc-files.ts'
 import { parseProcNet, type ProcSocket } from './proc-net.ts'
 import { type KernelUnits, parseAuxv, parseProcStat, type ProcStat } from './proc-stat.ts'
+import type { ProcessIdentity } from './identity.ts'
 import type { Listener, ListenerFilter, ProcessInfo, ProcessTable } from './process-table.ts'
 
 /**
@@ -23,7 +25,7 @@ export function procTable(): ProcessTable {
       const kernel = await load()
       const list: ProcessInfo[] = []
       // Names alone: asked for types, Node.js looks at entries whose processes may have ended by then, and fails.
-      for (const name of await readdir('/proc')) {
+      for (const name of readdirSync('/proc')) {
         if (!isPid(name) || except?.has(Number(name)) === true) continue
         const info = readInfo(name, kernel)
         if (info !== undefined) list.push(info)
@@ -31,11 +33,10 @@ export function procTable(): ProcessTable {
       return list
     },
     get: async (pid) => readInfo(String(pid), await load()),
-    async marked(variable) {
-      const kernel = await load()
-      const entry = Buffer.from(`${variable}\0`)
-      const pids = (await readdir('/proc')).filter((name) => isPid(name) && isMarked(name, entry))
-      return pids.flatMap((pid) => readInfo(pid, kernel) ?? [])
+    async marked(list, variable, first) {
+      const isMarked = markReader(variable)
+      const sinceTicks = startTicks(first, (await load()).bootId)
+      return list.filter(({ pid, startTime }) => Number(startTime) >= sinceTicks && isMarked(pid))
     },
     details: (pid) => (details ??= detailsReader())(pid),
     pssBytes: readPssBytes,
@@ -152,17 +153,9 @@ function readArgv(pid: string): readonly string[] {
   }
 }
 
-/** The variables of proc_pid_environ(5) each end in a zero byte. */
-function isMarked(pid: string, entry: Buffer): boolean {
-  try {
-    const environment = readFileSync(`/proc/${pid}/environ`)
-    for (let at = environment.indexOf(entry); at !== -1; at = environment.indexOf(entry, at + 1)) {
-      if (at === 0 || environment[at - 1] === 0) return true
-    }
-  } catch (error) {
-    passOver(error)
-  }
-  return false
+/** When it started, counted from the start of the system; 0 when it is not of this boot, or nobody knows. */
+function startTicks(first: ProcessIdentity | undefined, bootId: string): number {
+  return first?.bootId === bootId && first.startTime !== '' ? Number(first.startTime) : 0
 }
 
 function readText(path: string): string | undefined {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Log } from '../base/log.ts'
-import { readJson, type Store, writeJson } from '../base/store.ts'
+import { type Outlives, readJson, type Store, writeJson } from '../base/store.ts'
 
 const identity = z.object({ pid: z.number(), startTime: z.string(), bootId: z.string() })
 
@@ -55,8 +55,8 @@ export async function readSlotRecords(store: Store, log: Log): Promise<SlotRecor
   return records.filter((record) => record !== undefined)
 }
 
-function writeSlotRecord(store: Store, record: SlotRecord): Promise<void> {
-  return writeJson(store, slotKey(record.unit, record.replica), record)
+function writeSlotRecord(store: Store, record: SlotRecord, outlives: Outlives): Promise<void> {
+  return writeJson(store, slotKey(record.unit, record.replica), record, outlives)
 }
 
 export function deleteSlotRecord(store: Store, unit: string, replica: number): Promise<void> {
@@ -83,21 +83,33 @@ export function deleteScale(store: Store, unit: string): Promise<void> {
 
 /** Writes the records of one slot in order, leaving out those overtaken while one was being written. */
 export interface SlotWriter {
+  /** What an earlier node wrote down. */
+  goOnFrom(record: SlotRecord): void
   write(record: SlotRecord): void
   /** Resolves when everything is on disk, or was reported as lost. */
   flush(): Promise<void>
 }
 
+/**
+ * After a loss of power all processes are gone; of the records it matters only who was stopped by a person. So that is
+ * what is waited for until the disk has it, from its beginning to its end; a start after a crash does not wait.
+ */
 export function createSlotWriter(store: Store, log: Log): SlotWriter {
+  let heldDown = false
   let next: SlotRecord | undefined
   let last = ''
   let writing: Promise<void> | undefined
 
   async function writeAll(): Promise<void> {
+    // What changes several times in one turn is written once.
+    await Promise.resolve()
     for (let record = next; record !== undefined; record = next) {
       next = undefined
-      await writeSlotRecord(store, record).catch((error: unknown) => {
+      const wasHeldDown = heldDown
+      heldDown = record.want === 'down'
+      await writeSlotRecord(store, record, heldDown || wasHeldDown ? 'power' : 'process').catch((error: unknown) => {
         last = ''
+        heldDown ||= wasHeldDown
         log.error('state of a unit cannot be saved; the next node may not find its process', { error })
       })
     }
@@ -105,6 +117,9 @@ export function createSlotWriter(store: Store, log: Log): SlotWriter {
   }
 
   return {
+    goOnFrom(record) {
+      heldDown = record.want === 'down'
+    },
     write(record) {
       const text = JSON.stringify(record)
       if (text === last) return

@@ -2,6 +2,9 @@ import type { Clock } from '../base/clock.ts'
 import type { SlotRecord } from './slot-record.ts'
 import { INITIAL_STATE, type UnitState } from './unit-state.ts'
 
+/** The two clocks drift against each other by less than this in the time of a crash; a record is not written anew for that. */
+const CRASH_STEP_MS = 100
+
 /** The part of a record that is the lifecycle; times become wall clock, which outlives the node. */
 export function toRecord(
   state: UnitState,
@@ -12,7 +15,7 @@ export function toRecord(
 > & { waitMs?: number; untilWallMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
   const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, held, fault, exit, reason } = state
   const offsetMs = clock.wallMs() - clock.nowMs()
-  const crashesAtWallMs = state.crashesAtMs.map((atMs) => Math.round(atMs + offsetMs))
+  const crashesAtWallMs = state.crashesAtMs.map((atMs) => CRASH_STEP_MS * Math.round((atMs + offsetMs) / CRASH_STEP_MS))
   const optional = {
     ...(waitMs === undefined ? {} : { waitMs }),
     ...(untilMs === undefined ? {} : { untilWallMs: Math.round(untilMs + offsetMs) }),

@@ -40,14 +40,15 @@ export async function terminate(
   clock: Clock,
   outer: AbortSignal,
 ): Promise<AllGone> {
-  const known = await membersOf(host, child, [])
+  const cell = await host.cellOf(child.directory)
+  const known = await membersOf(host, child, cell, [])
   const endMs = clock.nowMs() + policy.graceMs
   const leftMs = (): number => Math.max(0, endMs - clock.nowMs())
   const { command } = policy
   if (command !== undefined) await untilEnded(child, clock, leftMs(), outer, command)
   await attempt(host.signalGroup(child, policy.signal))
   const ended = await untilEnded(child, clock, leftMs(), outer)
-  if (ended !== TIMED_OUT) await untilGone(host, child, known, Math.min(STRAGGLER_MS, leftMs()), clock, outer)
+  if (ended !== TIMED_OUT) await untilGone(host, child, cell, known, Math.min(STRAGGLER_MS, leftMs()), clock, outer)
   return killTree(host, child, known, clock, outer)
 }
 
@@ -87,7 +88,7 @@ export async function killTree(
 ): Promise<AllGone> {
   const startMs = clock.nowMs()
   const cell = await host.cellOf(kin.directory)
-  let members = await membersOf(host, kin, known)
+  let members = await membersOf(host, kin, cell, known)
   const isOver = async (): Promise<boolean> => members.length === 0 && (await isEmpty(cell))
   for (let waitMs: number = POLL_MS.first; !(await isOver()); waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
     const elapsedMs = clock.nowMs() - startMs
@@ -100,7 +101,7 @@ export async function killTree(
     }
     if (late) await attempt(host.signalGroup(kin, 'SIGKILL'))
     await clock.sleep(waitMs, signal)
-    members = await membersOf(host, kin, members)
+    members = await membersOf(host, kin, cell, members)
   }
   return true
 }
@@ -120,6 +121,7 @@ async function attempt(signalling: Promise<boolean>): Promise<void> {
 async function untilGone(
   host: ProcessHost,
   kin: Kin,
+  cell: Cell | undefined,
   known: readonly ProcessIdentity[],
   withinMs: number,
   clock: Clock,
@@ -127,7 +129,7 @@ async function untilGone(
 ): Promise<void> {
   const endMs = clock.nowMs() + withinMs
   for (let waitMs: number = POLL_MS.first; clock.nowMs() < endMs; waitMs = Math.min(waitMs * 2, POLL_MS.longest)) {
-    if ((await membersOf(host, kin, known)).length === 0) return
+    if ((await membersOf(host, kin, cell, known)).length === 0) return
     await clock.sleep(Math.min(waitMs, endMs - clock.nowMs()), signal)
   }
 }
@@ -137,14 +139,14 @@ async function untilGone(
  * from before.
  */
 async function membersOf(
-  host: ProcessHost,
+  { table }: ProcessHost,
   { leader, main, directory }: Kin,
+  cell: Cell | undefined,
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
-  const { table } = host
-  const cell = await host.cellOf(directory)
   const before = await cell?.pids()
-  const [marked, list, bootId] = [await table.marked(markOf(directory)), await table.list(), await table.bootId()]
+  const [list, bootId] = [await table.list(), await table.bootId()]
+  const marked = await table.marked(list, markOf(directory), leader)
   // Whoever is in the cell before and after has not got its pid from one of them in between.
   const after = new Set(await cell?.pids())
   const inCell = new Set(before?.filter((pid) => after.has(pid)))

@@ -147,6 +147,7 @@ export class UnitSlot {
     this.#ports = record.ports
     this.#args = record.args ?? []
     this.#trail.follow(record.eventId ?? '')
+    this.#writer.goOnFrom(record)
     const isOver = record.closed || record.bootId !== this.#bootId
     // However it ended, the node may have been killed before it had read what was written last.
     if (isOver || !mayRun(record.phase)) this.#finishLeft(record.instance)
@@ -341,7 +342,8 @@ export class UnitSlot {
     const abort = new AbortController()
     this.#timer = abort
     const ring = (): void => this.#dispatch(timer.type, timer.type === 'startTimeout' ? this.#run?.doubt : '')
-    void this.#seams.clock.sleep(timer.ms, abort.signal).then(ring, () => undefined)
+    if (timer.ms === 0) ring()
+    else void this.#seams.clock.sleep(timer.ms, abort.signal).then(ring, () => undefined)
   }
 
   #perform(effect: UnitEffect): void {

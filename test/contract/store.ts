@@ -12,13 +12,18 @@ export async function storeContract(t: Test, open: (t: Test) => { store: Store; 
     await store.delete('a/b.json')
   })
 
-  t.test('what was put is read back whole, by the next store too', async (t) => {
-    const { store, reopen } = open(t)
-    await store.put('a/b.json', bytes('one'))
-    await store.put('a/b.json', bytes('two, which is longer'))
-    t.same(await store.get('a/b.json'), Buffer.from('two, which is longer'))
-    t.same(await reopen().get('a/b.json'), Buffer.from('two, which is longer'))
-  })
+  t.test(
+    'what was put is read back whole, by the next store too, whether or not it would outlive the power',
+    async (t) => {
+      for (const outlives of [undefined, 'power', 'process'] as const) {
+        const { store, reopen } = open(t)
+        await store.put('a/b.json', bytes('one, which is longer'), outlives)
+        await store.put('a/b.json', bytes('two'), outlives)
+        t.same(await store.get('a/b.json'), Buffer.from('two'))
+        t.same(await reopen().get('a/b.json'), Buffer.from('two'))
+      }
+    },
+  )
 
   t.test('keys are listed by prefix, sorted, without half-written ones', async (t) => {
     const { store } = open(t)

@@ -143,6 +143,30 @@ t.test('/proc', onLinux, async (t) => {
     )
   })
 
+  t.test('a mark is found in an environment of any length, and only as a whole variable', async (t) => {
+    const runWith = (filler: number, marks: Record<string, string>): number => {
+      const env = { FILLER: 'x'.repeat(filler), ...marks }
+      const child = spawn('sleep', ['600'], { env, stdio: 'ignore' })
+      t.teardown(() => child.kill('SIGKILL'))
+      return child.pid ?? 0
+    }
+    // What is read at once is 32 KiB: the mark begins before, at and after its end.
+    const fillers = [0, ...Array.from({ length: 24 }, (_, index) => 32_768 - 20 + index), 100_000]
+    const marked = fillers.map((filler) => runWith(filler, { HSU_MARK: '/run/x' }))
+    const others = [{ HSU_MARK: '/run/x/y' }, { XHSU_MARK: '/run/x' }, { OTHER: 'HSU_MARK=/run/x' }, {}]
+    for (const marks of others) runWith(0, marks)
+    const found = async () => (await table.marked(await table.list(), 'HSU_MARK=/run/x')).map(({ pid }) => pid)
+    await until('all run', async () => (await found()).length >= marked.length)
+    t.same((await found()).toSorted(), marked.toSorted())
+    const [first, last] = [await identify(table, marked[0] ?? 0), await identify(table, marked.at(-1) ?? 0)]
+    t.equal((await table.marked(await table.list(), 'HSU_MARK=/run/x', first)).length, marked.length, 'none is older')
+    const late = await table.marked(await table.list(), 'HSU_MARK=/run/x', {
+      ...last,
+      startTime: '99999999999999',
+    } as typeof last)
+    t.same(late, [], 'those older than the first that may have it are not looked at')
+  })
+
   t.test('processes that come and go do not disturb a look at all', async (t) => {
     const child = start(t, 'sh', ['-c', 'while :; do sleep 0; done'])
     for (let n = 0; n < 50; n += 1) {

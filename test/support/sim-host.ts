@@ -75,13 +75,11 @@ export class SimHost implements ProcessHost {
         return [...this.#processes.values()].map(({ info }) => info)
       },
       get: async (pid) => this.#processes.get(pid)?.info,
-      marked: async (variable) =>
-        [...this.#processes.values()]
-          .filter(
-            ({ info, instance }) =>
-              info.name !== 'hidden' && instance !== undefined && markOf(instance.request.directory) === variable,
-          )
-          .map(({ info }) => info),
+      marked: async (list, variable) =>
+        list.filter(({ pid }) => {
+          const { info, instance } = this.#processes.get(pid) ?? {}
+          return info?.name !== 'hidden' && instance !== undefined && markOf(instance.request.directory) === variable
+        }),
       listeners: async (): Promise<readonly Listener[]> => {
         throw new HsuError('UNSUPPORTED', 'the simulated host has no sockets')
       },

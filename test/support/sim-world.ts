@@ -12,13 +12,13 @@ import { type MemoryLog, memoryLog } from './memory-log.ts'
 import { seeded } from './seeded.ts'
 import { SimClock } from './sim-clock.ts'
 import { SimHost } from './sim-host.ts'
-import { simStore } from './sim-store.ts'
+import { SimDisk, simStore } from './sim-store.ts'
 
 /** A machine, its disk and its time: what stays when supervisors come and go. */
 export class World {
   readonly clock = new SimClock()
   readonly host = new SimHost()
-  readonly disk = new Map<string, Uint8Array>()
+  readonly disk = new SimDisk()
   readonly logDir: string
   runDir = '/run/hsu'
   readonly #t: Test

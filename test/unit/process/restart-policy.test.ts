@@ -1,4 +1,7 @@
 import t from 'tap'
+import { toRecord } from '../../../src/process/slot-state.ts'
+import { INITIAL_STATE } from '../../../src/process/unit-state.ts'
+import { simStore } from '../../support/sim-store.ts'
 import { World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
@@ -164,10 +167,57 @@ t.test('a unit whose program was missing is started once it is there: by itself,
   }
 })
 
+t.test('a start after a crash does not wait for the disk, and a loss of power does no harm', async (t) => {
+  for (const how of ['torn', 'before'] as const) {
+    const world = new World(t)
+    const spec = unitSpec('api', { run, restart: { policy: 'unless-stopped', backoff: '0ms..0ms' } })
+    const first = await world.supervise([spec])
+    t.equal(world.disk.flushes, 0, 'nor does the first start')
+    await Promise.all([first.supervisor.stopUnit('api', never), first.pass(100)])
+    await first.supervisor.startUnit('api', never)
+    await first.pass(10)
+    const { flushes } = world.disk
+    t.ok(flushes > 1, 'that a person stopped it and took that back does')
+    await first.crash('api', 1)
+    await first.pass(10)
+    t.match(first.status('api'), { state: 'up', restarts: 1 })
+    t.equal(world.disk.flushes, flushes)
+    await first.supervisor.abandon()
+    world.host.reboot()
+    world.disk.loseThePower(how)
+    const second = await world.supervise([spec])
+    t.equal(second.status('api').state, 'up', `started by a person, so it is again (${how})`)
+  }
+})
+
+t.test('a restart without a wait is written down once', async (t) => {
+  const world = new World(t)
+  const store = simStore(world.disk)
+  const phases: string[] = []
+  const put: typeof store.put = async (key, value, outlives) => {
+    phases.push((JSON.parse(Buffer.from(value).toString()) as { phase: string }).phase)
+    await store.put(key, value, outlives)
+  }
+  const spec = unitSpec('api', { run, restart: { backoff: '0ms..0ms' } })
+  const watched = await world.supervise([spec], { store: { ...store, put } })
+  phases.length = 0
+  await watched.crash('api', 1)
+  await watched.pass(10)
+  t.same(phases, ['starting', 'up'], 'and not what was over in the same moment')
+})
+
+t.test('a record does not change because two clocks run unevenly by a hair', async (t) => {
+  const crashed = { ...INITIAL_STATE, crashesAtMs: [1_000.25] }
+  const at = (nowMs: number) =>
+    toRecord(crashed, { nowMs: () => nowMs, wallMs: () => 50_000, sleep: () => Promise.resolve() })
+  t.same(at(2_000.1), at(2_000.9))
+})
+
 t.test('what was stopped by a person', async (t) => {
   type Policy = 'no' | 'on-failure' | 'always' | 'unless-stopped'
+  type End = 'stop' | 'kill' | 'reboot' | 'torn' | 'before'
   /** Whether a stopped unit runs again after its node, or the whole system, went down and came up. */
-  const runsAgain = async (policy: Policy, how: 'stop' | 'kill' | 'reboot'): Promise<boolean> => {
+  const runsAgain = async (policy: Policy, how: End): Promise<boolean> => {
     const world = new World(t)
     const spec = unitSpec('api', { run, restart: { policy } })
     const first = await world.supervise([spec])
@@ -177,15 +227,20 @@ t.test('what was stopped by a person', async (t) => {
     t.match(first.status('api'), { state: 'down', want: 'down' })
     if (how === 'stop') await Promise.all([first.supervisor.stop(), first.pass(100)])
     else await first.supervisor.abandon()
-    if (how === 'reboot') world.host.reboot()
+    if (how === 'reboot' || how === 'torn' || how === 'before') world.host.reboot()
+    if (how === 'torn' || how === 'before') world.disk.loseThePower(how)
     const second = await world.supervise([spec])
     await second.pass(100)
     return second.status('api').state === 'up'
   }
 
-  t.test('stays down under unless-stopped: over a restart of the node, its death, and a reboot', async (t) => {
-    for (const how of ['stop', 'kill', 'reboot'] as const) t.equal(await runsAgain('unless-stopped', how), false, how)
-  })
+  t.test(
+    'stays down under unless-stopped: over a restart of the node, its death, a reboot, a loss of power',
+    async (t) => {
+      for (const how of ['stop', 'kill', 'reboot', 'torn', 'before'] as const)
+        t.equal(await runsAgain('unless-stopped', how), false, how)
+    },
+  )
 
   t.test('comes back under always, whatever happened', async (t) => {
     for (const how of ['stop', 'kill', 'reboot'] as const) t.equal(await runsAgain('always', how), true, how)
