@@ -1,4 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { HsuError } from '../base/error.ts'
 import {
   type CallContext,
   Scope,
@@ -24,8 +25,9 @@ export function eventHandlers(core: NodeCore) {
 }
 
 function streamEvents(core: NodeCore, request: StreamEventsRequest, signal: AbortSignal): AsyncIterable<EventItem> {
-  const { units, types, follow, tail, since } = request
-  const query = { units, types, follow, tail, sinceMs: fromTimestamp(since) }
+  const { units, types, follow, tail, since, until } = request
+  if (follow && until !== undefined) throw new HsuError('USAGE', 'events until a time are not followed beyond it')
+  const query = { units, types, follow, tail, sinceMs: fromTimestamp(since), untilMs: fromTimestamp(until) }
   return fanOut<EventItem>(core, request, signal, {
     own: async function* (signal) {
       for await (const event of core.events.query(query, signal)) yield { event: toEvent(event) }

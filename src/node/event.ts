@@ -26,6 +26,8 @@ export interface EventQuery {
   /** The last N; undefined = all that are kept. */
   readonly tail: number | undefined
   readonly sinceMs: number | undefined
+  /** Only those before; absent = up to now. */
+  readonly untilMs?: number | undefined
   /** Types, or beginnings of types (`unit.`, `unit.*`); absent or empty = all. */
   readonly types?: readonly string[]
 }
@@ -34,12 +36,13 @@ export interface EventQuery {
 export const ALL_EVENTS: EventQuery = { units: [], follow: false, tail: undefined, sinceMs: undefined }
 
 /** Whether an event is one that was asked for. */
-export function matcher({ units, types = [], sinceMs }: EventQuery): (event: NodeEvent) => boolean {
+export function matcher({ units, types = [], sinceMs, untilMs }: EventQuery): (event: NodeEvent) => boolean {
   const wanted = new Set(units)
   const isOfType = typeMatcher(types)
   return (event) =>
     (wanted.size === 0 || wanted.has(event.unit)) &&
     (sinceMs === undefined || event.wallMs >= sinceMs) &&
+    (untilMs === undefined || event.wallMs < untilMs) &&
     isOfType(event.type)
 }
 

@@ -71,6 +71,11 @@ t.test('events are there again after the node, and are filtered by unit, type an
   t.same(await reasons(second, { tail: 2, units: ['api'] }), ['2', '5'])
   t.same(await reasons(second, { tail: 0 }), [])
   t.same(await reasons(second, { sinceMs: place.clock.wallMs() - 10_000 }), ['5'])
+  t.same(await reasons(second, { untilMs: place.clock.wallMs() - 10_000, tail: 2 }), ['3', '4'])
+  const all: NodeEvent[] = []
+  for await (const event of second.query(ALL_EVENTS, never)) all.push(event)
+  const [sinceMs, untilMs] = [all[1]?.wallMs, all[3]?.wallMs]
+  t.same(await reasons(second, { sinceMs, untilMs }), ['2', '3'], 'the first moment belongs to it, the last does not')
   await second.close()
 })
 
