@@ -25,10 +25,11 @@ export async function resolveExecutable(
       details: { unit, program, cwd },
     })
   }
-  if (!(await isDirectory(cwd))) fail(`its working directory ${cwd} does not exist; correct 'cwd' or make it`)
-  const found = program.includes('/')
-    ? await usable(isAbsolute(program) ? program : resolve(cwd, program))
-    : await lookUp(program, path ?? DEFAULT_PATH, cwd)
+  const looking = program.includes('/')
+    ? usable(isAbsolute(program) ? program : resolve(cwd, program))
+    : lookUp(program, path ?? DEFAULT_PATH, cwd)
+  const [hasDirectory, found] = await Promise.all([isDirectory(cwd), looking])
+  if (!hasDirectory) fail(`its working directory ${cwd} does not exist; correct 'cwd' or make it`)
   if (typeof found !== 'string') return fail(found.fault)
   const interpreter = await interpreterOf(found)
   if (interpreter !== undefined && typeof (await usable(interpreter)) !== 'string') {
@@ -43,8 +44,9 @@ interface Fault {
 
 async function lookUp(program: string, path: string, cwd: string): Promise<string | Fault> {
   let fault = `not found in the PATH of the unit (${path}); give its path, or set env.PATH`
-  for (const directory of path.split(delimiter)) {
-    const candidate = await usable(join(resolve(cwd, directory || '.'), program))
+  const directories = path.split(delimiter)
+  const candidates = directories.map((directory) => usable(join(resolve(cwd, directory || '.'), program)))
+  for (const candidate of await Promise.all(candidates)) {
     if (typeof candidate === 'string') return candidate
     if (!candidate.fault.startsWith('no such file')) fault = candidate.fault
   }

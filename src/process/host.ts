@@ -25,6 +25,8 @@ export interface SpawnRequest {
   readonly limited?: readonly Resource[]
   /** What it writes goes to /dev/null. */
   readonly discardsOutput?: boolean
+  /** The program does not begin before this has resolved; what can be prepared is prepared meanwhile. */
+  readonly after?: Promise<void>
 }
 
 /** What the processes of an instance are known by, while they live and after. */

@@ -66,9 +66,10 @@ async function spawnInstance(request: SpawnRequest, seams: PosixHostSeams): Prom
   const account = await accountOf(request)
   const env = { ...(account === undefined ? {} : variablesOf(account)), ...request.env }
   const [program = '', ...args] = request.argv
-  const file = await resolveExecutable(program, request.cwd, env['PATH'], request.unit)
-  const files = await openInstanceFiles(directory, account, request.discardsOutput ?? false)
+  const opening = openInstanceFiles(directory, account, request.discardsOutput ?? false)
   try {
+    const resolving = resolveExecutable(program, request.cwd, env['PATH'], request.unit)
+    const [file, files] = await Promise.all([resolving, opening])
     const cell = await limits.open(directory, caps, limited).catch((cause: unknown) => {
       throw refusal(request, `its limits cannot be set: ${messageOf(cause)}`, cause)
     })
@@ -84,11 +85,14 @@ async function spawnInstance(request: SpawnRequest, seams: PosixHostSeams): Prom
     const [leader, main] = await Promise.all([seen(table, shim.pid ?? 0), seen(table, mainPid)])
     return ownChild(shim, ended, { leader, main, directory, cell: gathering(cell) }, seams)
   } finally {
-    await files.close()
+    await opening.then(
+      (files) => files.close(),
+      () => undefined,
+    )
   }
 }
 
-/** Puts the shim where its limits are, lets it go on, and resolves with the program's pid, which it tells then. */
+/** Puts the shim where its limits are, lets it go on when it may, and resolves with the program's pid, which it tells then. */
 async function started(shim: ChildProcess, cell: Cell | undefined, request: SpawnRequest): Promise<number> {
   await once(shim, 'spawn').catch((cause: unknown) => {
     throw refusal(request, messageOf(cause), cause)
@@ -96,7 +100,7 @@ async function started(shim: ChildProcess, cell: Cell | undefined, request: Spaw
   const pipe = (shim.stdio as readonly unknown[])[SHIM_FD.node] as Duplex
   let text = ''
   try {
-    await cell?.enter(shim.pid ?? 0)
+    await Promise.all([cell?.enter(shim.pid ?? 0), request.after])
     pipe.write(GO)
     for await (const chunk of pipe) {
       text += String(chunk)

@@ -144,12 +144,12 @@ async function membersOf(
   cell: Cell | undefined,
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
-  const before = await cell?.pids()
+  const before = (await cell?.pids()) ?? []
   const [list, bootId] = [await table.list(), await table.bootId()]
   const marked = await table.marked(list, markOf(directory), leader)
   // Whoever is in the cell before and after has not got its pid from one of them in between.
-  const after = new Set(await cell?.pids())
-  const inCell = new Set(before?.filter((pid) => after.has(pid)))
+  const after = new Set(before.length === 0 ? [] : await cell?.pids())
+  const inCell = new Set(before.filter((pid) => after.has(pid)))
   const index = indexTree(list)
   const { byPid } = index
   const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>

@@ -397,8 +397,8 @@ export class UnitSlot {
       const request = launchOf(started, describeInstance(spec, facts), directory, host.environment(), environmentOf)
       // Written down first: a process that the next node finds without a record is ended as a stray.
       this.#save()
-      await this.#writer.flush()
-      const child = await host.spawn({ ...request, ...(await this.#limits.request(config.limits)) })
+      const after = this.#writer.flush()
+      const child = await host.spawn({ ...request, ...(await this.#limits.request(config.limits)), after })
       this.#startFault = undefined
       this.#attach('unit.started', { instance, directory, child, hash: launchHash(spec), startedAtMs: clock.wallMs() })
     } catch (thrown) {

@@ -65,6 +65,26 @@ export async function processHostContract(t: Test, make: (t: Test) => HostUnderT
     await until('nothing is left', async () => (await members()) === 0)
   })
 
+  await t.test('the program does not begin before it may', async (t) => {
+    const { host, requests } = make(t)
+    let begun = false
+    let begin = (): void => undefined
+    const after = new Promise<void>((resolve) => {
+      begin = () => {
+        begun = true
+        resolve()
+      }
+    })
+    const child = host.spawn({ ...requests.fails(), after }).then((spawned) => {
+      t.ok(begun)
+      return spawned
+    })
+    // Another start from beginning to end is time enough for this one to go wrong.
+    t.same(await (await host.spawn(requests.fails())).exited, { code: 3 })
+    begin()
+    t.same(await (await child).exited, { code: 3 })
+  })
+
   await t.test('a daemon that went its own way is found by the mark of its instance, and by no other', async (t) => {
     const { host, requests } = make(t)
     if (requests.daemonizes === undefined) {

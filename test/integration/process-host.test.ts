@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { within } from '../../src/base/clock.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemHost } from '../../src/process/index.ts'
+import { isShimOf } from '../../src/process/posix-shim.ts'
 import { processHostContract } from '../contract/process-host.ts'
 import { fixture } from '../support/paths.ts'
 import { workspace } from '../support/supervised.ts'
@@ -38,6 +39,20 @@ t.test('the host of this system keeps the contract', async (t) => {
     }
     return { host: systemHost(), requests }
   })
+})
+
+t.test('whoever waits for leave to begin ends with the node that would give it', async (t) => {
+  const directory = workspace(t)
+  const host = systemHost()
+  const ran = join(directory, 'ran')
+  const instance = join(directory, 'one')
+  const request = { unit: 'x', argv: ['sh', '-c', `echo > '${ran}'`], cwd: '/', env: { PATH }, user: undefined }
+  const after = until('the shim', async () => (await host.table.list()).some(({ argv }) => isShimOf(argv, instance)))
+  await throwsReason(t, 'SPAWN_FAILED', () =>
+    host.spawn({ ...request, directory: instance, after: after.then(() => Promise.reject(new Error('no record'))) }),
+  )
+  await until('it to be gone', async () => !(await host.table.list()).some(({ argv }) => isShimOf(argv, instance)))
+  t.notOk(existsSync(ran))
 })
 
 t.test('stdout and stderr go to files of their own, binary safe, stdin is empty', async (t) => {

@@ -148,7 +148,8 @@ export class SimHost implements ProcessHost {
     return { PATH: '/usr/bin:/bin', SECRET: 'not for units' }
   }
 
-  async spawn(request: SpawnRequest): Promise<Child> {
+  async spawn({ after, ...request }: SpawnRequest): Promise<Child> {
+    await after
     const script = this.#script(request)
     if (script.fault !== undefined) {
       throw new HsuError(
