@@ -1,4 +1,6 @@
 import type { Clock } from '../base/clock.ts'
+import type { Topic } from '../base/topic.ts'
+import type { NodeRequest } from '../node/index.ts'
 import type { ControlClient } from './control.ts'
 import type { LocalNode } from './local-node.ts'
 import type { MethodCaller } from './method-caller.ts'
@@ -85,6 +87,8 @@ export interface CommandContext {
   readonly signal: AbortSignal
   /** Aborted by a second ^C: no more patience. */
   readonly force: AbortSignal
+  /** What signals ask of a node that runs in this process. */
+  readonly requests: Topic<NodeRequest>
 }
 
 /** A command as a value: it reads no environment, prints nothing itself and never exits, so a test simply calls it. */

@@ -20,6 +20,7 @@ import { nodesCommand } from './commands/nodes.ts'
 import { metricsCommand } from './commands/metrics.ts'
 import { notYetCommands } from './commands/not-yet.ts'
 import { psCommand } from './commands/ps.ts'
+import { reloadCommand } from './commands/reload.ts'
 import { restartCommand } from './commands/restart.ts'
 import { runCommand } from './commands/run.ts'
 import { runsCommand } from './commands/runs.ts'
@@ -38,6 +39,7 @@ import { GLOBAL_OPTIONS, GROUPS } from './program.ts'
 const NAMED: readonly Command[] = [
   upCommand,
   downCommand,
+  reloadCommand,
   psCommand,
   describeCommand,
   startCommand,

@@ -1,3 +1,6 @@
+import type { Topic } from '../base/topic.ts'
+import type { NodeRequest } from '../node/index.ts'
+
 /** Where the node on this host keeps its things. */
 export interface NodePaths {
   readonly dataDir: string
@@ -18,6 +21,8 @@ export interface RunOptions {
   readonly onProgress: (line: string) => void
   /** Aborted when the person will wait no longer for an orderly end. */
   readonly force: AbortSignal
+  /** What else signals ask of the node. */
+  readonly requests: Topic<NodeRequest>
 }
 
 /** A configuration that was read and found right. */

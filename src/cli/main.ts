@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { isatty } from 'node:tty'
 import { HsuError } from '../base/error.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { COMMANDS } from './commands.ts'
@@ -9,6 +10,7 @@ import { sinkOf } from './sink.ts'
 import type { Processes } from './processes.ts'
 import { reflectingFrom } from './method-caller.ts'
 import { runCommandLine, type World } from './run.ts'
+import { takeSignals } from './signals.ts'
 import { terminalOf } from './terminal.ts'
 
 /** The command line: `process` as the world, and nothing decided here. What is slow to load is loaded when it is used. */
@@ -19,9 +21,31 @@ const force = new AbortController()
 function interrupt(): void {
   if (force.signal.aborted) process.exit(130)
   if (stop.signal.aborted) force.abort(new HsuError('CANCELLED', 'interrupted twice'))
+  hangUp()
+}
+
+/** Nobody is left who could ask twice. */
+function hangUp(): void {
   stop.abort(new HsuError('CANCELLED', 'interrupted'))
 }
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt)
+
+const requests = takeSignals({
+  on: (signal, take) => void process.on(signal, take),
+  interrupt,
+  hangUp,
+  hasTerminal: isatty(0) || isatty(1) || isatty(2),
+  isTerminalThere,
+})
+
+/** False once the terminal of this session was closed. */
+function isTerminalThere(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}
 
 const processes: Processes = {
   ownPid: process.pid,
@@ -76,6 +100,7 @@ const world: World = {
   actor: `${userName()} from the command line`,
   signal: stop.signal,
   force: force.signal,
+  requests,
   processes,
   async loadLocal() {
     const { localNode } = await import('./node-adapter.ts')

@@ -37,13 +37,13 @@ export function localNode(env: Environment, cwd: string): LocalNode {
       return { ...paths, controlSocket: socketPath(paths, 'control.sock', process.platform) }
     },
 
-    async run({ files, dataDir, name, onProgress, force }, signal) {
+    async run({ files, dataDir, name, onProgress, force, requests }, signal) {
       const overrides = { ...given('HSU_DATA_DIR', dataDir && resolve(cwd, dataDir)), ...given('HSU_NODE_NAME', name) }
       const makeLog = (loaded: LoadedConfig, paths: NodePaths): Log => {
         const toFile = pinoLog({ level: loaded.config.node.log_level, fd: openLogFile(nodeLogFile(paths)) })
         return alsoShown(toFile, onProgress)
       }
-      await runNode({ ...sources(files, overrides), makeLog, onProgress, force }, signal)
+      await runNode({ ...sources(files, overrides), makeLog, onProgress, force, requests }, signal)
       return 0
     },
 

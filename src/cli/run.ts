@@ -1,5 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { HsuError, systemCode } from '../base/error.ts'
+import type { Topic } from '../base/topic.ts'
+import type { NodeRequest } from '../node/index.ts'
 import type { Command, CommandContext, GlobalOptions } from './command.ts'
 import { errorLine } from './error-line.ts'
 import { exitCodeOf } from './exit-codes.ts'
@@ -35,6 +37,7 @@ export interface World {
   readonly actor: string
   readonly signal: AbortSignal
   readonly force: AbortSignal
+  readonly requests: Topic<NodeRequest>
   readonly processes: Processes
   loadLocal(): Promise<LocalNode>
   connectControl(socketPath: string): Promise<Closable & { readonly client: ControlClient }>
@@ -77,7 +80,7 @@ function report(thrown: unknown, { stderr, signal, env }: World): number {
 }
 
 function createContext(global: GlobalOptions, opened: Closable[], world: World): CommandContext {
-  const { env, stdout, stderr, isTty, isErrorTty, clock, actor, cwd, stdin, signal, force, processes } = world
+  const { env, stdout, stderr, isTty, isErrorTty, clock, actor, cwd, stdin, signal, force, requests, processes } = world
   const local = once(() => world.loadLocal())
   const connectTo = async (socketPath: string): Promise<ControlClient> => {
     const connection = await world.connectControl(socketPath)
@@ -100,7 +103,7 @@ function createContext(global: GlobalOptions, opened: Closable[], world: World):
       { format: global.format, style: styleFor(isTty, env), noteStyle: styleFor(isErrorTty, env) },
     ),
     terminal: () => world.terminal(),
-    ...{ processes, clock, actor, env, cwd, stdin, isTty, signal, force },
+    ...{ processes, clock, actor, env, cwd, stdin, isTty, signal, force, requests },
   }
 }
 

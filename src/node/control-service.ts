@@ -14,6 +14,7 @@ import { askerOf } from './actor.ts'
 import { attachHandlers } from './control-attach.ts'
 import { eventHandlers } from './control-events.ts'
 import { jobHandlers } from './control-jobs.ts'
+import { lifeHandlers } from './control-life.ts'
 import { logHandlers } from './control-logs.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { usageHandlers } from './control-usage.ts'
@@ -41,6 +42,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...changers(core),
     ...attachHandlers(core),
     ...eventHandlers(core),
+    ...lifeHandlers(core),
     ...logHandlers(core),
     ...jobHandlers(core),
     ...usageHandlers(core),
@@ -80,7 +82,7 @@ function readers(core: NodeCore) {
       return { services: core.services() }
     },
     async getConfig() {
-      return { configJson: core.config.configJson, origins: core.config.origins }
+      return core.config()
     },
     async diagnose() {
       return { checks: [...(await core.diagnose())] }
@@ -136,10 +138,6 @@ function changers(core: NodeCore) {
       const timeoutMs = request.timeout === undefined ? MAX_WAIT_MS : toMs(request.timeout)
       await waitForUnit({ clock: core.clock, supervisor }, { unit, condition, timeoutMs }, signal)
       return done(unit)
-    },
-    async shutdown(_request: object, context: CallContext) {
-      core.requestShutdown(askerOf(context).actor)
-      return {}
     },
   }
 }

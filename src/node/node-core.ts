@@ -9,7 +9,9 @@ import type { AdminServer } from './admin/server.ts'
 import type { Attachments } from './attachments.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
+import type { ConfigReport } from './node-setup.ts'
 import type { Offers } from './offers.ts'
+import type { Reload } from './reload.ts'
 import { byService, isReachable, type WorldView } from './world-view.ts'
 
 /** What does not change while a node runs. */
@@ -32,12 +34,6 @@ export interface Peer {
 
 export type Check = MessageInitShape<typeof CheckSchema>
 
-/** The effective configuration and where each of its values comes from. */
-export interface ConfigReport {
-  readonly configJson: string
-  readonly origins: Record<string, string>
-}
-
 export interface NodeCoreParts {
   readonly info: NodeInfo
   readonly clock: Clock
@@ -55,10 +51,12 @@ export interface NodeCoreParts {
   readonly ownUsage: () => Promise<Usage | undefined>
   /** The control API of any node: this one, or the one named by the metadata `hsu-node`. */
   readonly control: ServiceClient<typeof ControlService>
-  readonly config: ConfigReport
+  /** The configuration in force. */
+  readonly config: () => ConfigReport
   readonly diagnose: () => Promise<readonly Check[]>
+  readonly reload: Reload
   /** Begins the orderly end of the node, which `actor` asked for; returns at once. */
-  readonly requestShutdown: (actor: string) => void
+  readonly requestShutdown: (actor: string, units: 'stop' | 'keep') => void
 }
 
 /** The running node as its control API and its embedder see it: its parts, and questions that take several of them. */

@@ -4,10 +4,15 @@ import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
 import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
 import { parseMeshKey } from './mesh-key.ts'
-import type { ConfigReport } from './node-core.ts'
 import type { NodePaths } from './paths.ts'
 
 type MeshFileConfig = NonNullable<NodeFileConfig['mesh']>
+
+/** The effective configuration and where each of its values comes from. */
+export interface ConfigReport {
+  readonly configJson: string
+  readonly origins: Record<string, string>
+}
 
 /** All that a node needs to know before it starts; nothing in it is looked up again. */
 export interface NodeSetup {

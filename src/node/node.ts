@@ -10,6 +10,7 @@ import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
 import { diagnoseNode } from './diagnose.ts'
+import { createLiveSetup, type LiveSetup } from './live-setup.ts'
 import { createNodeCore, type NodeCore, type NodeInfo } from './node-core.ts'
 import {
   closeTools,
@@ -23,12 +24,13 @@ import {
 } from './node-parts.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { socketPath } from './paths.ts'
+import { createReload } from './reload.ts'
 
 /** A node that runs. */
 export interface RunningNode {
   readonly core: NodeCore
-  /** Resolves when somebody asked the node to end through its control API. */
-  readonly shutdownRequested: Promise<void>
+  /** Resolves when somebody asked the node to end through its control API, with what becomes of its units. */
+  readonly shutdownRequested: Promise<'stop' | 'keep'>
   /** Resolves when joining the mesh is over; at once for a node without one. */
   joined(): Promise<void>
   /** Drains, stops units in reverse dependency order, leaves the mesh. Twice is no error. */
@@ -38,19 +40,24 @@ export interface RunningNode {
 }
 
 /**
- * Starts one node. The floors below never import each other: whatever they share, they are handed here.
+ * Starts one node. The floors below never import each other: whatever they share, they are handed here. `reread` reads
+ * the configuration again, for a reload.
  *
  * @throws HsuError NODE_EXISTS when another node runs with the same data directory; what the parts throw. Whatever had
  * been started by then is stopped again.
  */
-export async function startNode(seams: NodeSeams, setup: NodeSetup): Promise<RunningNode> {
+export async function startNode(
+  seams: NodeSeams,
+  setup: NodeSetup,
+  reread: () => Promise<NodeSetup>,
+): Promise<RunningNode> {
   const stack = serviceStack(`node ${setup.name}`)
   try {
     const { dataDir } = setup.paths
     await stack.begin(dataDirLock(seams.host.table, { dataDir, nodeName: setup.name, pid: seams.pid }))
     const store = fileStore(dataDir)
     const identity = await loadIdentity(store, seams.log)
-    return await compose(seams, setup, { stack, store, identity })
+    return await compose(seams, createLiveSetup(setup), reread, { stack, store, identity })
   } catch (error) {
     await stack
       .stop()
@@ -59,7 +66,13 @@ export async function startNode(seams: NodeSeams, setup: NodeSetup): Promise<Run
   }
 }
 
-async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Promise<RunningNode> {
+async function compose(
+  seams: NodeSeams,
+  live: LiveSetup,
+  reread: () => Promise<NodeSetup>,
+  ground: Ground,
+): Promise<RunningNode> {
+  const { setup } = live
   const { clock, log } = seams
   const { stack, identity } = ground
   const socket = (file: string): string => socketPath(setup.paths, file, process.platform)
@@ -72,12 +85,12 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
 
   const variables = { nodeName: setup.name, dataDir: setup.paths.dataDir }
   const attachments = createAttachments({ clock, log, store: ground.store, supervisor, variables })
-  const shutdown = deferred()
+  const shutdown = deferred<'stop' | 'keep'>()
   const startedAtMs = clock.wallMs()
   const ownUsage = createOwnUsage({ clock, table: seams.host.table, startedAtMs }, seams.pid)
   const admin = adminOf(seams, setup, {
     node: { name: setup.name, version: setup.version, mesh: setup.mesh?.config.name ?? '', startedAtMs },
-    instances: supervisor.status,
+    instances: () => supervisor.status(),
     usage: ownUsage,
     isStopping: () => core.isStopping(),
   })
@@ -92,14 +105,22 @@ async function compose(seams: NodeSeams, setup: NodeSetup, ground: Ground): Prom
     events: tools.events,
     news: tools.news,
     control: tools.connection.client(ControlService),
-    config: setup.config,
+    config: () => setup.config,
+    reload: createReload({
+      log,
+      live,
+      reread,
+      supervisor: () => supervisor,
+      changed: () => offers.refresh(),
+      news: tools.news,
+    }),
     diagnose: () => {
       const limits = (): Promise<readonly LimitSupport[]> => limitSupport(seams.host)
       return diagnoseNode({ ...parts, setup, admin, mesh: mesh.current(), limits, events: tools.events })
     },
-    requestShutdown(actor) {
-      core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor })
-      shutdown.resolve()
+    requestShutdown(actor, units) {
+      core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor, details: { units } })
+      shutdown.resolve(units)
     },
   })
 
@@ -174,9 +195,9 @@ function atStop(name: string, end: () => void | Promise<void>): Service {
   }
 }
 
-function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve = (): void => undefined
-  const promise = new Promise<void>((settle) => {
+function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined
+  const promise = new Promise<T>((settle) => {
     resolve = settle
   })
   return { promise, resolve }

@@ -34,6 +34,8 @@ export interface Offers {
   servicesOf(instance: string): readonly string[]
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
+  /** The configured services may be others now: tells whoever listens. */
+  refresh(): void
   readonly changes: Topic<undefined>
   /** Ends the watching and waits for questions under way. */
   stop(): Promise<void>
@@ -119,6 +121,7 @@ export function createOffers(seams: OffersSeams): Offers {
       draining.add(instance)
       changes.publish(undefined)
     },
+    refresh: () => changes.publish(undefined),
     changes,
     async stop() {
       unsubscribe()

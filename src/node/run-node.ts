@@ -5,12 +5,13 @@ import { aborted } from '../base/abort.ts'
 import type { Log } from '../base/log.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { systemRandom } from '../base/system-random.ts'
+import type { Topic } from '../base/topic.ts'
 import { systemHost } from '../process/index.ts'
 import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
 import { ALL_EVENTS } from './event.ts'
 import { type RunningNode, startNode } from './node.ts'
 import type { NodeSeams } from './node-parts.ts'
-import { prepareSetup } from './node-setup.ts'
+import { type NodeSetup, prepareSetup } from './node-setup.ts'
 import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
 import { VERSION } from '../base/version.ts'
 
@@ -37,11 +38,18 @@ export async function openNode(
   const paths = pathsOf(loaded, sources)
   await prepareDirectories(paths, process.getuid?.())
   const log = makeLog(loaded, paths)
+  const setup = await setupFrom(loaded, paths, log)
+  return startNode(systemSeams(log), setup, async () => {
+    const again = await loadNodeConfig(sources)
+    return setupFrom(again, pathsOf(again, sources), log)
+  })
+}
+
+function setupFrom(loaded: LoadedConfig, paths: NodePaths, log: Log): Promise<NodeSetup> {
   for (const warning of loaded.warnings) log.warn('configuration', { warning })
   const read = (path: string): Promise<string> =>
     readFile(isAbsolute(path) ? path : resolve(loaded.baseDir, path), 'utf8')
-  const setup = await prepareSetup({ loaded, paths, version: VERSION, readFile: read })
-  return startNode(systemSeams(log), setup)
+  return prepareSetup({ loaded, paths, version: VERSION, readFile: read })
 }
 
 /** A directory named in a file is relative to that file, one from the environment to where the node was started. */
@@ -67,7 +75,12 @@ export interface RunOptions extends NodeSources {
   readonly onProgress: (line: string) => void
   /** Aborted when the person will wait no longer for an orderly end: units are then killed. */
   readonly force: AbortSignal
+  /** What else is asked of the node by signals. */
+  readonly requests: Topic<NodeRequest>
 }
+
+/** What a signal can ask of a running node: to read its configuration again, or to end and leave its units running. */
+export type NodeRequest = 'reload' | 'leave'
 
 /** Runs a node until `signal` aborts or it is asked to end, and all it started has ended. */
 export async function runNode(options: RunOptions, signal: AbortSignal): Promise<void> {
@@ -83,15 +96,32 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   options.onProgress(`node ${core.info.name} runs, ${doors.join(', ')}`)
   const watching = new AbortController()
   const watched = showProgress(core, options.onProgress, watching.signal)
-  await Promise.race([aborted(signal), node.shutdownRequested])
+  const units = await whatEnds(node, options.requests, signal)
   try {
-    await node.stop()
+    await (units === 'keep' ? node.abandon() : node.stop())
   } finally {
     watching.abort()
     await watched
     options.force.removeEventListener('abort', kill)
   }
-  options.onProgress('stopped')
+  options.onProgress(units === 'keep' ? 'stopped, units run on' : 'stopped')
+}
+
+/** Resolves when the node is to end, with what becomes of its units. Reloads meanwhile. */
+async function whatEnds(
+  { core, shutdownRequested }: RunningNode,
+  requests: Topic<NodeRequest>,
+  signal: AbortSignal,
+): Promise<'stop' | 'keep'> {
+  const leaving = new AbortController()
+  const unsubscribe = requests.subscribe((request) => {
+    // A refused configuration is an event and a line of the log; nobody waits for the answer.
+    if (request === 'reload') void core.reload(false, 'SIGHUP').catch(() => undefined)
+    else leaving.abort()
+  })
+  const stop = aborted(signal).then((): 'stop' => 'stop')
+  const keep = aborted(leaving.signal).then((): 'keep' => 'keep')
+  return Promise.race([stop, keep, shutdownRequested]).finally(unsubscribe)
 }
 
 async function showProgress(

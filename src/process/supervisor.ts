@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { aborted, withSignal } from '../base/abort.ts'
 import { HsuError } from '../base/error.ts'
 import type { Clock } from '../base/clock.ts'
@@ -316,6 +317,7 @@ class UnitSupervisor implements Supervisor {
         })
       }
       const wanted = new Map(specs.map((spec) => [spec.name, spec]))
+      const unchanged = new Set(specs.filter((spec) => isDeepStrictEqual(this.#units.get(spec.name)?.spec, spec)))
       // From here on what a unit depends on is what the new configuration says: what it drops is not lost to anybody.
       for (const unit of this.#units.values()) {
         const next = wanted.get(unit.spec.name)
@@ -323,7 +325,10 @@ class UnitSupervisor implements Supervisor {
       }
       const outdated = [...this.#units.values()].filter(({ spec }) => !isSameKind(spec, wanted.get(spec.name)))
       await this.#remove(outdated.map(({ spec }) => spec.name))
-      for (const spec of startOrder(specs)) await this.#put(spec)
+      for (const spec of startOrder(specs)) {
+        if (unchanged.has(spec)) this.#keep(spec.name)
+        else await this.#put(spec)
+      }
       await this.#clearRecords()
     })
   }
@@ -490,6 +495,14 @@ class UnitSupervisor implements Supervisor {
     } catch (error) {
       this.#log.error('unit cannot be supervised', { unit: spec.name, error })
     }
+  }
+
+  /** What has not changed is not touched; what it depends on may have. */
+  #keep(name: string): void {
+    const unit = this.#units.get(name)
+    if (unit === undefined || 'watched' in unit) return
+    this.#gate.settle(unit)
+    for (const slot of unit.slots) slot.reconsider()
   }
 
   async #add(spec: UnitSpec): Promise<void> {

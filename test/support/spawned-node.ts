@@ -64,6 +64,21 @@ export class SpawnedNode {
   /** Starts it, with its own configuration unless `-f` is among `args`, and waits until its control API answers. */
   async start(...args: string[]): Promise<void> {
     this.launch(...args)
+    await this.#untilAnswers()
+  }
+
+  /** Starts it with pipes as its output whose readers are gone, and waits until it answers. */
+  async startUnheard(): Promise<void> {
+    const command = [...this.#prefix, ...HSU, 'up', '-f', this.configFile]
+    const [file = '', ...rest] = command
+    const child = spawn(file, rest, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#process = child
+    child.stdout.destroy()
+    child.stderr.destroy()
+    await this.#untilAnswers()
+  }
+
+  async #untilAnswers(): Promise<void> {
     await until('the node to answer', async () => {
       if (!this.running) throw new Error(`the node ended while starting:\n${this.log}`)
       return (await this.hsu('ps', '-o', 'json')).code === 0

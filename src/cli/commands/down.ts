@@ -3,6 +3,7 @@ import { TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import type { Command, CommandContext } from '../command.ts'
 import { ACTION_TIMEOUT_MS, actionOptions, type ControlClient, readOptions } from '../control.ts'
+import { flag } from '../options.ts'
 
 /** How often it is looked whether the node is still there. */
 const LOOK_EVERY_MS = 50
@@ -10,15 +11,19 @@ const LOOK_EVERY_MS = 50
 export const downCommand: Command = {
   name: 'down',
   summary: 'stop the node: it leaves the mesh, stops its units and exits',
-  description: 'Returns when the node has gone. With --node, stops that node instead of the one on this host.',
+  description:
+    'Returns when the node has gone. With --node, stops that node instead of the one on this host. ' +
+    'With --keep-units the units run on without a node, and the next `hsu up` takes them over.',
   args: [],
-  options: [],
+  options: [{ flags: '--keep-units', summary: 'leave the units running, for the next node to take over' }],
+  examples: ['hsu down', 'hsu down --keep-units && hsu up -d'],
 
-  async run(_input, context) {
+  async run({ options }, context) {
+    const keepUnits = flag(options, 'keepUnits')
     const client = await context.client()
     const { node, pid } = await client.getNode({}, readOptions(context))
     const timeoutMs = context.global.timeoutMs ?? ACTION_TIMEOUT_MS
-    await client.shutdown({}, actionOptions(context, { timeoutMs }))
+    await client.shutdown({ keepUnits }, actionOptions(context, { timeoutMs }))
     const gone = await withSignal(context.signal, (signal) => {
       const here = context.global.node === undefined
       const ended = here ? async () => !context.processes.isAlive(pid) : () => hasLeft(client, context)
@@ -27,7 +32,7 @@ export const downCommand: Command = {
     const name = node?.node ?? ''
     if (gone === TIMED_OUT)
       throw new HsuError('TIMED_OUT', `node ${name} (pid ${pid}) has not stopped yet; it goes on stopping`)
-    context.output.note(`node ${name} has stopped`)
+    context.output.note(`node ${name} has stopped${keepUnits ? '; its units run on' : ''}`)
     return undefined
   },
 }

@@ -21,7 +21,8 @@ export const upCommand: Command = {
   summary: 'run a node with its units on this host',
   description:
     'Runs in the foreground until ^C, which stops the units in order; a second ^C stops them by force. ' +
-    'With -d it goes on in the background, and `hsu down` stops it.',
+    'With -d it goes on in the background, and `hsu down` stops it. SIGHUP reloads the configuration (`hsu reload`), ' +
+    'SIGQUIT ends the node and leaves its units running (`hsu down --keep-units`).',
   args: [],
   options: [
     FILE_OPTION,
@@ -38,7 +39,7 @@ export const upCommand: Command = {
 }
 
 async function runHere(input: Input, context: CommandContext): Promise<number> {
-  const { clock, output, global, signal, force } = context
+  const { clock, output, global, signal, force, requests } = context
   const local = await context.local()
   return local.run(
     {
@@ -47,6 +48,7 @@ async function runHere(input: Input, context: CommandContext): Promise<number> {
       name: text(input.options, 'name'),
       onProgress: (line) => output.note((style) => progressLine(line, clock.wallMs(), style)),
       force,
+      requests,
     },
     signal,
   )

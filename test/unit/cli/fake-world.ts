@@ -1,3 +1,4 @@
+import { createTopic } from '../../../src/base/topic.ts'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { HsuError } from '../../../src/base/error.ts'
 import { COMMANDS } from '../../../src/cli/commands.ts'
@@ -63,6 +64,7 @@ export async function hsu(line: string | readonly string[], fakes: FakeWorld = {
     actor: 'anna (uid 1000) from the command line',
     signal: new AbortController().signal,
     force: new AbortController().signal,
+    requests: createTopic(),
     processes: {
       ownPid: 77,
       isAlive: () => false,
