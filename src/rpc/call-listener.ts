@@ -1,4 +1,3 @@
-import { chmod } from 'node:fs/promises'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { type Clock, within } from '../base/clock.ts'
@@ -6,6 +5,7 @@ import { HsuError, messageOf, systemCode } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { formatAddress, parseAddress, type SocketAddress } from './address.ts'
+import { type DoorHandle, socketPlace } from './door.ts'
 import { Connections, type ConnectionsSeams } from './connections.ts'
 import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
 import { createLogLimiter } from './log-limiter.ts'
@@ -21,6 +21,14 @@ export interface CallListenerConfig {
   readonly listen: string
   /** With it, TLS 1.3. */
   readonly tls?: LinkTls
+  /** With it, `start` lets nobody in yet: that is left to `open`, once the process before this one is to be replaced. */
+  readonly takeover?: Takeover
+}
+
+/** What the process before this one leaves to it. */
+export interface Takeover {
+  /** Its listening socket; undefined: a unix socket, which is replaced in its place, or a door it did not have. */
+  readonly handle: DoorHandle | undefined
 }
 
 /** How a listener knows who is at the other end. */
@@ -34,10 +42,14 @@ export interface LinkTls {
 export interface CallListener {
   /** @throws HsuError `CONFIG_INVALID`; `NODE_EXISTS` when another process listens on the unix socket */
   start(): Promise<void>
+  /** Lets callers in, if `start` has not. @throws as `start` */
+  open(): Promise<void>
   /** Takes no new calls, lets those under way end for `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>
   /** The real one: `host:port`, or as configured before `start`. */
   address(): string
+  /** The listening socket, for another process; undefined when there is none or it cannot be handed over. */
+  handle(): DoorHandle | undefined
 }
 
 /** Connections at once; more are not accepted. */
@@ -55,32 +67,49 @@ const LOCAL_CALLER: Caller = { nodeId: undefined, fingerprint: undefined }
 
 export function createCallListener(seams: ConnectionsSeams, config: CallListenerConfig): CallListener {
   const { clock, log } = seams
-  const { listen, tls } = config
+  const { listen, tls, takeover } = config
+  const inherited = takeover?.handle?.configured === listen ? takeover.handle : undefined
   const connections = new Connections(seams, {
     windows: tls === undefined ? LOCAL_WINDOWS : LINK_WINDOWS,
     ping: tls === undefined ? 'active' : 'all',
   })
   const tasks = createTaskGroup((error) => log.error('connections are not looked after', { cause: messageOf(error) }))
+  const wanted = parseAddress(listen)
+  const place = 'path' in wanted ? socketPlace(wanted.path) : undefined
   let server: Server | undefined
-  let address = listen
+  let address = inherited?.address ?? listen
+
+  async function listenNow(): Promise<void> {
+    server = tls === undefined ? plainServer(connections) : tlsServer(seams, config.name, tls, connections)
+    server.maxConnections = MAX_CONNECTIONS
+    server.on('connection', (socket: Socket) => connections.watch(socket))
+    if (inherited !== undefined) await bind(server, { fd: inherited.fd })
+    else await bindOrNextBest(server, place === undefined ? wanted : { path: place.aside }, config, log)
+    server.on('error', (error) => log.error('listener failed', { listener: config.name, cause: messageOf(error) }))
+    await place?.occupy()
+    if (!('path' in wanted)) address = addressOf(server, wanted)
+    tasks.run((signal) => connections.sweep(signal))
+  }
 
   return {
     address: () => address,
 
+    handle() {
+      const fd = server === undefined ? undefined : descriptorOf(server)
+      return fd === undefined || place !== undefined ? undefined : { fd, address, configured: listen }
+    },
+
     async start() {
-      const wanted = parseAddress(listen)
-      if ('path' in wanted) await makeRoom(wanted.path)
-      server = tls === undefined ? plainServer(connections) : tlsServer(seams, config.name, tls, connections)
-      server.maxConnections = MAX_CONNECTIONS
-      server.on('connection', (socket: Socket) => connections.watch(socket))
-      await bindOrNextBest(server, wanted, config, log)
-      server.on('error', (error) => log.error('listener failed', { listener: config.name, cause: messageOf(error) }))
-      if ('path' in wanted) await chmod(wanted.path, 0o600)
-      else address = addressOf(server, wanted)
-      tasks.run((signal) => connections.sweep(signal))
+      if ('path' in wanted) await makeRoom(wanted.path, takeover === undefined)
+      if (takeover === undefined || (inherited === undefined && place === undefined)) await listenNow()
+    },
+
+    async open() {
+      if (server === undefined) await listenNow()
     },
 
     async stop(graceMs) {
+      await place?.vacate()
       const stopped = server
       server = undefined
       if (stopped?.listening === true) {
@@ -161,7 +190,14 @@ async function bindOrNextBest(
   }
 }
 
-function bind(server: Server, address: SocketAddress): Promise<void> {
+/** Node.js has no public name for it. Undefined on Windows, where sockets have no numbers, and once it is closed. */
+function descriptorOf(server: Server): number | undefined {
+  const { _handle: handle } = server as Server & { readonly _handle?: { readonly fd?: number } | null }
+  const fd = handle?.fd ?? -1
+  return fd >= 0 ? fd : undefined
+}
+
+function bind(server: Server, address: SocketAddress | { readonly fd: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       server.off('listening', done)

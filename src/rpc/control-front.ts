@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
-import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener } from './call-listener.ts'
+import type { Door } from './door.ts'
 import { forward } from './forward.ts'
 import { firstField } from './header-fields.ts'
 import type { LinkCertificate } from './link-certificate.ts'
@@ -32,6 +32,8 @@ export interface ControlFrontConfig {
   readonly certificate: LinkCertificate | undefined
   /** How long calls may go on at `stop()`; 1 s unless told. */
   readonly graceMs?: number
+  /** Replaces the socket of the process before this one, once `open` is called. */
+  readonly takeover?: boolean
 }
 
 /** Streams such as logs and events end only when somebody ends them. */
@@ -41,9 +43,9 @@ const GRACE_MS = 1_000
  * The control socket of a node. A call with the metadata `hsu-node: NAME` or an id goes over the link to that node's
  * control API, every other one to the API of this node. Nothing of the calls is looked into.
  */
-export function createControlFront(seams: ControlFrontSeams, config: ControlFrontConfig): Service {
+export function createControlFront(seams: ControlFrontSeams, config: ControlFrontConfig): Door {
   const { clock, log, linkOf } = seams
-  const { socketPath, certificate, graceMs = GRACE_MS } = config
+  const { socketPath, certificate, graceMs = GRACE_MS, takeover = false } = config
   const links = certificate === undefined ? undefined : createLinkPool({ clock, linkOf }, certificate)
   const upstreams = createUpstreams(clock, links)
   const shared = { clock, upstreams, inFlight: createInFlight(), whenUnreached: 'answer' } as const
@@ -54,12 +56,14 @@ export function createControlFront(seams: ControlFrontSeams, config: ControlFron
       onCall: (call) =>
         forward(call, () => onlyTarget(target(firstField(call.head.fields, 'hsu-node'), seams, config)), shared),
     },
-    { name: 'control', listen: `unix:${socketPath}` },
+    { name: 'control', listen: `unix:${socketPath}`, ...(takeover && { takeover: { handle: undefined } }) },
   )
 
   return {
     name: 'control front',
     start: () => listener.start(),
+    open: () => listener.open(),
+    retire: (ms) => listener.stop(ms),
     async stop() {
       await listener.stop(graceMs)
       await upstreams.stop()

@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts'
-import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
-import { createCallListener } from './call-listener.ts'
+import { createCallListener, type Takeover } from './call-listener.ts'
 import { DEFAULT_ROUTE, type RouteConfig } from './config.ts'
+import type { Door, DoorHandle } from './door.ts'
 import type { Endpoint, EndpointSource } from './endpoint-source.ts'
 import { forward } from './forward.ts'
 import type { LinkCertificate } from './link-certificate.ts'
@@ -38,12 +38,14 @@ export interface IngressConfig {
   readonly certificate: LinkCertificate | undefined
   /** How long calls may go on at `stop()`; 5 s unless told. */
   readonly graceMs?: number
+  readonly takeover?: Takeover
 }
 
 /** Takes any gRPC call from processes of this host and passes it on to the unit it asks for, wherever that runs. */
-export interface Ingress extends Service {
+export interface Ingress extends Door {
   /** The real `host:port`; a busy configured port is replaced by a free one at `start`. */
   address(): string
+  handle(): DoorHandle | undefined
   /** Calls under way to an instance, sent from here. */
   inFlight(instance: string): number
   /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
@@ -54,7 +56,7 @@ const GRACE_MS = 5_000
 
 export function createIngress(seams: IngressSeams, config: IngressConfig): Ingress {
   const { clock, log, linkOf } = seams
-  const { listen, nodeId, certificate, graceMs = GRACE_MS } = config
+  const { listen, nodeId, certificate, graceMs = GRACE_MS, takeover } = config
   const inFlight = seams.inFlight ?? createInFlight()
   const links = certificate === undefined ? undefined : createLinkPool({ clock, linkOf }, certificate)
   const upstreams = createUpstreams(clock, links)
@@ -66,12 +68,15 @@ export function createIngress(seams: IngressSeams, config: IngressConfig): Ingre
       onCall: (call, caller) =>
         forward(call, () => route(call.head, caller), { clock, upstreams, inFlight, whenUnreached: 'answer' }),
     },
-    { name: 'ingress', listen },
+    { name: 'ingress', listen, ...(takeover && { takeover }) },
   )
 
   return {
     name: 'ingress',
     start: () => listener.start(),
+    open: () => listener.open(),
+    retire: (ms) => listener.stop(ms),
+    handle: () => listener.handle(),
     async stop() {
       await listener.stop(graceMs)
       await upstreams.stop()

@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
-import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
-import { createCallListener } from './call-listener.ts'
+import { createCallListener, type Takeover } from './call-listener.ts'
 import type { RouteConfig } from './config.ts'
+import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
 import { forward } from './forward.ts'
 import { firstField } from './header-fields.ts'
@@ -35,12 +35,14 @@ export interface LinkServerConfig {
   readonly controlSocket: string
   /** How long calls may go on at `stop()`; 5 s unless told. */
   readonly graceMs?: number
+  readonly takeover?: Takeover
 }
 
 /** Takes calls of other nodes, for instances of this node and for its control API. */
-export interface LinkServer extends Service {
+export interface LinkServer extends Door {
   /** The real `host:port`; a busy configured port is replaced by a free one at `start`. */
   address(): string
+  handle(): DoorHandle | undefined
   /** Calls under way to an instance, sent from here. */
   inFlight(instance: string): number
   /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
@@ -55,7 +57,7 @@ const GRACE_MS = 5_000
  */
 export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfig): LinkServer {
   const { clock, log, isMember } = seams
-  const { listen, certificate, graceMs = GRACE_MS } = config
+  const { listen, certificate, graceMs = GRACE_MS, takeover } = config
   const inFlight = seams.inFlight ?? createInFlight()
   const upstreams = createUpstreams(clock, undefined)
   const route = createLinkRoute(seams, config)
@@ -66,12 +68,15 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
       onCall: (call, caller) =>
         forward(call, () => route(call.head, caller), { clock, upstreams, inFlight, whenUnreached: 'refuse' }),
     },
-    { name: 'link', listen, tls: { certificate, admit: isMember } },
+    { name: 'link', listen, tls: { certificate, admit: isMember }, ...(takeover && { takeover }) },
   )
 
   return {
     name: 'link server',
     start: () => listener.start(),
+    open: () => listener.open(),
+    retire: (ms) => listener.stop(ms),
+    handle: () => listener.handle(),
     async stop() {
       await listener.stop(graceMs)
       await upstreams.stop()

@@ -1,11 +1,11 @@
-import { chmod, lstat, mkdir, unlink } from 'node:fs/promises'
+import { lstat, mkdir, unlink } from 'node:fs/promises'
 import { connect as dial } from 'node:net'
 import { dirname } from 'node:path'
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError, messageOf } from '../base/error.ts'
-import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
+import { type Door, socketPlace } from './door.ts'
 import { Health } from './gen/grpc/health/v1/health_pb.ts'
 import { healthService } from './health-service.ts'
 import { reflectionServices } from './reflection-service.ts'
@@ -22,6 +22,8 @@ export interface ApiServerSeams {
 export interface ApiServerConfig {
   /** Absolute, at most 107 bytes; made with mode 0600 in a directory that is made (0700) when absent. */
   readonly socketPath: string
+  /** Replaces the socket of the process before this one, once `open` is called. */
+  readonly takeover?: boolean
 }
 
 /** Calls under way get this long to end by themselves at `stop()`. */
@@ -50,28 +52,35 @@ const SERVER_OPTIONS = {
  */
 export function createApiServer(
   { clock, log }: ApiServerSeams,
-  { socketPath }: ApiServerConfig,
+  { socketPath, takeover = false }: ApiServerConfig,
   services: readonly ServiceImplementation[],
-): Service {
+): Door {
   /** Aborted when no new calls come in, and when those under way have had their time. */
   let stopping = new AbortController()
   let closing = new AbortController()
   let server: Server | undefined
   const calls = new Set<Promise<void>>()
+  const place = socketPlace(socketPath)
 
   async function start(): Promise<void> {
-    await makeRoom(socketPath)
+    await makeRoom(socketPath, !takeover)
+    if (!takeover) await open()
+  }
+
+  async function open(): Promise<void> {
+    if (server !== undefined) return
     stopping = new AbortController()
     closing = new AbortController()
     server = new Server(SERVER_OPTIONS)
     for (const implementation of withStandardServices(services, stopping.signal)) {
       register(server, implementation, { calls, closing: closing.signal, log })
     }
-    await bind(server, socketPath)
-    await chmod(socketPath, 0o600)
+    await bind(server, place.aside, socketPath)
+    await place.occupy()
   }
 
   async function stop(): Promise<void> {
+    await place.vacate()
     const stopped = server
     if (stopped === undefined) return
     server = undefined
@@ -84,7 +93,7 @@ export function createApiServer(
     if (ended === TIMED_OUT) log.warn('calls did not end when their server stopped', { calls: calls.size })
   }
 
-  return { name: 'api server', start, stop }
+  return { name: 'api server', start, open, stop, retire: stop }
 }
 
 function withStandardServices(
@@ -116,7 +125,8 @@ function register(server: Server, implementation: ServiceImplementation, { calls
   }
 }
 
-export async function makeRoom(socketPath: string): Promise<void> {
+/** Makes sure that a socket can be bound there; `alone`: nobody may listen there yet, and what is left is removed. */
+export async function makeRoom(socketPath: string, alone: boolean): Promise<void> {
   if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
     throw new HsuError(
       'CONFIG_INVALID',
@@ -130,6 +140,7 @@ export async function makeRoom(socketPath: string): Promise<void> {
   const found = await lstat(socketPath).catch(() => undefined)
   if (found === undefined) return
   if (!found.isSocket()) throw cannotListen(socketPath, 'a file that is no socket is in the way')
+  if (!alone) return
   if (await answers(socketPath)) {
     const message = `cannot listen on ${socketPath}: another process does; stop it, or choose another data directory`
     throw new HsuError('NODE_EXISTS', message, { details: { socketPath } })
@@ -149,11 +160,11 @@ function answers(socketPath: string): Promise<boolean> {
   })
 }
 
-function bind(server: Server, socketPath: string): Promise<void> {
+function bind(server: Server, path: string, socketPath: string): Promise<void> {
   // grpc-js writes a line of its own about a failure that is ours to report; who asked it to talk still hears it.
   if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE)
   return new Promise((resolve, reject) => {
-    server.bindAsync(`unix:${socketPath}`, ServerCredentials.createInsecure(), (cause) => {
+    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (cause) => {
       if (cause === null) resolve()
       else reject(cannotListen(socketPath, systemFault(cause.message), cause))
     })
