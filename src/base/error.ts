@@ -40,6 +40,7 @@ export const REASONS = {
   RUN_NOT_FOUND:       { status: 'NOT_FOUND',           retry: 'never',   advice: 'The unit has no such run that has not ended. `hsu runs UNIT` lists its runs.' },
   UNIT_FAILED:         { status: 'FAILED_PRECONDITION', retry: 'never',   advice: 'The unit failed and is not being restarted. `hsu describe UNIT` and `hsu logs UNIT` tell why.' },
   SPAWN_FAILED:        { status: 'FAILED_PRECONDITION', retry: 'never',   advice: 'The program of the unit cannot be run. Check the path, its permissions and its working directory.' },
+  UPGRADE_FAILED:      { status: 'ABORTED',             retry: 'backoff', advice: 'The new process of the node did not take over; the old one goes on as before. The message says why.' },
   NODE_DRAINING:       { status: 'FAILED_PRECONDITION', retry: 'backoff', advice: 'The node is shutting down and takes no new work.' },
   LEASE_LOST:          { status: 'ABORTED',             retry: 'backoff', advice: 'Another owner took over in the meantime.' },
   NO_ENDPOINT:         { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The service is known but no instance is ready. `hsu services` shows its endpoints.' },

@@ -31,6 +31,7 @@ import { startCommand } from './commands/start.ts'
 import { stopCommand } from './commands/stop.ts'
 import { topCommand } from './commands/top.ts'
 import { upCommand } from './commands/up.ts'
+import { upgradeCommand } from './commands/upgrade.ts'
 import { versionCommand } from './commands/version.ts'
 import { waitCommand } from './commands/wait.ts'
 import { whyCommand } from './commands/why.ts'
@@ -40,6 +41,7 @@ const NAMED: readonly Command[] = [
   upCommand,
   downCommand,
   reloadCommand,
+  upgradeCommand,
   psCommand,
   describeCommand,
   startCommand,

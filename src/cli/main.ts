@@ -11,6 +11,7 @@ import type { Processes } from './processes.ts'
 import { reflectingFrom } from './method-caller.ts'
 import { runCommandLine, type World } from './run.ts'
 import { takeSignals } from './signals.ts'
+import { findLifeline, findPredecessor } from './succession-channel.ts'
 import { terminalOf } from './terminal.ts'
 
 /** The command line: `process` as the world, and nothing decided here. What is slow to load is loaded when it is used. */
@@ -29,8 +30,19 @@ function hangUp(): void {
   stop.abort(new HsuError('CANCELLED', 'interrupted'))
 }
 
+// Both read variables that are not for children.
+const lifeline = findLifeline(process.env)
+const predecessor = findPredecessor(process.env, process, tellManager)
+
+async function tellManager(): Promise<void> {
+  const { tellSystemd } = await import('./detach-notify.ts')
+  const fault = await tellSystemd(process.env, process.pid)
+  if (fault !== undefined) process.stderr.write(`hsu: systemd does not know of the new process: ${fault}\n`)
+}
+
 const requests = takeSignals({
-  on: (signal, take) => void process.on(signal, take),
+  // The parent that follows passes on what it gets; a terminal tells ^C to both of us, and twice means by force.
+  on: (signal, take) => void process.on(signal, lifeline !== undefined && signal === 'SIGINT' ? () => undefined : take),
   interrupt,
   hangUp,
   hasTerminal: isatty(0) || isatty(1) || isatty(2),
@@ -104,7 +116,7 @@ const world: World = {
   processes,
   async loadLocal() {
     const { localNode } = await import('./node-adapter.ts')
-    return localNode(process.env, process.cwd())
+    return localNode(process.env, process.cwd(), { predecessor, lifeline })
   },
   async connectControl(socketPath) {
     const { ControlService, connect } = await import('../rpc/index.ts')
@@ -130,4 +142,5 @@ const world: World = {
 
 // A broken pipe of stderr must not end the program before it has cleaned up.
 process.stderr.on('error', () => undefined)
-process.exit(await runCommandLine(process.argv.slice(2), COMMANDS, world))
+const exitCode = await runCommandLine(process.argv.slice(2), COMMANDS, world)
+process.exit(lifeline?.ended(exitCode) ?? exitCode)

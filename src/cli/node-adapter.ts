@@ -11,20 +11,33 @@ import {
   type NodePaths,
   nodeLogFile,
   parseMeshKey,
+  type Predecessor,
   type RunOptions,
   runNode,
+  type SpawnSuccessor,
   socketPath,
   systemPaths,
 } from '../node/index.ts'
 import type { LocalNode } from './local-node.ts'
 import { openLogFile } from './log-file.ts'
 import { fingerprintOf } from './mesh-key.ts'
+import type { Lifeline } from './succession-channel.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 type Sources = Pick<RunOptions, 'files' | 'cwd' | 'env' | 'readFile'>
 
+/** The processes that a node of this process belongs to. */
+export interface Family {
+  readonly predecessor: Predecessor | undefined
+  readonly lifeline: Lifeline | undefined
+}
+
 /** The library as the command line needs it. This file is loaded on first use: it brings the whole node with it. */
-export function localNode(env: Environment, cwd: string): LocalNode {
+export function localNode(env: Environment, cwd: string, { predecessor, lifeline }: Family): LocalNode {
+  const spawnSuccessor: SpawnSuccessor = async (handles, dataDir) => {
+    const { spawnSuccessor: start } = await import('./detach-successor.ts')
+    return start(handles, dataDir, lifeline?.fd)
+  }
   const sources = (files: readonly string[], overrides: Environment = {}): Sources => ({
     files,
     cwd,
@@ -43,7 +56,9 @@ export function localNode(env: Environment, cwd: string): LocalNode {
         const toFile = pinoLog({ level: loaded.config.node.log_level, fd: openLogFile(nodeLogFile(paths)) })
         return alsoShown(toFile, onProgress)
       }
-      await runNode({ ...sources(files, overrides), makeLog, onProgress, force, requests }, signal)
+      const options = { makeLog, onProgress, force, requests, predecessor, spawnSuccessor }
+      const how = await runNode({ ...sources(files, overrides), ...options }, signal)
+      if (how !== 'ended') lifeline?.passed(how.pid)
       return 0
     },
 

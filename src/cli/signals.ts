@@ -34,6 +34,7 @@ export function takeSignals({ on, interrupt, hangUp, hasTerminal, isTerminalTher
       if (listeners === 0) {
         on('SIGQUIT', () => requests.publish('leave'))
         on('SIGUSR1', () => undefined)
+        on('SIGUSR2', () => requests.publish('upgrade'))
       }
       listeners += 1
       const unsubscribe = requests.subscribe(listener)

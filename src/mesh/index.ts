@@ -9,6 +9,11 @@ export type { MemberStatus } from './merge.ts'
 export { createMesh, type Mesh, type MeshNodeConfig, type MeshSeams } from './mesh.ts'
 export type { Transport, TransportHandlers } from './transport.ts'
 
+/** Loads the code of libp2p ahead of its use. */
+export async function loadLibp2p(): Promise<void> {
+  await import('./libp2p/transport.ts')
+}
+
 /** The transport over libp2p, not started. Loaded only when asked for: libp2p costs about 26 MB, and 0.1 s bundled, 0.5 to 2 s unbundled. */
 export async function libp2pTransport(seams: Libp2pSeams, config: Libp2pConfig): Promise<Transport> {
   const { createLibp2pTransport } = await import('./libp2p/transport.ts')

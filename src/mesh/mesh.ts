@@ -46,6 +46,8 @@ export interface Mesh extends Service {
   readonly events: Topic<MeshEvent>
   /** Resolves when all present members have acknowledged what this node registers now, or after `timeoutMs`. */
   flushed(timeoutMs: number): Promise<void>
+  /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
+  suspend(): Promise<void>
 }
 
 export interface MeshSeams {
@@ -165,6 +167,10 @@ class MeshNode implements Mesh {
     const wasRunning = this.#phase === 'running'
     this.#phase = wasRunning ? 'leaving' : 'stopped'
     if (wasRunning) await this.#leave()
+    await this.suspend()
+  }
+
+  async suspend(): Promise<void> {
     this.#phase = 'stopped'
     await this.#tasks.stop()
     await this.#seams.transport.stop()

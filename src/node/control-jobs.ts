@@ -20,12 +20,11 @@ type RunInit = MessageInitShape<typeof RunSchema>
 
 /** The part of the control API that is about jobs. */
 export function jobHandlers(core: NodeCore) {
-  const { jobs } = core.supervisor
   return {
     runUnit: (request: RunUnitRequest, context: CallContext) => runUnit(core, request, context),
     listRuns: (request: ListRunsRequest, { signal }: CallContext) => listRuns(core, request, signal),
     async stopRun({ unit, run, force }: StopRunRequest, context: CallContext) {
-      jobs.stop(unit, run, force, askerOf(context))
+      core.supervisor.jobs.stop(unit, run, force, askerOf(context))
       return {}
     },
   }

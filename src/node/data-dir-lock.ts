@@ -10,17 +10,23 @@ export interface DataDirLockConfig {
   readonly pid: number
 }
 
+export interface DataDirLock extends Service {
+  /** From now on the process `pid` holds it. @throws HsuError NOT_STARTED when it is not ours, or there is no such process */
+  passTo(pid: number): Promise<void>
+}
+
 /**
  * Holds the data directory for this node as long as it runs. The holder is named by pid, start time and boot id, so the
  * lock of a killed node, or of one from before a reboot, is taken over.
  *
  * `start` @throws HsuError NODE_EXISTS naming the node that runs with this directory.
  */
-export function dataDirLock(table: ProcessTable, { dataDir, nodeName, pid }: DataDirLockConfig): Service {
+export function dataDirLock(table: ProcessTable, { dataDir, nodeName, pid }: DataDirLockConfig): DataDirLock {
   let held: FileLock | undefined
   return {
     name: 'data directory lock',
     async start() {
+      if (held !== undefined) return
       const self: LockHolder = { pid, token: (await tokenOf(table, pid)) ?? '', name: nodeName }
       const alive = async (holder: LockHolder): Promise<boolean> => (await tokenOf(table, holder.pid)) === holder.token
       const result = await acquireFileLock(join(dataDir, 'node.lock'), self, alive)
@@ -33,6 +39,14 @@ export function dataDirLock(table: ProcessTable, { dataDir, nodeName, pid }: Dat
         )
       }
       held = result
+    },
+    async passTo(next) {
+      const token = await tokenOf(table, next)
+      if (held === undefined || token === undefined) {
+        throw new HsuError('NOT_STARTED', `the data directory cannot be passed to process ${next}`)
+      }
+      await held.passTo({ pid: next, token, name: nodeName })
+      held = undefined
     },
     async stop() {
       await held?.release()

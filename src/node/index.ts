@@ -5,6 +5,14 @@ export {
   jsonSchema,
   type LoadedConfig,
 } from './config/index.ts'
+export type {
+  DoorHandles,
+  FromSuccessor,
+  FromPredecessor,
+  Predecessor,
+  SpawnSuccessor,
+  Successor,
+} from './succession.ts'
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
 export type { NodeEvent } from './event.ts'
 export { createMeshKey, parseMeshKey } from './mesh-key.ts'

@@ -15,6 +15,11 @@ export interface MeshPart extends Service {
   readonly opened: Topic<Mesh>
   /** Resolves when the mesh runs, or the node stops before it did; at once without a mesh. */
   joined(): Promise<void>
+  /**
+   * Ends without taking leave: this node is about to go on in another process. What is known stays readable; `start`
+   * takes part again.
+   */
+  suspend(): Promise<void>
 }
 
 export interface MeshPartSeams {
@@ -31,7 +36,7 @@ const RETRY: BackoffPolicy = { minMs: 1_000, maxMs: 30_000, factor: 2, jitter: 0
 export function createMeshPart({ clock, random, log, open }: MeshPartSeams): MeshPart {
   const opened = createTopic<Mesh>()
   let mesh: Mesh | undefined
-  const leaving = new AbortController()
+  let leaving = new AbortController()
   let joining: Promise<void> = Promise.resolve()
 
   /** Tries until it works: at power-up the network may come later than the node. */
@@ -62,12 +67,18 @@ export function createMeshPart({ clock, random, log, open }: MeshPartSeams): Mes
     opened,
     joined: () => joining,
     async start() {
+      leaving = new AbortController()
       if (open !== undefined) joining = join(open, leaving.signal)
     },
     async stop() {
       leaving.abort()
       await joining
       await mesh?.stop()
+    },
+    async suspend() {
+      leaving.abort()
+      await joining
+      await mesh?.suspend()
     },
   }
 }

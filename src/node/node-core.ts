@@ -12,6 +12,7 @@ import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { ConfigReport } from './node-setup.ts'
 import type { Offers } from './offers.ts'
 import type { Reload } from './reload.ts'
+import type { Upgrade } from './upgrade.ts'
 import { byService, isReachable, type WorldView } from './world-view.ts'
 
 /** What does not change while a node runs. */
@@ -55,6 +56,7 @@ export interface NodeCoreParts {
   readonly config: () => ConfigReport
   readonly diagnose: () => Promise<readonly Check[]>
   readonly reload: Reload
+  readonly upgrade: Upgrade
   /** Begins the orderly end of the node, which `actor` asked for; returns at once. */
   readonly requestShutdown: (actor: string, units: 'stop' | 'keep') => void
 }
@@ -72,6 +74,8 @@ export interface NodeCore extends NodeCoreParts {
   /** @throws HsuError NODE_DRAINING once the node is on its way down. */
   refuseWhenStopping(): void
   isStopping(): boolean
+  /** @throws HsuError NODE_DRAINING while another process takes the place of this one */
+  refuseWhenReplaced(): void
 }
 
 export function createNodeCore(parts: NodeCoreParts): NodeCore {
@@ -107,7 +111,12 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
       stopping = true
     },
     isStopping: () => stopping,
+    refuseWhenReplaced() {
+      if (!parts.upgrade.isReplaced) return
+      throw new HsuError('NODE_DRAINING', `node ${info.name} is being taken over by another process; try again`)
+    },
     refuseWhenStopping() {
+      this.refuseWhenReplaced()
       if (stopping) throw new HsuError('NODE_DRAINING', `node ${info.name} is shutting down and starts nothing new`)
     },
   }

@@ -14,7 +14,7 @@ import {
   type NodeRecord,
   type Registration,
 } from '../mesh/index.ts'
-import { createSupervisor, type ProcessHost, type Supervisor } from '../process/index.ts'
+import { createSupervisor, type ProcessHost, type SupervisorSeams } from '../process/index.ts'
 import {
   type Connection,
   connect,
@@ -27,16 +27,21 @@ import {
   type Ingress,
   type LinkCertificate,
   type LinkServer,
+  type Takeover,
 } from '../rpc/index.ts'
+import type { DataDirLock } from './data-dir-lock.ts'
 import { slotsElsewhere } from './elsewhere.ts'
 import { fileEventDisk } from './event-disk.ts'
-import { type EventLog, openEventLog } from './event-log.ts'
-import { linkAddresses, splitHostPort } from './link-addresses.ts'
+import { openEventLog } from './event-log.ts'
+import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
+import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { createOffers, type Offers } from './offers.ts'
+import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
+import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
 import { unitEnvironment } from './unit-environment.ts'
 import { createWorldView, type WorldView } from './world-view.ts'
 
@@ -56,6 +61,18 @@ export interface Ground {
   readonly stack: ServiceStack
   readonly store: Store
   readonly identity: Identity
+  readonly lock: DataDirLock
+  /** What the process before this one left to it; undefined for a node that starts by itself. */
+  readonly legacy: Legacy | undefined
+}
+
+export interface Legacy {
+  readonly handles: DoorHandles
+  readonly inheritance: Inheritance
+  /** Aborts when that process is gone. */
+  readonly gone: AbortSignal
+  /** Given last, before the mesh is joined. */
+  place: MeshPlace | undefined
 }
 
 /** Where a node's two unix sockets are: the control API's front door, and the API itself behind it. */
@@ -66,7 +83,7 @@ export interface Sockets {
 
 /** Tools that several parts use. */
 export interface Tools {
-  readonly events: EventLog
+  readonly events: EventsInTurn
   readonly news: NodeNews
   readonly prober: GrpcProber
   readonly connection: Connection
@@ -78,7 +95,7 @@ export interface Tools {
 export interface Parts {
   readonly world: WorldView
   readonly ingress: Ingress
-  readonly supervisor: Supervisor
+  readonly supervisor: SupervisorInTurn
   readonly offers: Offers
   readonly linkServer: LinkServer | undefined
   readonly mesh: MeshPart
@@ -91,7 +108,10 @@ export async function makeTools(
   sockets: Sockets,
 ): Promise<Tools> {
   const disk = fileEventDisk(join(paths.dataDir, 'events'))
-  const events = await openEventLog({ clock, log, disk }, eventLimits)
+  const events = await eventsInTurn(
+    () => openEventLog({ clock, log, disk }, eventLimits),
+    () => clock.wallMs(),
+  )
   const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
   return {
     certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
@@ -120,6 +140,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   const { name, paths, listen } = setup
   const { nodeId } = ground.identity
   const { certificate, prober } = tools
+  const { legacy } = ground
   const world = createWorldView(
     { mesh: () => mesh.current(), own: () => offers.registrations() },
     ownRecord(setup, nodeId, certificate),
@@ -128,7 +149,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   const inFlight = createInFlight()
   const ingress = createIngress(
     { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
-    { listen: listen.ingress, nodeId, certificate },
+    { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
   )
   const drain = async (instance: string, signal: AbortSignal): Promise<void> => {
     offers.withdraw(instance)
@@ -140,21 +161,23 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     controlSocket: sockets.control,
     ingressAddress: () => ingress.address(),
   })
-  const supervisor = createSupervisor(
-    {
-      clock,
-      random,
-      log,
-      store: ground.store,
-      host,
-      grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
-      environmentOf,
-      drain: (_unit, instance, signal) => drain(instance, signal),
-      nextEventId: () => tools.events.nextId(),
-      nodeEvent: () => tools.news.last,
-      elsewhere: slotsElsewhere(world),
-    },
-    { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') },
+  const supervisorSeams: SupervisorSeams = {
+    clock,
+    random,
+    log,
+    store: ground.store,
+    host,
+    grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
+    environmentOf,
+    drain: (_unit, instance, signal) => drain(instance, signal),
+    nextEventId: () => tools.events.nextId(),
+    nodeEvent: () => tools.news.last,
+    elsewhere: slotsElsewhere(world),
+  }
+  const directories = { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') }
+  const supervisor = supervisorInTurn(
+    (goesOn) => createSupervisor(supervisorSeams, { ...directories, goesOn }),
+    legacy !== undefined,
   )
   const offers = createOffers({
     clock,
@@ -168,7 +191,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     certificate &&
     createLinkServer(
       { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight },
-      { listen: listen.link, nodeId, certificate, controlSocket: sockets.api },
+      { listen: listen.link, nodeId, certificate, controlSocket: sockets.api, ...takeoverOf(legacy?.handles, 'link') },
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
@@ -180,6 +203,14 @@ async function askOrThrow(prober: GrpcProber, address: string, what: string, sig
   const fault = await prober.faultOf(address, what, signal)
   if (fault !== '') throw new Error(fault)
   return true
+}
+
+/** How a door begins: by itself, or when it is told that the process before this one no longer serves. */
+export function takeoverOf(
+  handles: DoorHandles | undefined,
+  door: keyof DoorHandles,
+): { readonly takeover?: Takeover } {
+  return handles === undefined ? {} : { takeover: { handle: handles[door] } }
 }
 
 /** Who is told when something changes. */
@@ -226,7 +257,7 @@ interface MeshNeeds {
 async function openMesh(
   seams: NodeSeams,
   { name, version, labels, listen, mesh }: NodeSetup,
-  { store, identity }: Ground,
+  { store, identity, legacy }: Ground,
   { tools, linkServer }: MeshNeeds,
 ): Promise<Mesh> {
   const { clock, random, log } = seams
@@ -234,7 +265,11 @@ async function openMesh(
   const { discovery, preset } = mesh.config
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
-    { key: mesh.key, listen: listen.mesh, discovery: { ...discovery, interfaces: discovery.interfaces ?? [] } },
+    {
+      key: mesh.key,
+      listen: meshListen(listen.mesh, legacy),
+      discovery: { ...discovery, interfaces: discovery.interfaces ?? [] },
+    },
   )
   return createMesh(
     { clock, random, log, store, identity, transport },
@@ -250,6 +285,13 @@ async function openMesh(
       linkFingerprint: tools.certificate?.fingerprint ?? '',
     },
   )
+}
+
+/** Where the process before this one listened, if it was configured alike: others know this node there. */
+function meshListen(configured: string, legacy: Legacy | undefined): string {
+  const before = legacy?.place?.listened
+  if (before?.configured !== configured) return configured
+  return hostPort(splitHostPort(configured).host, before.port)
 }
 
 function hostAddresses(): { name: string; address: string; internal: boolean }[] {

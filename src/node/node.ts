@@ -3,13 +3,14 @@ import { fileStore } from '../base/file-store.ts'
 import { type Service, serviceStack } from '../base/lifecycle.ts'
 import { loadIdentity } from '../mesh/index.ts'
 import { createOwnUsage, type LimitSupport, limitSupport } from '../process/index.ts'
-import { ControlService, createApiServer, createControlFront } from '../rpc/index.ts'
+import { ControlService, createApiServer, createControlFront, type Door } from '../rpc/index.ts'
 import { type AdminSource, createAdmin } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
 import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
 import { dataDirLock } from './data-dir-lock.ts'
 import { diagnoseNode } from './diagnose.ts'
+import { replaced, takePlace, takeUnits } from './hand-over.ts'
 import { createLiveSetup, type LiveSetup } from './live-setup.ts'
 import { createNodeCore, type NodeCore, type NodeInfo } from './node-core.ts'
 import {
@@ -20,11 +21,14 @@ import {
   makeTools,
   type NodeSeams,
   type Parts,
+  takeoverOf,
   type Workshop,
 } from './node-parts.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { socketPath } from './paths.ts'
 import { createReload } from './reload.ts'
+import type { Predecessor, SpawnSuccessor } from './succession.ts'
+import { createUpgrade } from './upgrade.ts'
 
 /** A node that runs. */
 export interface RunningNode {
@@ -37,27 +41,40 @@ export interface RunningNode {
   stop(): Promise<void>
   /** Ends without stopping units: the next node with this data directory adopts them. */
   abandon(): Promise<void>
+  /** Resolves when another process has taken the place of this one, with how long calls under way may go on here. */
+  readonly replaced: Promise<number>
+  /** Ends what is left here after that: lets calls under way end for `drainMs`. */
+  retire(drainMs: number): Promise<void>
+}
+
+/** Streams of the control API have no end of their own: they are cut after this, and can be opened again at once. */
+const CONTROL_DRAIN_MS = 1_000
+
+export interface StartOptions {
+  /** Reads the configuration again, for a reload. */
+  readonly reread: () => Promise<NodeSetup>
+  /** The process whose place this one takes; undefined for a node that starts by itself. */
+  readonly predecessor?: Predecessor | undefined
+  /** How another process is started that takes this one's place; undefined: it cannot be replaced. */
+  readonly spawnSuccessor?: SpawnSuccessor | undefined
 }
 
 /**
- * Starts one node. The floors below never import each other: whatever they share, they are handed here. `reread` reads
- * the configuration again, for a reload.
+ * Starts one node. The floors below never import each other: whatever they share, they are handed here.
  *
  * @throws HsuError NODE_EXISTS when another node runs with the same data directory; what the parts throw. Whatever had
- * been started by then is stopped again.
+ * been started by then is stopped again, save what a predecessor will go on with.
  */
-export async function startNode(
-  seams: NodeSeams,
-  setup: NodeSetup,
-  reread: () => Promise<NodeSetup>,
-): Promise<RunningNode> {
+export async function startNode(seams: NodeSeams, setup: NodeSetup, options: StartOptions): Promise<RunningNode> {
   const stack = serviceStack(`node ${setup.name}`)
   try {
     const { dataDir } = setup.paths
-    await stack.begin(dataDirLock(seams.host.table, { dataDir, nodeName: setup.name, pid: seams.pid }))
+    const legacy = options.predecessor && (await takeUnits(options.predecessor, setup))
+    const lock = dataDirLock(seams.host.table, { dataDir, nodeName: setup.name, pid: seams.pid })
+    await stack.begin(lock)
     const store = fileStore(dataDir)
     const identity = await loadIdentity(store, seams.log)
-    return await compose(seams, createLiveSetup(setup), reread, { stack, store, identity })
+    return await compose(seams, createLiveSetup(setup), options, { stack, store, identity, lock, legacy })
   } catch (error) {
     await stack
       .stop()
@@ -66,79 +83,51 @@ export async function startNode(
   }
 }
 
-async function compose(
-  seams: NodeSeams,
-  live: LiveSetup,
-  reread: () => Promise<NodeSetup>,
-  ground: Ground,
-): Promise<RunningNode> {
+async function compose(seams: NodeSeams, live: LiveSetup, options: StartOptions, ground: Ground): Promise<RunningNode> {
   const { setup } = live
-  const { clock, log } = seams
-  const { stack, identity } = ground
+  const { stack, legacy } = ground
   const socket = (file: string): string => socketPath(setup.paths, file, process.platform)
   const sockets = { control: socket('control.sock'), api: socket('api.sock') }
   const tools = await makeTools(seams, setup, ground, sockets)
   await stack.begin(atStop('tools', () => closeTools(tools)))
-  const parts = makeParts(seams, setup, ground, { tools, sockets })
-  const { ingress, linkServer, mesh, offers, supervisor, world } = parts
+  const workshop = { tools, sockets }
+  const parts = makeParts(seams, setup, ground, workshop)
+  const { ingress, linkServer, mesh, offers, supervisor } = parts
   connectParts(seams, setup, tools, parts)
+  const endings = { shutdown: deferred<'stop' | 'keep'>(), replaced: deferred<number>() }
+  const core = makeCore(seams, live, options, ground, { ...workshop, parts, endings })
+  const { admin, attachments } = core
 
-  const variables = { nodeName: setup.name, dataDir: setup.paths.dataDir }
-  const attachments = createAttachments({ clock, log, store: ground.store, supervisor, variables })
-  const shutdown = deferred<'stop' | 'keep'>()
-  const startedAtMs = clock.wallMs()
-  const ownUsage = createOwnUsage({ clock, table: seams.host.table, startedAtMs }, seams.pid)
-  const admin = adminOf(seams, setup, {
-    node: { name: setup.name, version: setup.version, mesh: setup.mesh?.config.name ?? '', startedAtMs },
-    instances: () => supervisor.status(),
-    usage: ownUsage,
-    isStopping: () => core.isStopping(),
-  })
-  const core = createNodeCore({
-    ...parts,
-    info: infoOf(seams, setup, { identity, controlSocket: sockets.control, startedAtMs }),
-    attachments,
-    clock,
-    log,
-    admin,
-    ownUsage,
-    events: tools.events,
-    news: tools.news,
-    control: tools.connection.client(ControlService),
-    config: () => setup.config,
-    reload: createReload({
-      log,
-      live,
-      reread,
-      supervisor: () => supervisor,
-      changed: () => offers.refresh(),
-      news: tools.news,
-    }),
-    diagnose: () => {
-      const limits = (): Promise<readonly LimitSupport[]> => limitSupport(seams.host)
-      return diagnoseNode({ ...parts, setup, admin, mesh: mesh.current(), limits, events: tools.events })
-    },
-    requestShutdown(actor, units) {
-      core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor, details: { units } })
-      shutdown.resolve(units)
-    },
-  })
-
-  await stack.begin(createApiServer({ clock, log }, { socketPath: sockets.api }, [controlService(core)]))
-  await stack.begin(ingress)
-  if (linkServer !== undefined) await stack.begin(linkServer)
-  await stack.begin(mesh)
-  await stack.begin(atStop('offers', () => offers.stop()))
-  tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
-  await stack.begin(supervisor)
-  await supervisor.apply(setup.units)
-  await attachments.restore()
-  if (admin !== undefined) await stack.begin(admin)
-  await stack.begin(controlFront(seams, setup, ground, { sockets, tools, world }))
+  const api = createApiServer(seams, { socketPath: sockets.api, takeover: legacy !== undefined }, [
+    controlService(core),
+  ])
+  const front = controlFront(seams, setup, ground, { ...workshop, world: parts.world })
+  const forCalls = [api, ingress, ...(linkServer === undefined ? [] : [linkServer])]
+  const forPeople = [...(admin === undefined ? [] : [admin]), front]
+  try {
+    for (const door of forCalls) await stack.begin(door)
+    await stack.begin(legacy === undefined ? mesh : atStop('mesh', () => mesh.stop()))
+    await stack.begin(atStop('offers', () => offers.stop()))
+    tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
+    await stack.begin(supervisor)
+    await supervisor.apply(setup.units)
+    await attachments.restore()
+    for (const door of forPeople) await stack.begin(door)
+    if (options.predecessor !== undefined && legacy !== undefined) {
+      await takePlace(options.predecessor, legacy, seams, parts)
+      for (const door of [...forCalls, ...forPeople]) await door.open()
+      await options.predecessor.serves()
+    }
+  } catch (error) {
+    // The process before this one goes on with the units.
+    if (legacy !== undefined) await Promise.all([supervisor.abandon(), mesh.suspend()])
+    throw error
+  }
   tools.news.tell('node.started', { details: { ingress: ingress.address(), pid: String(seams.pid) } })
   return {
     core,
-    shutdownRequested: shutdown.promise,
+    shutdownRequested: endings.shutdown.promise,
+    replaced: endings.replaced.promise,
     joined: () => mesh.joined(),
     async stop() {
       core.beginStopping()
@@ -149,7 +138,106 @@ async function compose(
       await supervisor.abandon()
       await stack.stop()
     },
+    async retire(drainMs) {
+      const people = forPeople.map((door) => door.retire(CONTROL_DRAIN_MS))
+      await Promise.all([...people, ingress.retire(drainMs), linkServer?.retire(drainMs)])
+      await stack.stop()
+    },
   }
+}
+
+interface CoreNeeds extends Workshop {
+  readonly parts: Parts
+  readonly endings: Endings
+}
+
+interface Endings {
+  readonly shutdown: Deferred<'stop' | 'keep'>
+  readonly replaced: Deferred<number>
+}
+
+function makeCore(
+  seams: NodeSeams,
+  live: LiveSetup,
+  { reread, spawnSuccessor }: StartOptions,
+  ground: Ground,
+  { tools, sockets, parts, endings }: CoreNeeds,
+): NodeCore {
+  const { setup } = live
+  const { clock, log } = seams
+  const { mesh, offers, supervisor } = parts
+  const { events, news } = tools
+  const startedAtMs = clock.wallMs()
+  const variables = { nodeName: setup.name, dataDir: setup.paths.dataDir }
+  const attachments = createAttachments({ clock, log, store: ground.store, supervisor, variables })
+  const ownUsage = createOwnUsage({ clock, table: seams.host.table, startedAtMs }, seams.pid)
+  const admin = adminOf(seams, setup, ground, {
+    node: { name: setup.name, version: setup.version, mesh: setup.mesh?.config.name ?? '', startedAtMs },
+    instances: () => supervisor.status(),
+    usage: ownUsage,
+    isStopping: () => core.isStopping(),
+  })
+  const core = createNodeCore({
+    ...parts,
+    info: infoOf(seams, setup, { identity: ground.identity, controlSocket: sockets.control, startedAtMs }),
+    attachments,
+    clock,
+    log,
+    admin,
+    ownUsage,
+    events,
+    news,
+    control: tools.connection.client(ControlService),
+    config: () => setup.config,
+    reload: createReload({ log, live, reread, supervisor: () => supervisor, changed: () => offers.refresh(), news }),
+    upgrade: createUpgrade({
+      log,
+      news,
+      spawn: spawnSuccessor,
+      node: replaced(seams, setup, ground, { tools, parts, admin, attachments }),
+      done: endings.replaced.resolve,
+      lost: () => endings.shutdown.resolve('keep'),
+    }),
+    diagnose: () => {
+      const limits = (): Promise<readonly LimitSupport[]> => limitSupport(seams.host)
+      return diagnoseNode({ ...parts, setup, admin, mesh: mesh.current(), limits, events })
+    },
+    requestShutdown(actor, units) {
+      core.refuseWhenReplaced()
+      core.beginStopping({ reason: `the node was asked to stop by ${actor}`, actor, details: { units } })
+      endings.shutdown.resolve(units)
+    },
+  })
+  return core
+}
+
+function controlFront(
+  { clock, log }: NodeSeams,
+  { name }: NodeSetup,
+  { identity, legacy }: Ground,
+  { sockets, tools, world }: Workshop & Pick<Parts, 'world'>,
+): Door {
+  return createControlFront(
+    { clock, log, linkOf: world.linkOf, named: world.named },
+    {
+      socketPath: sockets.control,
+      apiSocketPath: sockets.api,
+      nodeId: identity.nodeId,
+      nodeName: name,
+      certificate: tools.certificate,
+      takeover: legacy !== undefined,
+    },
+  )
+}
+
+function adminOf(
+  seams: NodeSeams,
+  { listen }: NodeSetup,
+  { legacy }: Ground,
+  source: AdminSource,
+): AdminServer | undefined {
+  if (listen.admin === 'off') return undefined
+  return createAdmin(seams, { listen: listen.admin, ...takeoverOf(legacy?.handles, 'admin') }, source)
 }
 
 function infoOf(
@@ -160,28 +248,6 @@ function infoOf(
   const { identity, controlSocket, startedAtMs } = known
   const { nodeId } = identity
   return { name, nodeId, mesh: mesh?.config.name, dataDir: paths.dataDir, controlSocket, pid, startedAtMs }
-}
-
-function controlFront(
-  { clock, log }: NodeSeams,
-  { name }: NodeSetup,
-  { identity }: Ground,
-  { sockets, tools, world }: Workshop & Pick<Parts, 'world'>,
-): Service {
-  return createControlFront(
-    { clock, log, linkOf: world.linkOf, named: world.named },
-    {
-      socketPath: sockets.control,
-      apiSocketPath: sockets.api,
-      nodeId: identity.nodeId,
-      nodeName: name,
-      certificate: tools.certificate,
-    },
-  )
-}
-
-function adminOf(seams: NodeSeams, { listen }: NodeSetup, source: AdminSource): AdminServer | undefined {
-  return listen.admin === 'off' ? undefined : createAdmin(seams, listen.admin, source)
 }
 
 /** Something that only has an end. */
@@ -195,7 +261,12 @@ function atStop(name: string, end: () => void | Promise<void>): Service {
   }
 }
 
-function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+}
+
+function deferred<T>(): Deferred<T> {
   let resolve: (value: T) => void = () => undefined
   const promise = new Promise<T>((settle) => {
     resolve = settle

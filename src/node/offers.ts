@@ -36,6 +36,8 @@ export interface Offers {
   withdraw(instance: string): void
   /** The configured services may be others now: tells whoever listens. */
   refresh(): void
+  /** What is offered stays as it is now, whatever the supervisor says, until the returned function is called. */
+  freeze(): () => void
   readonly changes: Topic<undefined>
   /** Ends the watching and waits for questions under way. */
   stop(): Promise<void>
@@ -106,13 +108,23 @@ export function createOffers(seams: OffersSeams): Offers {
     changes.publish(undefined)
   })
 
+  let frozen: readonly Registration[] | undefined
+  const registrations = (): readonly Registration[] =>
+    supervisor
+      .status()
+      .map((status) =>
+        toRegistration(status, { services: servicesOf(status), draining: draining.has(status.instance) }),
+      )
+
   return {
-    registrations: () =>
-      supervisor
-        .status()
-        .map((status) =>
-          toRegistration(status, { services: servicesOf(status), draining: draining.has(status.instance) }),
-        ),
+    registrations: () => frozen ?? registrations(),
+    freeze() {
+      frozen = registrations()
+      return () => {
+        frozen = undefined
+        changes.publish(undefined)
+      }
+    },
     servicesOf(instance) {
       const status = supervisor.status().find((status) => status.instance === instance)
       return status === undefined ? [] : servicesOf(status)

@@ -2,16 +2,19 @@ import { readFile } from 'node:fs/promises'
 import { homedir, hostname, tmpdir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { aborted } from '../base/abort.ts'
+import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { systemRandom } from '../base/system-random.ts'
 import type { Topic } from '../base/topic.ts'
 import { systemHost } from '../process/index.ts'
 import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
+import { DEFAULT_DRAIN_MS } from './control-life.ts'
 import { ALL_EVENTS } from './event.ts'
 import { type RunningNode, startNode } from './node.ts'
 import type { NodeSeams } from './node-parts.ts'
 import { type NodeSetup, prepareSetup } from './node-setup.ts'
+import type { Predecessor, SpawnSuccessor, Swapped } from './succession.ts'
 import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
 import { VERSION } from '../base/version.ts'
 
@@ -29,20 +32,39 @@ export function loadNodeConfig({ files, cwd, env, readFile }: NodeSources): Prom
   return loadConfig({ files, cwd, env: definedOf(env) }, { readFile, hostname: hostname(), version: VERSION })
 }
 
+/** The processes before and after this one, for a node that is replaced as it runs. */
+export interface Succession {
+  readonly predecessor?: Predecessor | undefined
+  readonly spawnSuccessor?: SpawnSuccessor | undefined
+}
+
 /** Starts a node of this host from its configuration. `log` is made once the place of its file is known. */
 export async function openNode(
   sources: NodeSources,
   makeLog: (loaded: LoadedConfig, paths: NodePaths) => Log,
+  succession: Succession = {},
 ): Promise<RunningNode> {
   const loaded = await loadNodeConfig(sources)
   const paths = pathsOf(loaded, sources)
   await prepareDirectories(paths, process.getuid?.())
   const log = makeLog(loaded, paths)
+  const { predecessor, spawnSuccessor } = succession
+  if (predecessor !== undefined && predecessor.dataDir !== paths.dataDir)
+    throw movedData(predecessor.dataDir, paths.dataDir)
   const setup = await setupFrom(loaded, paths, log)
-  return startNode(systemSeams(log), setup, async () => {
-    const again = await loadNodeConfig(sources)
-    return setupFrom(again, pathsOf(again, sources), log)
+  return startNode(systemSeams(log), setup, {
+    predecessor,
+    spawnSuccessor,
+    async reread() {
+      const again = await loadNodeConfig(sources)
+      return setupFrom(again, pathsOf(again, sources), log)
+    },
   })
+}
+
+function movedData(from: string, to: string): HsuError {
+  const message = `the data directory was ${from} and is ${to} now: a node is not moved as it runs; use hsu down and hsu up`
+  return new HsuError('CONFIG_INVALID', message, { details: { from, to } })
 }
 
 function setupFrom(loaded: LoadedConfig, paths: NodePaths, log: Log): Promise<NodeSetup> {
@@ -69,7 +91,7 @@ function systemSeams(log: Log): NodeSeams {
   return { clock: systemClock, random: systemRandom, log, host: systemHost(), pid: process.pid }
 }
 
-export interface RunOptions extends NodeSources {
+export interface RunOptions extends NodeSources, Succession {
   readonly makeLog: (loaded: LoadedConfig, paths: NodePaths) => Log
   /** A line for the person at the terminal about what the node does. */
   readonly onProgress: (line: string) => void
@@ -79,14 +101,22 @@ export interface RunOptions extends NodeSources {
   readonly requests: Topic<NodeRequest>
 }
 
-/** What a signal can ask of a running node: to read its configuration again, or to end and leave its units running. */
-export type NodeRequest = 'reload' | 'leave'
+/** What a signal can ask of a running node: a new configuration, a new process, or to end and leave its units running. */
+export type NodeRequest = 'reload' | 'upgrade' | 'leave'
 
-/** Runs a node until `signal` aborts or it is asked to end, and all it started has ended. */
-export async function runNode(options: RunOptions, signal: AbortSignal): Promise<void> {
-  const node = await openNode(options, options.makeLog)
+/**
+ * Runs a node until `signal` aborts or it is asked to end, and all it started has ended; or until another process has
+ * taken its place, and calls under way here have ended.
+ */
+export async function runNode(options: RunOptions, signal: AbortSignal): Promise<'ended' | Swapped> {
+  const node = await openNode(options, options.makeLog, options).catch((error: unknown) => {
+    const { reason, message } = HsuError.from(error)
+    options.predecessor?.tell({ kind: 'failed', reason, message })
+    throw error
+  })
   const { core } = node
   const kill = (): void => {
+    if (core.upgrade.isReplaced) return
     for (const { unit } of core.supervisor.status()) void core.supervisor.killUnit(unit).catch(() => undefined)
   }
   options.force.addEventListener('abort', kill, { once: true })
@@ -96,32 +126,74 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   options.onProgress(`node ${core.info.name} runs, ${doors.join(', ')}`)
   const watching = new AbortController()
   const watched = showProgress(core, options.onProgress, watching.signal)
-  const units = await whatEnds(node, options.requests, signal)
+  const ending = await whatEnds(node, options.requests, signal)
   try {
-    await (units === 'keep' ? node.abandon() : node.stop())
+    return await end(node, ending, options, signal)
   } finally {
     watching.abort()
     await watched
     options.force.removeEventListener('abort', kill)
   }
-  options.onProgress(units === 'keep' ? 'stopped, units run on' : 'stopped')
 }
 
-/** Resolves when the node is to end, with what becomes of its units. Reloads meanwhile. */
+/** What becomes of the units, or that another process has them and calls under way here may go on for so long. */
+type Ending = 'stop' | 'keep' | { readonly drainMs: number }
+
+/** What a process that was replaced passes on to the one in its place. */
+const SIGNAL_OF: Readonly<Record<NodeRequest, NodeJS.Signals>> = {
+  reload: 'SIGHUP',
+  upgrade: 'SIGUSR2',
+  leave: 'SIGQUIT',
+}
+
+/** What is asked of this process while, and after, another one takes over is for that one. */
+async function end(
+  node: RunningNode,
+  ending: Ending,
+  { onProgress, requests }: Pick<RunOptions, 'onProgress' | 'requests'>,
+  signal: AbortSignal,
+): Promise<'ended' | Swapped> {
+  const swapped = await node.core.upgrade.settled()
+  if (swapped === undefined) {
+    await (ending === 'keep' ? node.abandon() : node.stop())
+    onProgress(ending === 'keep' ? 'stopped, units run on' : 'stopped')
+    return 'ended'
+  }
+  onProgress(`the node goes on as process ${swapped.pid}, version ${swapped.version}`)
+  const passOn = (name: NodeJS.Signals): void => {
+    try {
+      process.kill(swapped.pid, name)
+    } catch {
+      // It has ended by itself.
+    }
+  }
+  const unsubscribe = requests.subscribe((request) => passOn(SIGNAL_OF[request]))
+  const stop = (): void => passOn('SIGTERM')
+  if (signal.aborted) stop()
+  else signal.addEventListener('abort', stop, { once: true })
+  await node.retire(typeof ending === 'object' ? ending.drainMs : 0)
+  unsubscribe()
+  return swapped
+}
+
+/** Resolves when the node is to end in this process, and how. Reloads and upgrades meanwhile. */
 async function whatEnds(
-  { core, shutdownRequested }: RunningNode,
+  { core, shutdownRequested, replaced }: RunningNode,
   requests: Topic<NodeRequest>,
   signal: AbortSignal,
-): Promise<'stop' | 'keep'> {
+): Promise<Ending> {
   const leaving = new AbortController()
   const unsubscribe = requests.subscribe((request) => {
-    // A refused configuration is an event and a line of the log; nobody waits for the answer.
+    // What fails is an event and a line of the log; nobody waits for the answer.
     if (request === 'reload') void core.reload(false, 'SIGHUP').catch(() => undefined)
-    else leaving.abort()
+    else if (request === 'upgrade') {
+      void core.upgrade.run({ drainMs: DEFAULT_DRAIN_MS, actor: 'SIGUSR2' }).catch(() => undefined)
+    } else leaving.abort()
   })
   const stop = aborted(signal).then((): 'stop' => 'stop')
   const keep = aborted(leaving.signal).then((): 'keep' => 'keep')
-  return Promise.race([stop, keep, shutdownRequested]).finally(unsubscribe)
+  const elsewhere = replaced.then((drainMs) => ({ drainMs }))
+  return Promise.race([stop, keep, shutdownRequested, elsewhere]).finally(unsubscribe)
 }
 
 async function showProgress(

@@ -151,6 +151,8 @@ export interface SupervisorConfig {
   readonly runDir: string
   /** What the units wrote. Absolute. */
   readonly logDir: string
+  /** True when this goes on where another supervisor stopped a moment ago: what was stopped stays so, whatever its policy. */
+  readonly goesOn?: boolean
 }
 
 export function createSupervisor(seams: SupervisorSeams, config: SupervisorConfig): Supervisor {
@@ -658,6 +660,11 @@ class UnitSupervisor implements Supervisor {
   }
 
   #find(name: string): Owned | Watched {
+    if (this.#begun === 'abandoned') {
+      throw new HsuError('NODE_DRAINING', 'the units of this node are being taken over by another process; try again', {
+        details: { unit: name },
+      })
+    }
     const unit = this.#units.get(name)
     if (unit !== undefined) return unit
     throw new HsuError('UNIT_NOT_FOUND', `no unit '${name}' on this node; 'hsu ps' lists the units of the mesh`, {
@@ -712,6 +719,7 @@ class UnitSupervisor implements Supervisor {
       ports: this.#ports,
       output: this.#output,
       nodeEvent: this.#nodeEvent,
+      goesOn: this.#config.goesOn ?? false,
     }
   }
 }

@@ -45,6 +45,8 @@ export interface SlotSeams extends Omit<InstanceSeams, 'tasks'> {
   readonly changed: (status: InstanceStatus) => void
   /** Measures often what has limits. */
   readonly limitMeter: SlotLimitsSeams['meter']
+  /** See `SupervisorConfig`. */
+  readonly goesOn: boolean
 }
 
 /** One replica slot of a managed or integrated unit: keeps what runs there in line with what is wanted. */
@@ -139,7 +141,7 @@ export class UnitSlot {
   }
 
   async #begin(record: SlotRecord | undefined): Promise<void> {
-    const { host, clock } = this.#seams
+    const { host, clock, goesOn } = this.#seams
     const { restart, activation } = this.#spec.config
     this.#bootId = await host.table.bootId()
     if (record === undefined) return this.#beginAfresh(undefined)
@@ -159,7 +161,7 @@ export class UnitSlot {
       case 'stopping':
         return this.#takeOver(record)
       case 'down':
-        if (record.want === 'up' || (restart.policy === 'always' && activation !== 'manual')) this.#wantUp()
+        if (record.want === 'up' || (!goesOn && restart.policy === 'always' && activation !== 'manual')) this.#wantUp()
         else this.#changed()
         return
       case 'backoff':

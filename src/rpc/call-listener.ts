@@ -5,7 +5,7 @@ import { HsuError, messageOf, systemCode } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { formatAddress, parseAddress, type SocketAddress } from './address.ts'
-import { type DoorHandle, socketPlace } from './door.ts'
+import { descriptorOf, type DoorHandle, socketPlace } from './door.ts'
 import { Connections, type ConnectionsSeams } from './connections.ts'
 import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
 import { createLogLimiter } from './log-limiter.ts'
@@ -188,13 +188,6 @@ async function bindOrNextBest(
     await bind(server, { host: wanted.host, port: 0 })
     log.warn('port is busy; another one is used', { listener: name, wanted: listen, used: addressOf(server, wanted) })
   }
-}
-
-/** Node.js has no public name for it. Undefined on Windows, where sockets have no numbers, and once it is closed. */
-function descriptorOf(server: Server): number | undefined {
-  const { _handle: handle } = server as Server & { readonly _handle?: { readonly fd?: number } | null }
-  const fd = handle?.fd ?? -1
-  return fd >= 0 ? fd : undefined
 }
 
 function bind(server: Server, address: SocketAddress | { readonly fd: number }): Promise<void> {

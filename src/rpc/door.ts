@@ -1,4 +1,5 @@
 import { chmod, lstat, rename, unlink } from 'node:fs/promises'
+import type { Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Service } from '../base/lifecycle.ts'
 
@@ -17,6 +18,13 @@ export interface DoorHandle {
   readonly address: string
   /** As it was configured; one that is configured otherwise is another door. */
   readonly configured: string
+}
+
+/** The descriptor of a listening socket; Node.js has no public name for it. Undefined on Windows, where sockets have no numbers, and once it is closed. */
+export function descriptorOf(server: Server): number | undefined {
+  const { _handle: handle } = server as Server & { readonly _handle?: { readonly fd?: number } | null }
+  const fd = handle?.fd ?? -1
+  return fd >= 0 ? fd : undefined
 }
 
 /**

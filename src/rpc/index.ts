@@ -8,7 +8,7 @@ export { type CallContext, implement, type ServiceHandlers, type ServiceImplemen
 export { type RouteConfig, routeShape } from './config.ts'
 export { type ControlFrontConfig, type ControlFrontSeams, createControlFront } from './control-front.ts'
 export type { Takeover } from './call-listener.ts'
-export type { Door, DoorHandle } from './door.ts'
+export { descriptorOf, type Door, type DoorHandle } from './door.ts'
 export type { Endpoint, EndpointSource } from './endpoint-source.ts'
 export { createIngress, type Ingress, type IngressConfig, type IngressSeams } from './ingress.ts'
 export type { LinkTarget } from './link-pool.ts'

@@ -22,6 +22,7 @@ export const upCommand: Command = {
   description:
     'Runs in the foreground until ^C, which stops the units in order; a second ^C stops them by force. ' +
     'With -d it goes on in the background, and `hsu down` stops it. SIGHUP reloads the configuration (`hsu reload`), ' +
+    'SIGUSR2 replaces the process (`hsu upgrade`), ' +
     'SIGQUIT ends the node and leaves its units running (`hsu down --keep-units`).',
   args: [],
   options: [

@@ -1,8 +1,7 @@
-import type { Log } from '../../base/log.ts'
 import { systemLoopDelay } from '../../base/system-loop-delay.ts'
 import type { InstanceStatus, Usage } from '../../process/index.ts'
 import { countByState, createMetricsPage, type MetricsPage, type Observed } from './metrics.ts'
-import { type AdminServer, type Answer, createAdminServer } from './server.ts'
+import { type AdminConfig, type AdminSeams, type AdminServer, type Answer, createAdminServer } from './server.ts'
 
 /** What the admin pages tell about. */
 export interface AdminSource {
@@ -14,7 +13,7 @@ export interface AdminSource {
 }
 
 /** `GET /metrics` for Prometheus and `GET /healthz` for load balancers and supervisors of the node. */
-export function createAdmin(seams: { readonly log: Log }, listen: string, source: AdminSource): AdminServer {
+export function createAdmin(seams: AdminSeams, config: AdminConfig, source: AdminSource): AdminServer {
   const loopDelay = systemLoopDelay()
   let page: Promise<MetricsPage> | undefined
 
@@ -25,7 +24,7 @@ export function createAdmin(seams: { readonly log: Log }, listen: string, source
     return { status: 200, contentType, body: await render(observed) }
   }
 
-  const server = createAdminServer(seams, listen, { '/metrics': metrics, '/healthz': async () => health(source) })
+  const server = createAdminServer(seams, config, { '/metrics': metrics, '/healthz': async () => health(source) })
   return {
     ...server,
     async stop() {

@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { ListenOptions } from 'node:net'
+import { type Clock, within } from '../../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../../base/error.ts'
-import type { Service } from '../../base/lifecycle.ts'
 import type { Log } from '../../base/log.ts'
-import { splitHostPort } from '../link-addresses.ts'
+import { descriptorOf, type Door, type DoorHandle, type Takeover } from '../../rpc/index.ts'
+import { hostPort, splitHostPort } from '../link-addresses.ts'
 
 /** What a page answers with. */
 export interface Answer {
@@ -15,9 +17,23 @@ export interface Answer {
 export type Pages = Readonly<Record<string, () => Promise<Answer>>>
 
 /** Plain HTTP for monitoring. */
-export interface AdminServer extends Service {
+export interface AdminServer extends Door {
   /** `host:port` where it listens; before the start, and when it is off, what was configured. */
   address(): string
+  /** The listening socket, for another process; undefined when there is none. */
+  handle(): DoorHandle | undefined
+}
+
+export interface AdminSeams {
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export interface AdminConfig {
+  /** `host:port`. */
+  readonly listen: string
+  /** With it, `start` lets nobody in yet when the process before this one leaves its door: that is left to `open`. */
+  readonly takeover?: Takeover
 }
 
 /** Scrapers come one at a time; more is a mistake of somebody. */
@@ -26,30 +42,53 @@ const MAX_CONNECTIONS = 64
 const REQUEST_MS = 10_000
 
 /** Serves `pages` at `listen`, or on a free port of the same host when that one is busy. */
-export function createAdminServer({ log }: { log: Log }, listen: string, pages: Pages): AdminServer {
+export function createAdminServer(
+  { clock, log }: AdminSeams,
+  { listen, takeover }: AdminConfig,
+  pages: Pages,
+): AdminServer {
+  const inherited = takeover?.handle?.configured === listen ? takeover.handle : undefined
   let server: Server | undefined
-  let address = listen
+  let address = inherited?.address ?? listen
+
+  async function open(): Promise<void> {
+    if (server !== undefined) return
+    server = createServer((request, response) => {
+      void respond(request, response, pages, log)
+    })
+    server.maxConnections = MAX_CONNECTIONS
+    server.requestTimeout = REQUEST_MS
+    server.headersTimeout = REQUEST_MS
+    if (inherited === undefined) address = await bindOrNextBest(server, listen, log)
+    else await bind(server, { fd: inherited.fd })
+    server.on('error', (error) => log.error('listener failed', { listener: 'admin', cause: messageOf(error) }))
+  }
+
+  /** Ends at once the connections on which nothing is asked, and the others after `graceMs`. */
+  async function end(graceMs: number): Promise<void> {
+    const stopped = server
+    server = undefined
+    if (stopped?.listening !== true) return
+    const closed = new Promise<void>((resolve) => stopped.close(() => resolve()))
+    stopped.closeIdleConnections()
+    await within(clock, graceMs, closed)
+    stopped.closeAllConnections()
+    await closed
+  }
+
   return {
     name: 'admin',
     address: () => address,
+    handle() {
+      const fd = server === undefined ? undefined : descriptorOf(server)
+      return fd === undefined ? undefined : { fd, address, configured: listen }
+    },
     async start() {
-      server = createServer((request, response) => {
-        void respond(request, response, pages, log)
-      })
-      server.maxConnections = MAX_CONNECTIONS
-      server.requestTimeout = REQUEST_MS
-      server.headersTimeout = REQUEST_MS
-      address = await bindOrNextBest(server, listen, log)
-      server.on('error', (error) => log.error('listener failed', { listener: 'admin', cause: messageOf(error) }))
+      if (inherited === undefined) await open()
     },
-    async stop() {
-      const stopped = server
-      server = undefined
-      if (stopped?.listening !== true) return
-      const closed = new Promise<void>((resolve) => stopped.close(() => resolve()))
-      stopped.closeAllConnections()
-      await closed
-    },
+    open,
+    retire: end,
+    stop: () => end(0),
   }
 }
 
@@ -88,19 +127,19 @@ function send(response: ServerResponse, status: number, headers: Readonly<Record
 async function bindOrNextBest(server: Server, listen: string, log: Log): Promise<string> {
   const { host, port } = splitHostPort(listen)
   try {
-    return await bind(server, host, port)
+    await bind(server, { host, port })
   } catch (cause) {
     if (systemCode(cause) !== 'EADDRINUSE' || port === 0) {
       const message = `admin cannot listen on ${listen}: ${messageOf(cause)}`
       throw new HsuError('CONFIG_INVALID', message, { details: { address: listen }, cause })
     }
-    const used = await bind(server, host, 0)
-    log.warn('port is busy; another one is used', { listener: 'admin', wanted: listen, used })
-    return used
+    await bind(server, { host, port: 0 })
+    log.warn('port is busy; another one is used', { listener: 'admin', wanted: listen, used: addressOf(server, host) })
   }
+  return addressOf(server, host)
 }
 
-function bind(server: Server, host: string, port: number): Promise<string> {
+function bind(server: Server, to: ListenOptions | { readonly fd: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       server.off('listening', done)
@@ -108,12 +147,15 @@ function bind(server: Server, host: string, port: number): Promise<string> {
     }
     const done = (): void => {
       server.off('error', fail)
-      const bound = server.address()
-      const real = typeof bound === 'object' && bound !== null ? bound.port : 0
-      resolve(host.includes(':') ? `[${host}]:${real}` : `${host}:${real}`)
+      resolve()
     }
     server.once('error', fail)
     server.once('listening', done)
-    server.listen({ host, port })
+    server.listen(to)
   })
+}
+
+function addressOf(server: Server, host: string): string {
+  const bound = server.address()
+  return hostPort(host, typeof bound === 'object' && bound !== null ? bound.port : 0)
 }

@@ -50,3 +50,24 @@ t.test('a second node in the same process does not get the lock of the first', a
   t.ok(isLock(await acquireFileLock(path, holder(1), everyone)))
   t.same(await acquireFileLock(path, holder(1), everyone), holder(1))
 })
+
+t.test('a lock that was passed on is held by the one it was passed to, once, and by nobody else', async (t) => {
+  const path = join(t.testdir(), 'node.lock')
+  const first = await acquireFileLock(path, holder(1), everyone)
+  if (!isLock(first)) throw new Error('the first one has no lock')
+  await first.passTo(holder(2))
+  t.same(await acquireFileLock(path, holder(3), everyone), holder(2))
+  await first.release()
+  const second = await acquireFileLock(path, holder(2), everyone)
+  t.ok(isLock(second))
+  t.same(await acquireFileLock(path, holder(2), everyone), holder(2), 'twice in one process is once too often')
+  if (isLock(second)) await second.release()
+  t.same(readdirSync(join(path, '..')), [])
+})
+
+t.test('a lock that was passed to a process that has ended since is taken over', async (t) => {
+  const path = join(t.testdir(), 'node.lock')
+  const first = await acquireFileLock(path, holder(1), everyone)
+  if (isLock(first)) await first.passTo(holder(2))
+  t.ok(isLock(await acquireFileLock(path, holder(1), async ({ pid }) => pid === 1)))
+})

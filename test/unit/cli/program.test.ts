@@ -73,7 +73,7 @@ t.test('the command line', async (t) => {
       t.equal(asked.code, 0)
       t.equal(asked.stderr, '')
       for (const { name } of visible) t.match(asked.stdout, new RegExp(`^  ${name.split(' ')[0] ?? ''} `, 'm'))
-      t.notMatch(asked.stdout, /^ {2}upgrade /m)
+      t.notMatch(asked.stdout, /^ {2}drain /m)
       t.match(await hsu('help'), { code: 0 })
       t.match(await hsu('wait --help'), { code: 0, stdout: /--for <condition>[^]*--node <name>[^]*Examples:/ })
       t.match(await hsu(''), { code: 2, stdout: '', stderr: /Usage: hsu/ })
@@ -190,8 +190,8 @@ t.test('docs/cli.md has every command with its options, and the shapes', async (
     for (const { flags } of options) t.match(text, flags)
   }
   t.match(text, /\| 124 \| timed out \|/)
-  t.notMatch(text, /## hsu adopt/)
-  t.match(text, /- `hsu adopt`/)
+  t.notMatch(text, /## hsu drain/)
+  t.match(text, /- `hsu drain`/)
   t.equal(cliReference(), text)
 })
 
@@ -206,7 +206,7 @@ t.test('completion', async (t) => {
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { stdout } = await hsu(`completion ${shell}`)
     for (const { name } of visible) t.ok(stdout.includes(name.split(' ').at(-1) ?? ''), `${shell}: ${name}`)
-    t.notMatch(stdout, /\badopt\b/)
+    t.notMatch(stdout, /\bjoin\b/)
   }
   t.match(await hsu('completion tcsh'), { code: 2 })
 

@@ -1,0 +1,115 @@
+import type { Clock } from '../base/clock.ts'
+import { loadLibp2p } from '../mesh/index.ts'
+import type { AdminServer } from './admin/server.ts'
+import { type StandingNow, untilAsBefore, untilMet } from './as-before.ts'
+import type { Attachments } from './attachments.ts'
+import type { Ground, Legacy, NodeSeams, Parts, Tools } from './node-parts.ts'
+import type { NodeSetup } from './node-setup.ts'
+import type { Inheritance, MeshPlace, Predecessor, Replaced } from './succession.ts'
+
+/** Says that all is prepared, and waits for the units; an old process that ended without a word leaves them, too. */
+export async function takeUnits(predecessor: Predecessor, { version, mesh }: NodeSetup): Promise<Legacy> {
+  if (mesh !== undefined) await loadLibp2p()
+  const { handles, gone } = predecessor
+  predecessor.tell({ kind: 'prepared', version })
+  const answer = await predecessor.given()
+  const inheritance = answer?.kind === 'units' ? answer.inheritance : { ready: [], offering: [] }
+  return { handles, gone, inheritance, place: undefined }
+}
+
+/** Takes the place in the mesh once the units are as they were; calls then find what they found before. */
+export async function takePlace(
+  predecessor: Predecessor,
+  legacy: Legacy,
+  { clock }: NodeSeams,
+  { supervisor, offers, world, mesh }: Parts,
+): Promise<void> {
+  const { inheritance, gone } = legacy
+  await untilAsBefore(inheritance, standingNow(clock, { supervisor, offers }), gone)
+  predecessor.tell({ kind: 'ready' })
+  const answer = await predecessor.given()
+  legacy.place = answer?.kind === 'mesh' ? answer.place : undefined
+  await mesh.start()
+  await untilMet(legacy.place?.members ?? [], () => aliveOthers(world), clock, gone)
+  world.refresh()
+}
+
+function standingNow(clock: Clock, { supervisor, offers }: Pick<Parts, 'supervisor' | 'offers'>): StandingNow {
+  return { clock, status: () => supervisor.status(), servicesOf: (instance) => offers.servicesOf(instance) }
+}
+
+function aliveOthers(world: Parts['world']): readonly string[] {
+  return world
+    .members()
+    .filter(({ self, status }) => !self && status === 'alive')
+    .map(({ nodeId }) => nodeId)
+}
+
+export interface HandOverNeeds {
+  readonly tools: Tools
+  readonly parts: Parts
+  readonly admin: AdminServer | undefined
+  readonly attachments: Attachments
+}
+
+/** What only one process may have of a node, and how it changes hands. */
+export function replaced(
+  { clock }: NodeSeams,
+  setup: NodeSetup,
+  { lock }: Ground,
+  { tools, parts, admin, attachments }: HandOverNeeds,
+): Replaced {
+  const { supervisor, mesh, offers, world, ingress, linkServer } = parts
+  let inheritance: Inheritance = { ready: [], offering: [] }
+  let thaw = (): void => undefined
+  let hasLeft = false
+  return {
+    clock,
+    dataDir: setup.paths.dataDir,
+    handles: () => ({ ingress: ingress.handle(), link: linkServer?.handle(), admin: admin?.handle() }),
+
+    async letGo(pid) {
+      inheritance = standing(parts)
+      thaw = offers.freeze()
+      tools.news.tell('node.replacing', { details: { pid: String(pid) } })
+      await supervisor.abandon()
+      await tools.events.handOver()
+      await lock.passTo(pid)
+      return inheritance
+    },
+
+    async leaveMesh() {
+      const place = { members: aliveOthers(world), listened: listened(setup, world) }
+      hasLeft = true
+      await mesh.suspend()
+      return place
+    },
+
+    async takeBack() {
+      await lock.start()
+      await tools.events.takeBack()
+      supervisor.renew()
+      if (hasLeft) await mesh.start()
+      hasLeft = false
+      await supervisor.start()
+      await supervisor.apply(setup.units)
+      await attachments.restore()
+      // Calls go where they went until the units have shown again that they are ready.
+      void untilAsBefore(inheritance, standingNow(clock, parts), new AbortController().signal)
+        .catch(() => undefined)
+        .finally(thaw)
+    },
+  }
+}
+
+function standing({ supervisor, offers }: Parts): Inheritance {
+  const ready = supervisor.status().filter((status) => status.ready && status.pid !== undefined)
+  const instances = ready.map(({ instance }) => instance)
+  return { ready: instances, offering: instances.filter((instance) => offers.servicesOf(instance).length > 0) }
+}
+
+function listened({ listen }: NodeSetup, world: Parts['world']): MeshPlace['listened'] {
+  const addresses = world.members().find(({ self }) => self)?.record?.meshAddresses ?? []
+  const port = /\/tcp\/(\d+)/.exec(addresses[0] ?? '')?.[1]
+  return port === undefined ? undefined : { configured: listen.mesh, port: Number(port) }
+}

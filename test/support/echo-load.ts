@@ -1,0 +1,103 @@
+import { join } from 'node:path'
+import grpc from '@grpc/grpc-js'
+import protoLoader from '@grpc/proto-loader'
+import { repoRoot } from './paths.ts'
+
+const SERVICE = protoLoader.loadSync(join(repoRoot, 'proto/echo/v1/echo.proto'), { defaults: true })[
+  'echo.v1.EchoService'
+] as Readonly<Record<string, grpc.MethodDefinition<object, object>>>
+
+/** Longer than any pause that is no failure. */
+const DEADLINE_MS = 10_000
+
+/** What callers met with. */
+export interface LoadReport {
+  readonly calls: number
+  /** In words, one for each call that failed. */
+  readonly failures: readonly string[]
+  /** The longest that one call took. */
+  readonly longestMs: number
+}
+
+/** Calls of `echo.v1` through one address, from several clients with a connection each, one call after the other. */
+export class EchoLoad {
+  readonly #clients: readonly grpc.Client[]
+  readonly #failures: string[] = []
+  readonly #callers: readonly Promise<void>[]
+  #calls = 0
+  #longestMs = 0
+  #ended = false
+
+  /** Begins at once. A client of its own for each of `clients`, as if they were programs of their own. */
+  constructor(address: string, clients: number) {
+    const options = { 'grpc.use_local_subchannel_pool': 1 }
+    this.#clients = Array.from(
+      { length: clients },
+      () => new grpc.Client(address, grpc.credentials.createInsecure(), options),
+    )
+    this.#callers = this.#clients.map((client) => this.#keepCalling(client))
+  }
+
+  get calls(): number {
+    return this.#calls
+  }
+
+  async end(): Promise<LoadReport> {
+    this.#ended = true
+    await Promise.all(this.#callers)
+    for (const client of this.#clients) client.close()
+    return { calls: this.#calls, failures: this.#failures, longestMs: this.#longestMs }
+  }
+
+  async #keepCalling(client: grpc.Client): Promise<void> {
+    while (!this.#ended) {
+      const beganAtMs = performance.now()
+      const failure = await echo(client, 'hi')
+      this.#longestMs = Math.max(this.#longestMs, performance.now() - beganAtMs)
+      this.#calls += 1
+      if (failure !== undefined) this.#failures.push(failure)
+    }
+  }
+}
+
+/** Makes one call; resolves with why it failed, if it did. */
+function echo(client: grpc.Client, message: string): Promise<string | undefined> {
+  const { path, requestSerialize, responseDeserialize } = methodOf('Echo')
+  const options = { deadline: Date.now() + DEADLINE_MS }
+  return new Promise((resolve) => {
+    const done = (error: grpc.ServiceError | null): void => resolve(error === null ? undefined : error.message)
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { message }, options, done)
+  })
+}
+
+/** A conversation that stays open: each line sent is answered. */
+export class EchoChat {
+  readonly #client: grpc.Client
+  readonly #call: grpc.ClientDuplexStream<object, object>
+  readonly #answers: AsyncIterator<{ message: string }>
+
+  constructor(address: string) {
+    this.#client = new grpc.Client(address, grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
+    const { path, requestSerialize, responseDeserialize } = methodOf('Chat')
+    this.#call = this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
+    this.#answers = this.#call[Symbol.asyncIterator]() as AsyncIterator<{ message: string }>
+  }
+
+  /** The answer to `message`; undefined when the conversation is over. @throws what grpc-js throws */
+  async say(message: string): Promise<string | undefined> {
+    this.#call.write({ message })
+    const answer = await this.#answers.next()
+    return answer.done === true ? undefined : answer.value.message
+  }
+
+  close(): void {
+    this.#call.cancel()
+    this.#client.close()
+  }
+}
+
+function methodOf(name: string): grpc.MethodDefinition<object, object> {
+  const method = SERVICE[name]
+  if (method === undefined) throw new Error(`echo.v1.EchoService has no method ${name}`)
+  return method
+}
