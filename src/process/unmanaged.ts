@@ -6,7 +6,7 @@ import { createTaskGroup, type TaskGroup } from '../base/task-group.ts'
 import { type Transition, watchUnmanaged } from './attach.ts'
 import type { Origin, Tell } from './causes.ts'
 import type { FindConfig } from './config.ts'
-import { describeCandidates, type FindSeams } from './find.ts'
+import { describeCandidates, type FindSeams, methodOf } from './find.ts'
 import type { MainPidOf } from './find-service.ts'
 import type { ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
@@ -168,7 +168,7 @@ export class UnmanagedUnit {
   #take(next: Transition): void {
     switch (next.kind) {
       case 'found':
-        this.#tasks.run(() => this.#hold(next.identity))
+        this.#tasks.run((signal) => this.#hold(next.identity, signal))
         return
       case 'lost':
         this.#become('absent', next.reason)
@@ -193,11 +193,12 @@ export class UnmanagedUnit {
     }
   }
 
-  async #hold(identity: ProcessIdentity): Promise<void> {
+  async #hold(identity: ProcessIdentity, signal: AbortSignal): Promise<void> {
     const { host, store } = this.#seams
     const { name, config } = this.#spec
     if (config.find?.pid !== undefined) await writePin(store, name, identity)
     const { startedAtMs } = (await host.table.get(identity.pid)) ?? {}
+    if (signal.aborted) return
     this.#forget()
     const instance = `${name}-0-${identity.pid}`
     const found: Found = { identity, instance, startedAtMs, vigil: this.#vigil(identity, instance) }
@@ -208,7 +209,9 @@ export class UnmanagedUnit {
       pid: String(identity.pid),
       ...(startedAtMs === undefined ? {} : { startedAtMs: `${startedAtMs}` }),
     }
-    this.#tell({ type: 'unit.found', reason: '', details, cause: '', follows: false })
+    const method = config.find === undefined ? '' : methodOf(config.find)
+    const reason = `process ${identity.pid} was found by ${method}`
+    this.#tell({ type: 'unit.found', reason, details: { ...details, method }, cause: '', follows: false })
     found.vigil.begin()
     this.#judge()
   }
@@ -230,7 +233,7 @@ export class UnmanagedUnit {
     this.#reason = reason
     if (isNews) {
       const type = ready ? 'unit.ready' : 'unit.unready'
-      this.#tell({ type, reason, details: {}, cause: '', follows: !ready })
+      this.#tell({ type, reason, details: {}, cause: '', follows: true })
     }
     this.#seams.changed(this.status)
   }

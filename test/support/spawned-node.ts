@@ -112,6 +112,15 @@ export class SpawnedNode {
     return JSON.parse(stdout) as T[]
   }
 
+  /** Runs a command that goes on, such as `events -f`: gives the lines it has printed so far. It ends with the home. */
+  follow(...args: string[]): () => readonly string[] {
+    const [file = '', ...rest] = [...this.#prefix, ...HSU, ...args]
+    const child = spawn(file, rest, { env: this.#env, stdio: ['ignore', 'pipe', 'ignore'], cwd: this.directory })
+    let text = ''
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))
+    return () => text.split('\n').slice(0, -1)
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal)
   }

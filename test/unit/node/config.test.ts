@@ -161,6 +161,33 @@ t.test('each fault is named with its place, its key and what to do', async (t) =
       file('units: { db: { kind: unmanaged, find: { pid: 1 }, probes: { ready: { log: x } } } }'),
       'hsu.yaml:2:75: units.db.probes.ready.log: is for units whose output the node has; use another kind for an unmanaged unit',
     ],
+    [
+      'a check of the log of an unmanaged unit',
+      file('units: { db: { kind: unmanaged, find: { pid: 1 }, checks: { a: { log: x } } } }'),
+      'hsu.yaml:2:71: units.db.checks.a.log: is for units whose output the node has; a check of an unmanaged unit cannot see it',
+    ],
+    [
+      'a check of that name',
+      file('units: { db: { kind: unmanaged, find: { pid: 1 }, checks: { ready: { process: true } } } }'),
+      'hsu.yaml:2:61: units.db.checks.ready: is the name of the check in probes.ready; choose another',
+    ],
+    [
+      'a check of a managed unit',
+      file('units: { db: { run: x, checks: { a: { process: true } } } }'),
+      'hsu.yaml:2:24: units.db.checks: is only for kind: unmanaged; this unit is managed',
+    ],
+    [
+      'an action on what is only watched',
+      file('units: { db: { kind: unmanaged, find: { pid: 1 }, limits: { memory: 1GiB, on_exceed: restart } } }'),
+      'hsu.yaml:2:86: units.db.limits.on_exceed: must be log or alert: what is unmanaged is only watched',
+    ],
+    [
+      'an action on what is only watched, for one limit',
+      file(
+        'units: { db: { kind: unmanaged, find: { pid: 1 }, limits: { cpu: 1, on_exceed: { cpu: kill, memory: log } } } }',
+      ),
+      'hsu.yaml:2:87: units.db.limits.on_exceed.cpu: must be log or alert: what is unmanaged is only watched',
+    ],
     ['no command', file('units: { api: {} }'), 'hsu.yaml:2:10: units.api.run: is required for a managed unit'],
     [
       'nothing to find',
