@@ -29,7 +29,8 @@ function streamLogs(core: NodeCore, request: StreamLogsRequest, signal: AbortSig
     own: async function* (signal) {
       for await (const line of core.supervisor.logs(query, signal)) yield { line: toLogLine(line, core.info.name) }
     },
-    ofPeer: (options) => resumedLogs(core, request, options),
+    ofPeer: (options, late) => resumedLogs(core, request, options, late),
+    takesNewcomers: true,
     keyOf: ({ line }) => fromTimestamp(line?.time as Timestamp | undefined) ?? 0,
   })
 }
@@ -56,9 +57,12 @@ function cursors(
   after: readonly Required<Pick<MessageInitShape<typeof LogCursorSchema>, 'instance' | 'seq' | 'node'>>[],
 ): { instance: string; seq: number }[] {
   if (after.length > MAX_CURSORS) throw new HsuError('USAGE', `at most ${MAX_CURSORS} lines may be named as seen`)
-  return after
-    .filter(({ node }) => node === '' || node === info.name || node === info.nodeId)
-    .map(({ instance, seq }) => ({ instance, seq: Number(seq) }))
+  const own = new Map<string, number>()
+  for (const { instance, seq, node } of after) {
+    if (node !== '' && node !== info.name && node !== info.nodeId) continue
+    own.set(instance, Math.max(own.get(instance) ?? 0, Number(seq)))
+  }
+  return [...own].map(([instance, seq]) => ({ instance, seq }))
 }
 
 function streamName(name: string): 'stdout' | 'stderr' | undefined {

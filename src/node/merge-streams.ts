@@ -10,13 +10,14 @@ type OnError = (error: unknown, index: number) => void
 
 /**
  * Reads several streams at once and gives their items as they come; each source waits until its item was taken.
- * A source that fails is reported through `onError` and left out; the others go on. When the reader leaves
- * early, or `outer` aborts, every source's signal aborts and the iteration ends after they have.
+ * A source that fails is reported through `onError` with its number, those of `more` counted on, and left out; the others
+ * go on. When the reader leaves early, or `outer` aborts, every source's signal aborts and the iteration ends after they have.
  */
 export async function* mergeStreams<T>(
   sources: readonly OpenStream<T>[],
   outer: AbortSignal,
   onError: OnError,
+  more?: (signal: AbortSignal) => AsyncIterable<OpenStream<T>>,
 ): AsyncGenerator<T> {
   const queue = new BoundedQueue<{ readonly item: T; readonly taken: () => void }>(MAX_SOURCES, 'reject')
   const leave = new AbortController()
@@ -39,7 +40,13 @@ export async function* mergeStreams<T>(
       if (!leave.signal.aborted) onError(error, index)
     })
   }
-  const ended = Promise.all(sources.map(read)).then(() => queue.close())
+  const reading = sources.map(read)
+  const readMore = async (): Promise<void> => {
+    for await (const open of more?.(leave.signal) ?? []) reading.push(read(open, reading.length))
+  }
+  const ended = readMore()
+    .then(() => Promise.all(reading))
+    .then(() => queue.close())
   try {
     for await (const { item, taken } of queue) {
       yield item

@@ -68,8 +68,3 @@ export class LogMachine {
     return (await this.lines(query)).map(({ line }) => Buffer.from(line).toString())
   }
 }
-
-/** `name 0` to `name count-1`, and a little more so that lines have a length. */
-export function numbered(name: string, count: number, more = ''): string[] {
-  return Array.from({ length: count }, (_, n) => `${name} ${n}${more}`)
-}

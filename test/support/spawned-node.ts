@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn, type StdioOptions } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -92,6 +92,12 @@ export class SpawnedNode {
     const [file = '', ...rest] = [...this.#prefix, ...HSU, 'up', ...files, ...args]
     this.#process = spawn(file, rest, { env: this.#env, stdio: ['ignore', log, log] })
     closeSync(log)
+  }
+
+  /** Runs a command beside the test; at the end of the test it is ended with the rest. */
+  spawn(args: readonly string[], stdio: StdioOptions): ChildProcess {
+    const [file = '', ...rest] = [...this.#prefix, ...HSU, ...args]
+    return spawn(file, rest, { env: this.#env, stdio, cwd: this.directory })
   }
 
   hsu(...args: string[]): Promise<Ran> {

@@ -1,6 +1,8 @@
-import { HsuError } from '../../base/error.ts'
-import type { Command } from '../command.ts'
-import { callOptions, type LogLine, SCOPE_MESH, SCOPE_NODE, toTimestamp } from '../control.ts'
+import { HsuError, messageOf, type Reason } from '../../base/error.ts'
+import { LastSeen } from '../../base/last-seen.ts'
+import { resumed } from '../../base/resumed.ts'
+import type { Command, CommandContext } from '../command.ts'
+import { callOptions, type ControlClient, type LogLine, SCOPE_MESH, SCOPE_NODE, toTimestamp } from '../control.ts'
 import { FOLLOW_OPTIONS, FOLLOW_TAIL } from '../follow.ts'
 import { count, flag, list, momentMs, text } from '../options.ts'
 import { logShape } from '../shapes.ts'
@@ -11,12 +13,30 @@ import { UNITS_ARGUMENT } from '../unit-action.ts'
 /** As the control API names them. */
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 
+/** Instances whose place is known, as the node has it. */
+const MAX_INSTANCES = 10_000
+/** How often, and how long, a node that went away is looked for. */
+const RETRY_MS = 500
+const PATIENCE_MS = 60_000
+
+/** A line that was seen. */
+interface Cursor {
+  readonly instance: string
+  readonly node: string
+  readonly seq: bigint
+}
+
+type LogsRequest = Extract<Parameters<ControlClient['streamLogs']>[0], { readonly $typeName?: never }> & {
+  readonly after: readonly Cursor[]
+}
+
 export const logsCommand: Command = {
   name: 'logs',
   summary: 'show what units wrote, of all replicas and nodes, merged by time',
   description:
     'Each line begins with its instance and node; `|` marks stdout, `!` stderr. ' +
-    'With -f and neither -n nor --since, begins with the last 10 lines.',
+    'With -f and neither -n nor --since, begins with the last 10 lines; a node that goes away meanwhile is waited for ' +
+    'a minute, and then it goes on where it was.',
   args: [{ ...UNITS_ARGUMENT, required: false }],
   options: [
     ...FOLLOW_OPTIONS,
@@ -60,10 +80,8 @@ export const logsCommand: Command = {
       ...(sinceMs === undefined ? {} : { since: toTimestamp(sinceMs) }),
       ...(untilMs === undefined ? {} : { until: toTimestamp(untilMs) }),
     }
-    const client = await context.client()
     let width = 0
-    for await (const { line } of client.streamLogs(request, callOptions(context, { node }))) {
-      if (line === undefined) continue
+    for await (const line of linesOf(request, node, context)) {
       const prefix = prefixOf(line)
       width = Math.max(width, prefix.length)
       await context.output.line(logShape(line), (_shape, style) =>
@@ -74,8 +92,48 @@ export const logsCommand: Command = {
   },
 }
 
+/** The lines that are asked for; of a follower, behind what it has seen when the node comes back after it went away. */
+async function* linesOf(
+  request: LogsRequest,
+  node: string | undefined,
+  context: CommandContext,
+): AsyncGenerator<LogLine> {
+  const { clock, signal, output } = context
+  const client = await context.client()
+  const seen = new LastSeen<Cursor>(MAX_INSTANCES)
+  const startedAt = toTimestamp(clock.wallMs())
+
+  async function* open(): AsyncGenerator<LogLine> {
+    const more = seen.all
+    const place = { after: [...request.after, ...more], ...(request.tail === undefined ? {} : { since: startedAt }) }
+    const asked = more.length === 0 ? request : { ...request, ...place, tail: undefined }
+    for await (const { line } of client.streamLogs(asked, callOptions(context, { node }))) {
+      if (line === undefined) continue
+      seen.note(`${line.node}/${line.instance}`, { instance: line.instance, node: line.node, seq: line.seq })
+      yield line
+    }
+  }
+
+  yield* resumed(open, {
+    clock,
+    signal,
+    isBreak: (error, hasBegun) => request.follow === true && hasBegun && isGone(error),
+    onBreak: (error) => output.note(`hsu: ${messageOf(error)}; waiting for it`),
+    restMs: () => RETRY_MS,
+    withinMs: PATIENCE_MS,
+  })
+}
+
+/** What a node that comes back says at first, when it does not know its mesh yet. */
+const PASSING: readonly Reason[] = ['NODE_NOT_FOUND', 'UNIT_NOT_FOUND', 'NODE_DRAINING']
+
+/** Whether it may come back by itself. */
+function isGone(error: unknown): boolean {
+  return error instanceof HsuError && (error.status === 'UNAVAILABLE' || PASSING.includes(error.reason))
+}
+
 /** `api-0-3f9a21@edge-a:4711`, the parts as `-o json` has them; the node may be left out. @throws HsuError USAGE */
-function parseCursor(value: string): { instance: string; node: string; seq: bigint } {
+function parseCursor(value: string): Cursor {
   const [, instance = '', node = '', seq = ''] = /^([a-z0-9-]+)(?:@([^:]+))?:(\d{1,15})$/.exec(value) ?? []
   if (instance !== '') return { instance, node, seq: BigInt(seq) }
   throw new HsuError(

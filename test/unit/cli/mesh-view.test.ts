@@ -3,6 +3,8 @@ import { HsuError } from '../../../src/base/error.ts'
 import { ago } from '../../../src/cli/moment.ts'
 import { PLAIN, styleFor } from '../../../src/cli/style.ts'
 import { table } from '../../../src/cli/table.ts'
+import { SimClock } from '../../support/sim-clock.ts'
+import { until } from '../../support/until.ts'
 import { type FakeClient, hsu, streamOf, unit, unitsOf } from './fake-world.ts'
 
 t.test('tables', async (t) => {
@@ -275,11 +277,63 @@ t.test('hsu logs', async (t) => {
       yield { line }
       throw new HsuError('NODE_UNREACHABLE', 'node edge-b went away')
     }
-    t.match(await hsu('logs -f', { client: { streamLogs } }), {
+    t.match(await hsu('logs', { client: { streamLogs } }), {
       code: 5,
       stdout: /hällo/,
       stderr: /^hsu: node edge-b went away; /,
     })
+  })
+
+  t.test('a follower goes on behind what it saw when the node comes back', async (t) => {
+    const clock = new SimClock()
+    let tries = 0
+    const streamLogs = async function* () {
+      tries += 1
+      if (tries === 2) throw new HsuError('NOT_STARTED', 'no node')
+      yield { line: { ...line, seq: BigInt(tries) } }
+      if (tries === 1) throw new HsuError('NODE_UNREACHABLE', 'the node went away')
+    }
+    const ending = hsu('logs -f echo --after echo-1-aa:3', { client: { streamLogs }, world: { clock } })
+    await until('the third try', async () => {
+      await clock.advance(100)
+      return tries === 3
+    })
+    const { code, stdout, stderr, asked } = await ending
+    t.equal(code, 0)
+    t.equal(stdout.match(/hällo/g)?.length, 2)
+    t.equal(stderr, 'hsu: the node went away; waiting for it\n')
+    t.match(asked[0]?.request, { tail: 10, after: [{ instance: 'echo-1-aa', node: '', seq: 3n }] })
+    t.match(asked[2]?.request, {
+      tail: undefined,
+      since: { seconds: 1_700_000_000n },
+      after: [
+        { instance: 'echo-1-aa', node: '', seq: 3n },
+        { instance: 'echo-0-3fa2b1', node: 'edge-a', seq: 1n },
+      ],
+    })
+  })
+
+  t.test('a follower that never saw a line, or waited a minute, gives up', async (t) => {
+    const gone = async function* () {
+      yield* []
+      throw new HsuError('NOT_STARTED', 'no node')
+    }
+    t.match(await hsu('logs -f', { client: { streamLogs: gone } }), { code: 3, asked: { length: 1 } })
+    const clock = new SimClock()
+    let tries = 0
+    const streamLogs = async function* () {
+      tries += 1
+      if (tries === 1) yield { line }
+      throw new HsuError('NODE_UNREACHABLE', 'the node went away')
+    }
+    let over = false
+    const ending = hsu('logs -f', { client: { streamLogs }, world: { clock } }).finally(() => (over = true))
+    await until('its end', async () => {
+      await clock.advance(1_000)
+      return over
+    })
+    t.equal((await ending).code, 5)
+    t.ok(clock.nowMs() >= 60_000 && clock.nowMs() < 70_000)
   })
 })
 

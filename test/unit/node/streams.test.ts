@@ -1,6 +1,14 @@
 import t from 'tap'
 import { aborted } from '../../../src/base/abort.ts'
+import { HsuError } from '../../../src/base/error.ts'
+import { fanOut } from '../../../src/node/fan-out.ts'
 import { mergeStreams, type OpenStream } from '../../../src/node/merge-streams.ts'
+import type { NodeCore } from '../../../src/node/node-core.ts'
+import { type CallOptions, Scope } from '../../../src/rpc/index.ts'
+import { memoryLog } from '../../support/memory-log.ts'
+import { SimClock } from '../../support/sim-clock.ts'
+import { throwsReason } from '../../support/throws-reason.ts'
+import { until } from '../../support/until.ts'
 
 const never = new AbortController().signal
 
@@ -68,5 +76,71 @@ t.test('merged streams', async (t) => {
       3,
     )
     t.ok(read <= 5, `${read} read for 3 taken`)
+  })
+
+  t.test('sources that come later are read too, and counted on', async (t) => {
+    const more = async function* () {
+      yield list('c')
+      await new Promise(setImmediate)
+      yield failing
+    }
+    const failures: number[] = []
+    const items = mergeStreams([list('a'), list('b')], never, (_error, index) => failures.push(index), more)
+    t.same((await collect(items)).toSorted(), ['a', 'b', 'c', 'last words'])
+    t.same(failures, [3])
+  })
+})
+
+t.test('a mesh-wide follower', async (t) => {
+  const setUp = (ownFails: boolean) => {
+    const peers = [{ nodeId: 'id-b', name: 'b' }]
+    const clock = new SimClock()
+    const log = memoryLog()
+    const asked: [string | undefined, boolean][] = []
+    const of = {
+      own: async function* (signal: AbortSignal) {
+        yield 1
+        if (ownFails) throw new HsuError('UNIT_NOT_FOUND', 'not here')
+        await aborted(signal)
+      },
+      ofPeer: async function* ({ metadata }: CallOptions, late: boolean) {
+        yield* [late ? 3 : 2]
+        asked.push([metadata?.['hsu-node'], late])
+        throw new HsuError('UNIT_NOT_FOUND', 'not there')
+      },
+      keyOf: (item: number) => item,
+      takesNewcomers: true,
+    }
+    const core = { peers: () => [...peers], clock, log } as unknown as NodeCore
+    const items = fanOut(core, { units: ['api'], scope: Scope.MESH, follow: true }, never, of)
+    return { peers, clock, log, asked, items }
+  }
+
+  t.test('takes in nodes that come later, each once', async (t) => {
+    const { peers, clock, asked, items } = setUp(false)
+    const taken: number[] = []
+    const reading = (async () => {
+      for await (const item of items) if (taken.push(item) === 3) return
+    })()
+    await until('the past', async () => {
+      await clock.advance(100)
+      return taken.length === 2
+    })
+    await clock.advance(5_000)
+    peers.push({ nodeId: 'id-c', name: 'c' })
+    await clock.advance(5_000)
+    await reading
+    t.same(asked, [
+      ['id-b', false],
+      ['id-c', true],
+    ])
+    t.equal(clock.sleeping, 0)
+  })
+
+  t.test('ends when no node knows the unit', async (t) => {
+    const { clock, items } = setUp(true)
+    const failure = throwsReason(t, 'UNIT_NOT_FOUND', () => collect(items))
+    await clock.advance(1_000)
+    await failure
   })
 })

@@ -7,7 +7,8 @@ import { PackedReader, packMember } from '../../../src/process/logs/block-gzip.t
 import { lineFilter } from '../../../src/process/logs/line-filter.ts'
 import { Spool } from '../../../src/process/logs/spool.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { ALL_LINES, LogMachine, numbered } from '../../support/log-machine.ts'
+import { ALL_LINES, LogMachine } from '../../support/log-machine.ts'
+import { numbered } from '../../support/numbered.ts'
 import { until } from '../../support/until.ts'
 
 const DAY_MS = 86_400_000
