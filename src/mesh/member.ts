@@ -51,6 +51,20 @@ export interface Registration {
   /** On the owner's own host: `host:port` or `unix:PATH`. Others reach it through the owner. */
   readonly address: string
   readonly ports: Readonly<Record<string, number>>
+  /** Of a unit with a schedule that nodes share. */
+  readonly schedule?: ScheduleClaim
+}
+
+/** What a node says of a schedule that several nodes have. */
+export interface ScheduleClaim {
+  /** Equal on all nodes that mean the same moments. */
+  readonly schedule: string
+  /** Moments up to this one, in ms since the epoch, were taken up by somebody. */
+  readonly tickMs: number
+  /** Node id of who took up the last one; empty when that is not known. */
+  readonly by: string
+  /** Runs on the owner that have not ended. */
+  readonly active: number
 }
 
 /** All that one node registers. The owner is its only writer. */

@@ -2,7 +2,7 @@ import type { Asker } from '../process/index.ts'
 import type { CallContext } from '../rpc/index.ts'
 
 /** Metadata by which a client of the control API says who asks, percent-encoded. Advisory: the socket's mode is what protects. */
-const ACTOR_KEY = 'hsu-actor'
+export const ACTOR_KEY = 'hsu-actor'
 
 /** Longer than any name of a user and a program together. */
 const MAX_ACTOR_CHARS = 120

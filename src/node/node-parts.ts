@@ -17,6 +17,7 @@ import {
 import { createSupervisor, type ProcessHost, type SupervisorSeams } from '../process/index.ts'
 import {
   type Connection,
+  ControlService,
   connect,
   createGrpcProber,
   createInFlight,
@@ -29,6 +30,7 @@ import {
   type LinkServer,
   type Takeover,
 } from '../rpc/index.ts'
+import { ACTOR_KEY } from './actor.ts'
 import type { DataDirLock } from './data-dir-lock.ts'
 import { slotsElsewhere } from './elsewhere.ts'
 import { fileEventDisk } from './event-disk.ts'
@@ -40,6 +42,7 @@ import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { createOffers, type Offers } from './offers.ts'
+import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
 import { unitEnvironment } from './unit-environment.ts'
@@ -56,6 +59,9 @@ export interface NodeSeams {
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
+
+/** How long another node may take to stop a run that one here replaces. */
+const STOP_ELSEWHERE_MS = 60_000
 
 export interface Ground {
   readonly stack: ServiceStack
@@ -99,6 +105,8 @@ export interface Parts {
   readonly offers: Offers
   readonly linkServer: LinkServer | undefined
   readonly mesh: MeshPart
+  /** Undefined without a mesh. */
+  readonly claims: ScheduleClaims | undefined
 }
 
 export async function makeTools(
@@ -161,6 +169,14 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     controlSocket: sockets.control,
     ingressAddress: () => ingress.address(),
   })
+  const claims =
+    setup.mesh &&
+    createScheduleClaims({
+      ...{ clock, nodeId, world },
+      changed: () => offers.refresh(),
+      flushed: async (timeoutMs) => mesh.current()?.flushed(timeoutMs),
+      stopUnit: stopper(tools, name),
+    })
   const supervisorSeams: SupervisorSeams = {
     clock,
     random,
@@ -173,6 +189,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     nextEventId: () => tools.events.nextId(),
     nodeEvent: () => tools.news.last,
     elsewhere: slotsElsewhere(world),
+    ...(claims && { scheduleMesh: claims }),
   }
   const directories = { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') }
   const supervisor = supervisorInTurn(
@@ -186,6 +203,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     supervisor,
     askServices: (address, signal) => prober.services(address, signal),
     configuredServices: setup.servicesOf,
+    claimOf: (unit) => claims?.claimOf(unit),
   })
   const linkServer =
     certificate &&
@@ -195,7 +213,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, supervisor, offers, linkServer, mesh }
+  return { world, ingress, supervisor, offers, linkServer, mesh, claims }
 }
 
 /** Probes want the reason of a no as a throw. */
@@ -213,9 +231,20 @@ export function takeoverOf(
   return handles === undefined ? {} : { takeover: { handle: handles[door] } }
 }
 
+/** Stops a unit of another node, as a person would from here. */
+function stopper({ connection }: Tools, name: string): ScheduleClaimsSeams['stopUnit'] {
+  const control = connection.client(ControlService)
+  const actor = encodeURIComponent(`a schedule on node ${name}`)
+  return async (nodeId, unit, signal) => {
+    const metadata = { 'hsu-node': nodeId, [ACTOR_KEY]: actor }
+    await control.stopUnit({ unit }, { metadata, signal, timeoutMs: STOP_ELSEWHERE_MS })
+  }
+}
+
 /** Who is told when something changes. */
 export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
-  const { mesh, offers, supervisor, world } = parts
+  const { mesh, offers, supervisor, world, claims } = parts
+  claims?.begin()
   const node = setup.name
   const publish = publisher(log)
   offers.changes.subscribe(() => {

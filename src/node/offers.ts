@@ -5,7 +5,7 @@ import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
-import type { Registration } from '../mesh/index.ts'
+import type { Registration, ScheduleClaim } from '../mesh/index.ts'
 import type { InstanceStatus, Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
 
@@ -26,6 +26,8 @@ export interface OffersSeams {
   readonly askServices: AskServices
   /** The services a unit's configuration names; undefined = ask the unit. */
   readonly configuredServices: (unit: string) => readonly string[] | undefined
+  /** What the node says of the schedule of a unit; undefined when nodes do not share it. */
+  readonly claimOf?: (unit: string) => Omit<ScheduleClaim, 'active'> | undefined
 }
 
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
@@ -34,7 +36,7 @@ export interface Offers {
   servicesOf(instance: string): readonly string[]
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
-  /** The configured services may be others now: tells whoever listens. */
+  /** What is registered may have changed for another reason: tells whoever listens. */
   refresh(): void
   /** What is offered stays as it is now, whatever the supervisor says, until the returned function is called. */
   freeze(): () => void
@@ -110,11 +112,13 @@ export function createOffers(seams: OffersSeams): Offers {
 
   let frozen: readonly Registration[] | undefined
   const registrations = (): readonly Registration[] =>
-    supervisor
-      .status()
-      .map((status) =>
-        toRegistration(status, { services: servicesOf(status), draining: draining.has(status.instance) }),
-      )
+    supervisor.status().map((status) =>
+      toRegistration(status, {
+        services: servicesOf(status),
+        draining: draining.has(status.instance),
+        claim: seams.claimOf?.(status.unit),
+      }),
+    )
 
   return {
     registrations: () => frozen ?? registrations(),

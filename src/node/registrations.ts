@@ -1,4 +1,4 @@
-import type { Registration } from '../mesh/index.ts'
+import type { Registration, ScheduleClaim } from '../mesh/index.ts'
 import type { InstanceStatus } from '../process/index.ts'
 
 /** What the node knows of an instance beyond its process. */
@@ -7,6 +7,8 @@ export interface Offer {
   readonly services: readonly string[]
   /** Being withdrawn: still there for calls in flight, offered to nobody. */
   readonly draining: boolean
+  /** What the node says of the schedule of the unit, when it is a shared one. */
+  readonly claim?: Omit<ScheduleClaim, 'active'> | undefined
 }
 
 /** How an instance is reached on this host: its port named `grpc`, else its only or first port; empty without one. */
@@ -16,7 +18,7 @@ export function addressOf(ports: Readonly<Record<string, number>>): string {
 }
 
 /** What this node states to the mesh about one instance slot. */
-export function toRegistration(status: InstanceStatus, { services, draining }: Offer): Registration {
+export function toRegistration(status: InstanceStatus, { services, draining, claim }: Offer): Registration {
   const { unit, instance, replica, kind, state, ports } = status
   return {
     unit,
@@ -28,5 +30,6 @@ export function toRegistration(status: InstanceStatus, { services, draining }: O
     services,
     address: kind === 'unmanaged' ? '' : addressOf(ports),
     ports,
+    ...(claim === undefined ? {} : { schedule: { ...claim, active: status.job?.active ?? 0 } }),
   }
 }

@@ -55,6 +55,8 @@ export interface JobStatus {
   readonly run: string
   /** Its cron expression; '' = it has none. */
   readonly schedule: string
+  /** Runs of the unit that have not ended. */
+  readonly active: number
   /** When it runs next by itself, wall clock. */
   readonly nextRunMs: number | undefined
 }

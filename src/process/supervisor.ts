@@ -637,8 +637,8 @@ class UnitSupervisor implements Supervisor {
   }
 
   #changed(status: InstanceStatus): void {
-    const { instance, state, ready, pid, ports, reason } = status
-    const text = JSON.stringify([instance, state, ready, pid, ports, reason])
+    const { instance, state, ready, pid, ports, reason, job } = status
+    const text = JSON.stringify([instance, state, ready, pid, ports, reason, job?.active])
     if (this.#published.get(slotName(status)) === text) return
     this.#published.set(slotName(status), text)
     this.changes.publish(status)

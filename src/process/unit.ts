@@ -264,7 +264,10 @@ export class UnitSlot {
     await this.#starting
     if (this.#run === undefined) return
     this.#endOrigin = origin
-    await this.#run.kill()
+    await this.#run.kill().catch((error: unknown) => {
+      // The slot was closed meanwhile, which it is only when nothing is left of its instance.
+      if (!this.#tasks.signal.aborted) throw error
+    })
   }
 
   /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none */

@@ -13,7 +13,7 @@ export class SimClock implements Clock {
   #nowMs = 0
   #turn = 0
   #sleeping = 0
-  readonly #epochMs: number
+  #epochMs: number
   readonly #sleepers: Sleeper[] = []
 
   constructor(epochMs = 1_700_000_000_000) {
@@ -26,6 +26,11 @@ export class SimClock implements Clock {
 
   wallMs(): number {
     return this.#epochMs + this.#nowMs
+  }
+
+  /** Somebody sets the wall clock; time that passes does not change by it. */
+  setWall(wallMs: number): void {
+    this.#epochMs = wallMs - this.#nowMs
   }
 
   /** The number of sleeps under way: 0 after a clean stop. */

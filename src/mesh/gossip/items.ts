@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { HsuError } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS } from '../limits.ts'
-import type { Digest, Registration, Rumour, Section, UnverifiedRecord } from '../member.ts'
+import type { Digest, Registration, Rumour, ScheduleClaim, Section, UnverifiedRecord } from '../member.ts'
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
 
@@ -94,12 +94,13 @@ export function sectionFromProto(section: pb.Section): Section {
 }
 
 function registrationToProto(registration: Registration) {
-  const { services, ports, ...rest } = registration
-  return { ...rest, services: [...services], ports: { ...ports } }
+  const { services, ports, schedule, ...rest } = registration
+  const claim = schedule === undefined ? {} : { schedule: { ...schedule, tickMs: BigInt(schedule.tickMs) } }
+  return { ...rest, services: [...services], ports: { ...ports }, ...claim }
 }
 
 function registrationFromProto(registration: pb.Registration): Registration {
-  const { unit, instance, replica, kind, state, ready, services, address } = registration
+  const { unit, instance, replica, kind, state, ready, services, address, schedule } = registration
   const ports = Object.entries(registration.ports)
   return {
     unit: checkText('unit', unit, 1),
@@ -113,6 +114,16 @@ function registrationFromProto(registration: pb.Registration): Registration {
     ports: Object.fromEntries(
       checkList('ports', ports, MAX_ENTRIES, ([name, port]) => [checkText('ports', name, 1), checkPort(port)]),
     ),
+    ...(schedule === undefined ? {} : { schedule: claimFromProto(schedule) }),
+  }
+}
+
+function claimFromProto({ schedule, tickMs, by, active }: pb.ScheduleClaim): ScheduleClaim {
+  return {
+    schedule: checkText('schedule', schedule, 1),
+    tickMs: checkCount('tick_ms', tickMs),
+    by: checkText('by', by),
+    active,
   }
 }
 

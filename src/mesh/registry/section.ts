@@ -21,10 +21,14 @@ export function canonical(registrations: readonly Registration[]): string {
 }
 
 function toRow(registration: Registration): { key: string; value: unknown } {
-  const { unit, instance, replica, kind, state, ready, services, address, ports } = registration
+  const { unit, instance, replica, kind, state, ready, services, address, ports, schedule } = registration
   const sorted = Object.entries(ports).sort(([one], [other]) => compareText(one, other))
-  const value = [unit, instance, replica, kind, state, ready, services, address, sorted]
+  const value = [unit, instance, replica, kind, state, ready, services, address, sorted, claimRow(schedule)]
   return { key: JSON.stringify(value), value }
+}
+
+function claimRow(claim: Registration['schedule']): readonly unknown[] {
+  return claim === undefined ? [] : [claim.schedule, claim.tickMs, claim.by, claim.active]
 }
 
 function compareText(one: string, other: string): number {

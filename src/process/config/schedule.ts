@@ -4,6 +4,7 @@ import { duration } from '../../base/schema.ts'
 const cron = z
   .string()
   .regex(/\S/, 'must not be empty')
+  .max(200)
   .describe(
     'Minute, hour, day of month, month, day of week; a sixth field in front is the second; or @daily and the like',
   )

@@ -82,7 +82,8 @@ async function* linesOf(
   try {
     for await (const line of logs({ ...query, follow: true }, ended.signal)) if (isNew(line)) yield line
     if (signal.aborted) return
-    const rest = (inner: AbortSignal): AsyncIterable<LogLine> => logs({ ...query, follow: false }, inner)
+    const after = [...given].map(([instance, seq]) => ({ instance, seq }))
+    const rest = (inner: AbortSignal): AsyncIterable<LogLine> => logs({ ...query, follow: false, after }, inner)
     for await (const line of rest(signal)) if (isNew(line)) yield line
   } finally {
     signal.removeEventListener('abort', leave)

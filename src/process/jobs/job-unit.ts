@@ -66,6 +66,11 @@ export class JobUnit {
     this.#tasks = createTaskGroup((error) => this.#log.error('the runs of a unit met a fault', { error }))
   }
 
+  /** Those that are not at rest yet. */
+  get #running(): readonly ActiveRun[] {
+    return [...this.#active.values()].filter(({ record }) => record.state === 'running')
+  }
+
   get slots(): readonly UnitSlot[] {
     return [...this.#active.values()].map(({ slot }) => slot)
   }
@@ -83,7 +88,7 @@ export class JobUnit {
   /** The runs as instances. A job of which nothing runs is shown as its last run. */
   get statuses(): readonly InstanceStatus[] {
     const { config } = this.#spec
-    const job = { nextRunMs: this.nextMs, schedule: config.schedule?.cron ?? '' }
+    const job = { nextRunMs: this.nextMs, schedule: config.schedule?.cron ?? '', active: this.#running.length }
     const running = [...this.#active.values()].map(({ status, record }) => ({
       ...status,
       job: { ...job, run: record.id },
@@ -128,10 +133,10 @@ export class JobUnit {
     const { schedule } = this.#spec.config
     if (schedule === undefined) return
     const isSame = known?.schedule === scheduleKey(schedule)
-    // Of a schedule that is new here, nothing was missed.
-    this.#handledMs = isSame ? known.handledMs : this.#seams.clock.wallMs()
+    const knownMs = isSame ? known.handledMs : undefined
+    this.#handledMs = knownMs ?? this.#seams.clock.wallMs()
     const seams = { ...this.#seams, tasks: this.#tasks }
-    this.#ticker = new Ticker(seams, this.#spec.name, schedule, this.#handledMs, {
+    this.#ticker = new Ticker(seams, this.#spec.name, schedule, knownMs, {
       missed: (count, madeUpFor) => void this.#seams.publish(runMissed(this.#spec.name, count, madeUpFor)),
       handled: (tickMs) => void this.#handled(tickMs),
       fire: (tickMs) => this.#fire(tickMs),
@@ -146,7 +151,8 @@ export class JobUnit {
       await this.run({ cause: 'schedule', actor: '', args: [], tickMs, origin: undefined })
     } catch (thrown) {
       const { reason, message } = HsuError.from(thrown)
-      if (reason !== 'ALREADY_RUNNING') throw thrown
+      if (reason === 'INTERNAL') throw thrown
+      if (reason === 'NODE_DRAINING') return
       this.#seams.publish(runSkipped(this.#spec.name, tickMs, message))
       await this.#handled(tickMs)
     }
@@ -169,9 +175,9 @@ export class JobUnit {
     this.#refuseWhenOver()
     const { concurrency } = termsOf(config)
     const elsewhere = this.#busyElsewhere(order)
-    switch (admit(concurrency, this.#active.size + elsewhere)) {
+    switch (admit(concurrency, this.#running.length + elsewhere)) {
       case 'skip': {
-        const where = this.#active.size === 0 ? ' on another node' : ''
+        const where = this.#running.length === 0 ? ' on another node' : ''
         const why = concurrency === 'forbid' ? 'job.concurrency is forbid' : 'it has too many runs'
         const text = `unit '${name}' runs already${where}, and ${why}; wait for its end, or stop it`
         throw new HsuError('ALREADY_RUNNING', text, { details: { unit: name } })

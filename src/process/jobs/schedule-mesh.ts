@@ -2,7 +2,7 @@ import type { SharedSchedule } from './turn.ts'
 
 /** What a supervisor needs of other nodes for schedules that they share (`scope: mesh`). */
 export interface ScheduleMesh {
-  /** This node has the schedule from now on, and knows that moments up to `handledMs` are dealt with. Idempotent. */
+  /** This node has the schedule from now on, and knows that moments up to `handledMs` are dealt with; 0 = of none. */
   announce(unit: string, schedule: string, handledMs: number): void
   /** This node does not have it any more. */
   withdraw(unit: string): void

@@ -44,16 +44,19 @@ export class Ticker {
   readonly #seams: TickerSeams
   readonly #hooks: TickerHooks
   readonly #end = new AbortController()
+  readonly #knownMs: number | undefined
   #handledMs: number
   #nextMs: number | undefined
 
-  constructor(seams: TickerSeams, unit: string, terms: ScheduleTerms, handledMs: number, hooks: TickerHooks) {
+  /** `knownMs`: moments up to this one are dealt with; undefined for a schedule that is new here, of which none was missed. */
+  constructor(seams: TickerSeams, unit: string, terms: ScheduleTerms, knownMs: number | undefined, hooks: TickerHooks) {
     this.terms = terms
     this.key = scheduleKey(terms)
     this.#unit = unit
     this.#seams = seams
     this.#hooks = hooks
-    this.#handledMs = handledMs
+    this.#knownMs = knownMs
+    this.#handledMs = knownMs ?? seams.clock.wallMs()
   }
 
   /** When it runs next, wall clock; undefined when never, or not known yet. */
@@ -62,7 +65,7 @@ export class Ticker {
   }
 
   begin(): void {
-    if (this.#isShared) this.#seams.mesh.announce(this.#unit, this.key, this.#handledMs)
+    if (this.#isShared) this.#seams.mesh.announce(this.#unit, this.key, this.#knownMs ?? 0)
     this.#seams.tasks.run((signal) => this.#watch(signal))
   }
 
@@ -81,9 +84,11 @@ export class Ticker {
     signal.addEventListener('abort', stop, { once: true })
     const { cron, timezone, missed } = this.terms
     const cadence: Cadence = await readCadence(cron, timezone)
-    const sinceMs = clock.wallMs()
+    let sinceMs = clock.wallMs()
     while (!this.#end.signal.aborted) {
       const nowMs = clock.wallMs()
+      // The clock may be set back.
+      sinceMs = Math.min(sinceMs, nowMs)
       const plan = planTicks({ cadence, handledMs: this.#handledMs, sinceMs, nowMs, missed })
       this.#take(plan, nowMs)
       if (plan.nextMs === undefined) break

@@ -6,6 +6,11 @@ const LATE_MS = 10_000
 /** A clock set back by more than this is a correction, and the schedule begins anew there; cron(8) draws the line at 3 h too. */
 const CORRECTION_MS = 3 * 3_600_000
 
+/** Whether a moment that is said to be dealt with can be one, by our clock; else somebody's clock was wrong. */
+export function isBelievable(tickMs: number, nowMs: number): boolean {
+  return tickMs <= nowMs + CORRECTION_MS
+}
+
 /** Missed moments are counted up to here. */
 const MAX_COUNTED = 1_000
 
@@ -35,7 +40,7 @@ export interface TickPlan {
  * waits until it is past what was dealt with; set forward, what lies between was missed.
  */
 export function planTicks({ cadence, handledMs, sinceMs, nowMs, missed }: TickRules): TickPlan {
-  const fromMs = handledMs > nowMs + CORRECTION_MS ? nowMs : handledMs
+  const fromMs = isBelievable(handledMs, nowMs) ? handledMs : nowMs
   const lastMs = cadence.last(nowMs)
   if (lastMs === undefined || lastMs <= fromMs) {
     return { due: undefined, missed: 0, handledMs: fromMs, nextMs: cadence.next(Math.max(fromMs, nowMs)) }
@@ -52,7 +57,7 @@ export function planTicks({ cadence, handledMs, sinceMs, nowMs, missed }: TickRu
 
 /** Up to which moment a schedule is dealt with, once `tickMs` is; a moment far in the future was a mistake of the clock. */
 export function handledAfter(knownMs: number, tickMs: number, nowMs: number): number {
-  return knownMs > nowMs + CORRECTION_MS ? tickMs : Math.max(knownMs, tickMs)
+  return isBelievable(knownMs, nowMs) ? Math.max(knownMs, tickMs) : tickMs
 }
 
 /** How many moments lie in (fromMs, lastMs]. */

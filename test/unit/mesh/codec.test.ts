@@ -22,11 +22,17 @@ import { registration } from '../../support/sim-mesh.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const belief: Rumour = { nodeId: 'n1', status: 'suspect', incarnation: 3, from: 'n2', linkLost: true }
+const claim = { schedule: '0 2 * * * UTC', tickMs: 1_735_689_600_000, by: 'n2', active: 1 }
 const batch: Batch = {
   records: [{ bytes: Uint8Array.of(1, 2), signature: Uint8Array.of(3) }],
   rumours: [belief, { ...belief, status: 'left', from: '', linkLost: false }],
   sections: [
-    { owner: 'n1', incarnation: 1, version: 2, registrations: [registration('u', { ready: false, ports: {} })] },
+    {
+      owner: 'n1',
+      incarnation: 1,
+      version: 2,
+      registrations: [registration('u', { ready: false, ports: {} }), registration('v', { schedule: claim })],
+    },
   ],
 }
 const digest: Digest = {
@@ -101,6 +107,8 @@ t.test('what breaks a bound is refused', async (t) => {
     'no unit': section([{}]),
     'escape in a name': section([{ unit: 'u\u001b[2J' }]),
     'many services': section([{ unit: 'u', services: Array.from({ length: 65 }, () => 's') }]),
+    'a moment beyond time': section([{ unit: 'u', schedule: { schedule: 's', tickMs: 2n ** 60n } }]),
+    'a claim on no schedule': section([{ unit: 'u', schedule: {} }]),
     'not a port': section([{ unit: 'u', ports: { a: 65_536 } }]),
   }
   for (const [what, bytes] of Object.entries(bad)) {

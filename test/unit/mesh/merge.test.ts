@@ -127,6 +127,10 @@ t.test('registry', async (t) => {
   t.test('equal content is equal text', async (t) => {
     t.equal(canonical([registration('a'), registration('b')]), canonical([registration('b'), registration('a')]))
     t.not(canonical([registration('a')]), canonical([{ ...registration('a'), ready: false }]))
+    const claimed = (tickMs: number) => [
+      { ...registration('a'), schedule: { schedule: 's', tickMs, by: '', active: 0 } },
+    ]
+    t.not(canonical(claimed(1)), canonical(claimed(2)))
   })
 })
 

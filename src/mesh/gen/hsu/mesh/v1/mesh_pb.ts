@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSK0AgoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEFNpZ25lZE5vZGVSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJ6CgZSdW1vdXISDwoHbm9kZV9pZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSDAoEZnJvbRgEIAEoCRIRCglsaW5rX2xvc3QYBSABKAgi8QEKDFJlZ2lzdHJhdGlvbhIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB3JlcGxpY2EYAyABKA0SDAoEa2luZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRINCgVyZWFkeRgGIAEoCBIQCghzZXJ2aWNlcxgHIAMoCRIPCgdhZGRyZXNzGAggASgJEjMKBXBvcnRzGAkgAygLMiQuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uLlBvcnRzRW50cnkaLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBInAKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciiQEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAMgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbiLRAQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIAEIJCgdyZXF1ZXN0Ip8BCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJIlMKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCSKfAQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAIgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbhIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCSKzAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0KpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSK0AgoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEFNpZ25lZE5vZGVSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJ6CgZSdW1vdXISDwoHbm9kZV9pZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSDAoEZnJvbRgEIAEoCRIRCglsaW5rX2xvc3QYBSABKAginwIKDFJlZ2lzdHJhdGlvbhIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB3JlcGxpY2EYAyABKA0SDAoEa2luZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRINCgVyZWFkeRgGIAEoCBIQCghzZXJ2aWNlcxgHIAMoCRIPCgdhZGRyZXNzGAggASgJEjMKBXBvcnRzGAkgAygLMiQuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uLlBvcnRzRW50cnkSLAoIc2NoZWR1bGUYCiABKAsyGi5oc3UubWVzaC52MS5TY2hlZHVsZUNsYWltGiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ASJOCg1TY2hlZHVsZUNsYWltEhAKCHNjaGVkdWxlGAEgASgJEg8KB3RpY2tfbXMYAiABKAQSCgoCYnkYAyABKAkSDgoGYWN0aXZlGAQgASgNInAKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciiQEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAMgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbiLRAQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIAEIJCgdyZXF1ZXN0Ip8BCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJIlMKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCSKfAQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAIgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbhIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCSKzAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0KpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -217,6 +217,13 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
    * @generated from field: map<string, uint32> ports = 9;
    */
   ports: { [key: string]: number };
+
+  /**
+   * Of a unit with a schedule that nodes share.
+   *
+   * @generated from field: hsu.mesh.v1.ScheduleClaim schedule = 10;
+   */
+  schedule?: ScheduleClaim | undefined;
 };
 
 /**
@@ -225,6 +232,48 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
  */
 export const RegistrationSchema: GenMessage<Registration> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 3);
+
+/**
+ * What a node says of a schedule that several nodes have.
+ *
+ * @generated from message hsu.mesh.v1.ScheduleClaim
+ */
+export type ScheduleClaim = Message<"hsu.mesh.v1.ScheduleClaim"> & {
+  /**
+   * Equal on all nodes that mean the same moments.
+   *
+   * @generated from field: string schedule = 1;
+   */
+  schedule: string;
+
+  /**
+   * Moments up to this one, in ms since the epoch, were taken up by somebody.
+   *
+   * @generated from field: uint64 tick_ms = 2;
+   */
+  tickMs: bigint;
+
+  /**
+   * Node id of who took up the last one; empty when that is not known.
+   *
+   * @generated from field: string by = 3;
+   */
+  by: string;
+
+  /**
+   * Runs on the owner that have not ended.
+   *
+   * @generated from field: uint32 active = 4;
+   */
+  active: number;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.ScheduleClaim.
+ * Use `create(ScheduleClaimSchema)` to create a new message.
+ */
+export const ScheduleClaimSchema: GenMessage<ScheduleClaim> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 4);
 
 /**
  * All that one node registers: its section of the registry, of which it is the only writer.
@@ -262,7 +311,7 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
  * Use `create(SectionSchema)` to create a new message.
  */
 export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 4);
+  messageDesc(file_hsu_mesh_v1_mesh, 5);
 
 /**
  * How new one's copy of a member is.
@@ -321,7 +370,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 5);
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -351,7 +400,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
 
 /**
  * Asked over a stream; one request, one response.
@@ -394,7 +443,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -429,7 +478,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -448,7 +497,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -472,7 +521,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -510,7 +559,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -538,7 +587,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -569,7 +618,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -603,7 +652,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -639,7 +688,7 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus
