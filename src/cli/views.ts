@@ -143,8 +143,8 @@ export function eventLine(event: EventShape, style: Style): string {
 
 /** Colours an event by whether it is good or bad news. */
 export function paintEvent(type: string, text: string, style: Style): string {
-  if (/[.](ready|adopted|found|completed|alive|healthy|limit_kept)$/.test(type)) return style.good(text)
-  if (/[.](failed|dead|lost|refused|ambiguous|unhealthy|limit_exceeded)$/.test(type)) return style.bad(text)
+  if (/[.](ready|adopted|found|completed|alive|healthy|limit_kept|logs_kept)$/.test(type)) return style.good(text)
+  if (/[.](failed|dead|lost|refused|ambiguous|unhealthy|limit_exceeded|logs_lost)$/.test(type)) return style.bad(text)
   if (/[.](exited|backoff|unready|degraded|suspect|stopping|left|skipped|missed)$/.test(type)) return style.warn(text)
   return text
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
+import type { NewEvent } from './causes.ts'
 import { type Capture, type CaptureSource, startCapture } from './logs/capture.ts'
 import type { ParseMode } from './logs/parse.ts'
 import type { LogCursor, LogLine, LogQuery } from './logs/query.ts'
@@ -37,17 +38,23 @@ export interface OutputConfig {
   readonly parseOf?: (unit: string) => ParseMode
 }
 
-export function createOutput(
-  seams: { readonly clock: Clock; readonly log: Log; readonly run: RunCommand },
-  { logDir, parseOf = () => 'auto' }: OutputConfig,
-): Output {
+export interface OutputSeams {
+  readonly clock: Clock
+  readonly log: Log
+  readonly run: RunCommand
+  /** Writes an event down. Default: nobody is told. */
+  readonly tell?: (event: NewEvent) => void
+}
+
+export function createOutput(seams: OutputSeams, { logDir, parseOf = () => 'auto' }: OutputConfig): Output {
+  const { tell = () => undefined } = seams
   const captures = new Set<Capture>()
   const followers = new Set<(unit: string, replica: number) => void>()
   const tasks = createTaskGroup((error) => seams.log.error('keeping logs met a fault', { error }))
   const onAppend = (unit: string, replica: number): void => {
     for (const notify of followers) notify(unit, replica)
   }
-  const stores = createLogStores({ ...seams, tasks, onAppend }, logDir)
+  const stores = createLogStores({ ...seams, tell, tasks, onAppend }, logDir)
 
   function capture(source: CaptureSource): Capture {
     const { store, release } = stores.acquire(source)

@@ -102,6 +102,8 @@ export type ProcessEventType =
   | 'unit.limit_raised'
   | 'unit.limit_throttled'
   | 'unit.limit_kept'
+  | 'unit.logs_lost'
+  | 'unit.logs_kept'
   | 'unit.exited'
   | 'unit.stopping'
   | 'unit.backoff'

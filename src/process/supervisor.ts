@@ -222,7 +222,7 @@ class UnitSupervisor implements Supervisor {
     this.#output =
       seams.output ??
       createOutput(
-        { clock, log, run: host.run },
+        { clock, log, run: host.run, tell: (event) => this.tell(event) },
         { logDir: config.logDir, parseOf: (unit) => this.spec(unit)?.config.logs.parse ?? 'auto' },
       )
     this.#ports = createPortBook(host)

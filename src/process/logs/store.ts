@@ -5,6 +5,7 @@ import type { Log } from '../../base/log.ts'
 import { linesBackward } from './backward.ts'
 import { logFiles, logPath } from './files.ts'
 import type { Compressor } from './compressor.ts'
+import { createLoss, type Loss, type LossSeams } from './loss.ts'
 import { ProgressBook } from './progress.ts'
 import { type Block, encodeBlock, encodeProgress, type Progress, writtenAtMs } from './record.ts'
 import { prune, type Retention } from './retention.ts'
@@ -53,7 +54,7 @@ export type NewBlock = Omit<Block, 'seq'> & {
   readonly afterGap?: boolean
 }
 
-export interface StoreSeams {
+export interface StoreSeams extends LossSeams {
   readonly clock: Clock
   readonly log: Log
   /** What was stored, or could not be. */
@@ -85,7 +86,7 @@ export class LogStore {
   /** A node that has just started states the progress with its first line. */
   #sinceProgress = Number.POSITIVE_INFINITY
   #loaded = false
-  #lost = 0
+  readonly #loss: Loss
   /** Everything that touches the file runs one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -93,6 +94,7 @@ export class LogStore {
     this.#directory = config.directory
     this.#replica = config.replica
     this.#seams = seams
+    this.#loss = createLoss(seams, config.replica)
     this.#limits = normal(config)
   }
 
@@ -206,16 +208,9 @@ export class LogStore {
       const file = await this.#open()
       while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten
       this.#bytes += bytes.length
-      if (this.#lost > 0) {
-        this.#seams.log.info('log lines are stored again', { replica: this.#replica, lost: this.#lost })
-      }
-      this.#lost = 0
+      this.#loss.over()
     } catch (error) {
-      if (this.#lost === 0) {
-        const cause = messageOf(error)
-        this.#seams.log.warn('log lines cannot be stored and are dropped', { replica: this.#replica, cause })
-      }
-      this.#lost += linesOf(blocks) - storedLines(bytes.subarray(0, written), blocks)
+      this.#loss.add(linesOf(blocks) - storedLines(bytes.subarray(0, written), blocks), messageOf(error))
       this.#sinceProgress = Number.POSITIVE_INFINITY
       await this.#closeFile()
     }
@@ -263,7 +258,7 @@ export class LogStore {
       const [newest] = await logFiles(this.#directory, this.#replica)
       this.#number = (newest?.number ?? 0) + 1
       // On a full disk it is the old ones that make room.
-      if (this.#lost > 0) await this.#trim()
+      if (this.#loss.isOn) await this.#trim()
       await this.#begin()
       this.#addProgress(batch)
       await this.#write(batch)

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
 import type { TaskGroup } from '../../base/task-group.ts'
+import type { NewEvent } from '../causes.ts'
 import { createCompressor } from './compressor.ts'
 import type { Block } from './record.ts'
 import { LogStore, type StoreLimits } from './store.ts'
@@ -30,9 +31,10 @@ export interface LogStoresSeams {
   readonly log: Log
   readonly tasks: TaskGroup
   readonly onAppend: (unit: string, replica: number, blocks: readonly Block[]) => void
+  readonly tell: (event: NewEvent) => void
 }
 
-export function createLogStores({ clock, log, tasks, onAppend }: LogStoresSeams, logDir: string): LogStores {
+export function createLogStores({ clock, log, tasks, onAppend, tell }: LogStoresSeams, logDir: string): LogStores {
   const stores = new Map<string, { readonly store: LogStore; users: number }>()
   /** Replicas whose lines may become too old, also when their units write no more. */
   const ageing = new Map<string, Replica>()
@@ -44,6 +46,7 @@ export function createLogStores({ clock, log, tasks, onAppend }: LogStoresSeams,
       clock,
       log: log.with({ unit }),
       onAppend: (blocks: readonly Block[]) => onAppend(unit, replica, blocks),
+      tell: (event: Pick<NewEvent, 'type' | 'reason' | 'details'>) => tell({ unit, instance: '', cause: '', ...event }),
       compressor,
     }
     const place = { directory: join(logDir, unit), replica }

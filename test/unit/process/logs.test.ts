@@ -17,6 +17,7 @@ import {
   type LineText,
 } from '../../../src/process/logs/record.ts'
 import { LineSplitter } from '../../../src/process/logs/splitter.ts'
+import type { NewEvent } from '../../../src/process/causes.ts'
 import { LogStore } from '../../../src/process/logs/store.ts'
 import { createWake } from '../../../src/process/logs/wake.ts'
 import { type CaptureSource, createOutput, type Output } from '../../../src/process/output.ts'
@@ -152,9 +153,14 @@ t.test('the store', async (t) => {
     ({ wallMs: 1, instance, pid: 1, stream: 'stdout', endOffset, lines: [text] }) as const
   const open = (directory: string, maxBytes = 8_192, keep = 3) => {
     const log = memoryLog()
-    const seams = { clock: new SimClock(), log, onAppend: () => undefined, compressor: { wants: () => undefined } }
+    const told: string[] = []
+    const seams = {
+      ...{ clock: new SimClock(), log, onAppend: () => undefined, compressor: { wants: () => undefined } },
+      tell: ({ type, details }: Pick<NewEvent, 'type' | 'details'>) =>
+        told.push(`${type} ${details['lost'] ?? ''}`.trim()),
+    }
     const limits = { maxBytes, keep, maxAgeMs: undefined, compress: false }
-    return { log, store: new LogStore(seams, { directory, replica: 0, ...limits }) }
+    return { log, told, store: new LogStore(seams, { directory, replica: 0, ...limits }) }
   }
   const sizes = (directory: string): number[] =>
     readdirSync(directory).map((name) => statSync(join(directory, name)).size)
@@ -250,7 +256,7 @@ t.test('the store', async (t) => {
     const directory = join(t.testdir({}), 'unit')
     // In place of a full disk: the directory cannot be made, because a file has its name.
     writeFileSync(directory, '')
-    const { store, log } = open(directory)
+    const { store, log, told } = open(directory)
     await store.append([line('a', 1), line('b', 2)])
     await store.append([line('c', 3)])
     rmSync(directory)
@@ -261,6 +267,7 @@ t.test('the store', async (t) => {
       { level: 'info', message: 'log lines are stored again', fields: { lost: 3 } },
     ])
     t.equal(log.entries.length, 2)
+    t.strictSame(told, ['unit.logs_lost', 'unit.logs_kept 3'])
     await store.close()
     t.same(await open(directory).store.progressOf('i1'), { stdout: 5, stderr: 0, nextSeq: 5 })
   })
