@@ -208,7 +208,7 @@ export class LogStore {
       const file = await this.#open()
       while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten
       this.#bytes += bytes.length
-      this.#loss.over()
+      this.#loss.stored()
     } catch (error) {
       this.#loss.add(linesOf(blocks) - storedLines(bytes.subarray(0, written), blocks), messageOf(error))
       this.#sinceProgress = Number.POSITIVE_INFINITY

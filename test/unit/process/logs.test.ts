@@ -154,13 +154,14 @@ t.test('the store', async (t) => {
   const open = (directory: string, maxBytes = 8_192, keep = 3) => {
     const log = memoryLog()
     const told: string[] = []
+    const clock = new SimClock()
     const seams = {
-      ...{ clock: new SimClock(), log, onAppend: () => undefined, compressor: { wants: () => undefined } },
+      ...{ clock, log, onAppend: () => undefined, compressor: { wants: () => undefined } },
       tell: ({ type, details }: Pick<NewEvent, 'type' | 'details'>) =>
         told.push(`${type} ${details['lost'] ?? ''}`.trim()),
     }
     const limits = { maxBytes, keep, maxAgeMs: undefined, compress: false }
-    return { log, told, store: new LogStore(seams, { directory, replica: 0, ...limits }) }
+    return { log, told, clock, store: new LogStore(seams, { directory, replica: 0, ...limits }) }
   }
   const sizes = (directory: string): number[] =>
     readdirSync(directory).map((name) => statSync(join(directory, name)).size)
@@ -256,11 +257,13 @@ t.test('the store', async (t) => {
     const directory = join(t.testdir({}), 'unit')
     // In place of a full disk: the directory cannot be made, because a file has its name.
     writeFileSync(directory, '')
-    const { store, log, told } = open(directory)
+    const { store, log, told, clock } = open(directory)
     await store.append([line('a', 1), line('b', 2)])
     await store.append([line('c', 3)])
     rmSync(directory)
     await store.append([line('d', 4)])
+    t.strictSame(told, ['unit.logs_lost'], 'a short line may fit where the next will not')
+    await clock.advance(2_000)
     await store.append([line('e', 5)])
     t.match(log.entries, [
       { level: 'warn', message: 'log lines cannot be stored and are dropped' },
