@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseDurationMs, parseSizeBytes } from './quantity.ts'
 
 /** A value that is never changed after it was made, all the way down. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** The numbers by which a mesh measures time. See `lan` for what each value is and why. */
 export interface MeshTiming {

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { DeepReadonly } from '../base/schema.ts'
 import { dependencies } from './config/dependencies.ts'
 import { allow, checks, find } from './config/find.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Log } from '../base/log.ts'
 import { readJson, type Store, writeJson } from '../base/store.ts'
 import type { ProcessIdentity } from './identity.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Log } from '../base/log.ts'
 import { type Outlives, readJson, type Store, writeJson } from '../base/store.ts'
 

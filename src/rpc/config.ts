@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { type DeepReadonly, duration } from '../base/schema.ts'
 
 /** The keys of a unit's `route`: how calls are spread over its instances. */

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { formatPath, formatPlace, type Path } from './place.ts'
 import { find, type Tree } from './tree.ts'
 

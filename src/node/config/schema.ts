@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { type DeepReadonly, duration, size, text } from '../../base/schema.ts'
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { duration } from '../../base/schema.ts'
 
 /** Terms of a run that is a job: it has an end, and the end is its result. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { duration, percentage, size } from '../../base/schema.ts'
 
 /** What can be done about a unit that uses more than it may. */

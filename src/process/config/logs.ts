@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { duration, size } from '../../base/schema.ts'
 import { PARSE_MODES } from '../logs/parse.ts'
 

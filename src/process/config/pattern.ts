@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Longest regular expression that is taken, as for `hsu logs -g`. */
 const MAX_PATTERN_CHARS = 1_000

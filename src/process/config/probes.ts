@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { duration, text } from '../../base/schema.ts'
 import { command } from './launch.ts'
 import { linePattern } from './pattern.ts'

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { z } from 'zod'
+import * as z from 'zod'
 import { duration, durationRange, percentage } from '../../base/schema.ts'
 
 /** `143`, `TERM` or `SIGTERM`; signals by their full name in code. */
