@@ -1,4 +1,5 @@
 import { formatDurationMs } from '../base/quantity.ts'
+import { toLocalTime } from '../base/system-date.ts'
 
 /** `12s ago`, `3m ago`, `2d ago`; `now` below a second, also when the clocks of two hosts disagree a little. */
 export function ago(wallMs: number, nowMs: number): string {
@@ -11,15 +12,12 @@ function largestUnit(duration: string): string {
   return /^\d+[a-z]+/.exec(duration)?.[0] ?? duration
 }
 
-const CLOCK_TIME = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
-const DATE_TIME = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'medium' })
-
 /** `14:05:09` in the time zone of this process. */
 export function clockTime(wallMs: number): string {
-  return CLOCK_TIME.format(wallMs)
+  return toLocalTime(wallMs).split(' ')[1] ?? ''
 }
 
 /** `2025-01-31 14:05:09` in the time zone of this process. */
 export function dateTime(wallMs: number): string {
-  return DATE_TIME.format(wallMs)
+  return toLocalTime(wallMs)
 }

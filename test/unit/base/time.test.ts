@@ -4,7 +4,7 @@ import { backoffMs } from '../../../src/base/backoff.ts'
 import { every } from '../../../src/base/every.ts'
 import { formatDurationMs, formatSizeBytes, parseDurationMs, parseSizeBytes } from '../../../src/base/quantity.ts'
 import { systemClock } from '../../../src/base/system-clock.ts'
-import { parseRfc3339Ms, toRfc3339 } from '../../../src/base/system-date.ts'
+import { parseRfc3339Ms, toLocalTime, toRfc3339 } from '../../../src/base/system-date.ts'
 import { clockContract } from '../../contract/clock.ts'
 import { seeded } from '../../support/seeded.ts'
 import { SimClock } from '../../support/sim-clock.ts'
@@ -77,4 +77,12 @@ t.test('durations and sizes are read and written as people write them', async (t
   t.same([512, 2_048, 67_108_864].map(formatSizeBytes), ['512B', '2.0KiB', '64.0MiB'])
   t.equal(parseRfc3339Ms(toRfc3339(1_700_000_000_123)), 1_700_000_000_123)
   t.equal(parseRfc3339Ms('yesterday'), undefined)
+})
+
+t.test('a local time reads as the locale data of Sweden has it, without loading them', async (t) => {
+  const reference = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'medium' })
+  for (const moment of ['2025-01-31T14:05:09Z', '2024-02-29T00:00:00Z', '2025-07-01T23:59:59.999Z']) {
+    const wallMs = Date.parse(moment)
+    t.equal(toLocalTime(wallMs), reference.format(wallMs))
+  }
 })
