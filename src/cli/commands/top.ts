@@ -98,19 +98,21 @@ async function live(
       redraw()
     },
   })
-  const over = AbortSignal.any([quit.signal, signal])
   const pause = (): Promise<boolean> =>
-    clock.sleep(delayMs, over).then(
+    clock.sleep(delayMs, quit.signal).then(
       () => true,
       () => false,
     )
+  signal.addEventListener('abort', leave)
   try {
+    if (signal.aborted) leave()
     await draw()
     while (await pause()) {
       frame = await next(look, frame)
       await draw()
     }
   } finally {
+    signal.removeEventListener('abort', leave)
     await close()
   }
 }
