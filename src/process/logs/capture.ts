@@ -14,8 +14,8 @@ import { Spool } from './spool.ts'
 import type { LogStore, NewBlock } from './store.ts'
 import { createWake } from './wake.ts'
 
-/** The system tells of changes; this is for when it forgets one. */
-const WATCHED_POLL_MS = 5_000
+/** The system tells of changes; this is for when it forgets one. Rare, because a look at each of many quiet units costs. */
+const WATCHED_POLL_MS = 30_000
 /** Where the system cannot tell (no watches left, network file systems). */
 const UNWATCHED_POLL_MS = 500
 /** Rest between two reads, so that a unit that writes line by line does not cost a read a line. */

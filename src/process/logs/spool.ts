@@ -65,6 +65,8 @@ export class Spool {
 
   /** The complete lines in the next chunk; undefined when everything up to `limit` has been read. */
   async read(limit: number): Promise<RawGroup[] | undefined> {
+    // A quiet unit: its file needs no opening to know that.
+    if (limit === this.#splitter.offset) return undefined
     const handle = await open(this.#path, 'r').catch(ignoreAbsent)
     if (handle === undefined) return undefined
     try {
