@@ -136,7 +136,7 @@ export function freePort(): Promise<number> {
   })
 }
 
-async function aliveSeen({ control }: BenchNode): Promise<number> {
+export async function aliveSeen({ control }: BenchNode): Promise<number> {
   const { nodes } = await control.listNodes({}, { timeoutMs: 1_000 })
   return nodes.filter(({ status }) => status === 'alive').length
 }

@@ -2,7 +2,7 @@ import type { Service } from '../base/lifecycle.ts'
 
 /** What a transport calls when something arrives. None of these may throw into the transport, and none does. */
 export interface TransportHandlers {
-  /** A peer asks; the answer goes back on the same stream. A rejection closes that stream and nothing else. */
+  /** A peer asks; a rejection refuses that request and nothing else. */
   onRequest(from: string, bytes: Uint8Array): Promise<Uint8Array>
   /** A peer broadcast; `from` is who wrote it, not who passed it on. */
   onBroadcast(from: string, bytes: Uint8Array): void
@@ -23,7 +23,7 @@ export interface Transport extends Service {
   /** Best effort to all reachable nodes: may be lost, doubled or reordered. Never throws; a no-op when stopped. */
   broadcast(bytes: Uint8Array): void
   /**
-   * One request, one response, over a stream of its own.
+   * One request, one response. Small ones share a stream, so that many cost little; none waits behind a large one.
    *
    * @throws HsuError NODE_UNREACHABLE when there is no connection to `peer` or it broke, TIMED_OUT when `signal` aborts.
    */

@@ -49,6 +49,8 @@ interface OpenLeg {
   announced: string
   /** An answer is wanted, and comes with the next tick: one multicast answers all who asked. */
   owesAnswer: boolean
+  asked: number
+  queryAtMs: number
 }
 
 /** The service name of libp2p's mDNS (libp2p specs, discovery/mdns). */
@@ -57,6 +59,9 @@ const TICK_MS = 250
 const SCAN_MS = 2_000
 const GOODBYE_MS = 200
 const NAME_LENGTH = 32
+
+/** A leg that was just opened asks at once, and often at first. */
+const FRESH = { owesAnswer: false, asked: 0, queryAtMs: Number.NEGATIVE_INFINITY }
 
 /**
  * Finds peers by multicast DNS in the packets of `@libp2p/mdns`, with one socket for each usable IPv4 address instead
@@ -85,8 +90,6 @@ class Discovery {
   readonly #faults = new Map<string, string>()
   readonly #instance: string
   #scanAtMs = Number.NEGATIVE_INFINITY
-  #queryAtMs = Number.NEGATIVE_INFINITY
-  #asked = 0
 
   constructor(seams: DiscoverySeams, config: DiscoveryConfig, listener: DiscoveryListener) {
     this.#seams = seams
@@ -115,15 +118,10 @@ class Discovery {
       this.#scanAtMs = nowMs + SCAN_MS
       this.#scan()
     }
-    const asks = nowMs >= this.#queryAtMs
-    if (asks) {
-      this.#queryAtMs = nowMs + queryIntervalMs(this.#asked) * (0.8 + 0.4 * this.#seams.random.next())
-      this.#asked += 1
-    }
     for (const open of this.#legs.values()) {
       if (!open.ready) continue
       if (open.owesAnswer || open.announced !== this.#addressesOn(open.leg).join()) this.#announce(open)
-      if (asks) this.#query(open)
+      if (nowMs >= open.queryAtMs) this.#query(open)
     }
   }
 
@@ -145,7 +143,7 @@ class Discovery {
     })
     const announcer = this.#createAnnouncer(leg)
     announcer.mdns = socket
-    const open: OpenLeg = { leg, socket, announcer, ready: false, announced: '', owesAnswer: false }
+    const open: OpenLeg = { leg, socket, announcer, ready: false, announced: '', ...FRESH }
     this.#legs.set(leg.key, open)
     socket.on('error', (error: Error) => this.#fail(open, error))
     socket.on('warning', (error: Error) => this.#note(leg, messageOf(error)))
@@ -178,6 +176,8 @@ class Discovery {
   }
 
   #query(open: OpenLeg): void {
+    open.asked += 1
+    this.#askLater(open)
     open.socket.query({ questions: [{ name: SERVICE, type: 'PTR' }] }, (error?: Error | null) => {
       this.#note(open.leg, error ? messageOf(error) : '')
     })
@@ -192,7 +192,15 @@ class Discovery {
   }
 
   #onQuery(open: OpenLeg, packet: QueryPacket): void {
-    if (packet.questions?.some(({ name }) => name === SERVICE) === true) open.owesAnswer = true
+    if (packet.questions?.some(({ name }) => name === SERVICE) !== true) return
+    open.owesAnswer = true
+    // Answers are for all: what somebody else asks here need not be asked again (RFC 6762, section 7.3).
+    this.#askLater(open)
+  }
+
+  #askLater(open: OpenLeg): void {
+    const { clock, random } = this.#seams
+    open.queryAtMs = clock.nowMs() + queryIntervalMs(open.asked) * (0.8 + 0.4 * random.next())
   }
 
   #onResponse(open: OpenLeg, packet: ResponsePacket): void {

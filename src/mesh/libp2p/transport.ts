@@ -1,12 +1,14 @@
 import './polyfill.ts'
-import type { Connection, ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
+import type { Connection, ConnectionGater, MultiaddrConnection, PeerId, Stream } from '@libp2p/interface'
 import { HsuError, messageOf } from '../../base/error.ts'
 import { background, inOrder, type Service } from '../../base/lifecycle.ts'
 import type { Libp2pConfig, Libp2pSeams } from '../libp2p-options.ts'
 import { MAX_MESSAGE_BYTES, MAX_REQUESTS_PER_PEER } from '../limits.ts'
 import type { Transport, TransportHandlers } from '../transport.ts'
 import { announcedAddresses, formatHostPort, hostPortOf, type HostPort, isLoopback, parseHostPort } from './address.ts'
-import { createExchangeServer, EXCHANGE_PROTOCOL, exchange } from './exchange.ts'
+import { CHANNEL_PROTOCOL, serveChannel } from './channel.ts'
+import { Channels } from './channels.ts'
+import { createExchangeServer, EXCHANGE_PROTOCOL } from './exchange.ts'
 import { type FailedHandshake, HandshakeWatch } from './handshake.ts'
 import { type Host, type HostConfig, privateKeyFrom, startHost, TOPIC } from './host.ts'
 import { isPeerId, Links } from './links.ts'
@@ -30,6 +32,9 @@ export async function createLibp2pTransport(seams: Libp2pSeams, config: Libp2pCo
   return new Libp2pTransport(seams, config.discovery, host, config.discovery.seeds.map(parseHostPort))
 }
 
+/** How many channels a peer may open on one connection: one, and those that it opens anew before the old ones are seen to end. */
+const MAX_CHANNELS = 4
+
 const NO_HANDLERS: TransportHandlers = {
   onRequest: () => Promise.reject(new HsuError('NOT_STARTED', 'nobody handles requests')),
   onBroadcast: () => undefined,
@@ -42,7 +47,9 @@ interface Running {
   readonly host: Host
   readonly links: Links
   readonly presence: Presence
+  readonly channels: Channels
   readonly parts: Service
+  readonly ending: AbortController
 }
 
 class Libp2pTransport implements Transport {
@@ -91,8 +98,11 @@ class Libp2pTransport implements Transport {
       onDisconnected: (peer) => this.#tell(() => this.#handlers.onDisconnected(peer)),
     })
     const parts = this.#createParts(host, links)
-    this.#running = { host, links, presence, parts }
+    const ending = new AbortController()
+    const channels = new Channels(this.#seams.clock, ending.signal)
+    this.#running = { host, links, presence, channels, parts, ending }
     this.#listen(host, links, presence)
+    await host.handle(CHANNEL_PROTOCOL, this.#channelServer(), { maxInboundStreams: MAX_CHANNELS })
     await host.handle(EXCHANGE_PROTOCOL, this.#exchangeServer(), { maxInboundStreams: MAX_REQUESTS_PER_PEER })
     host.services.pubsub.subscribe(TOPIC)
     for (const { nodeId, addresses } of await this.#remembered.load()) links.found(nodeId, addresses, true)
@@ -104,6 +114,7 @@ class Libp2pTransport implements Transport {
     const running = this.#running
     if (running === undefined) return
     running.presence.close()
+    running.ending.abort()
     try {
       await running.parts.stop()
     } finally {
@@ -125,11 +136,12 @@ class Libp2pTransport implements Transport {
   }
 
   async request(peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const connection = isPeerId(peer) ? this.#running?.links.connectionsTo(peer)[0] : undefined
-    if (connection === undefined) {
+    const running = this.#running
+    const connection = isPeerId(peer) ? running?.links.connectionsTo(peer)[0] : undefined
+    if (running === undefined || connection === undefined) {
       throw new HsuError('NODE_UNREACHABLE', `there is no connection to ${peer}`, { details: { peer } })
     }
-    return exchange(connection, bytes, signal)
+    return running.channels.request(connection, bytes, signal)
   }
 
   connected(): readonly string[] {
@@ -193,6 +205,13 @@ class Libp2pTransport implements Transport {
       denyDialMultiaddr: () => false,
       denyInboundEncryptedConnection: deny('inbound'),
       denyOutboundEncryptedConnection: deny('outbound'),
+    }
+  }
+
+  #channelServer(): (stream: Stream, connection: Connection) => void {
+    return (stream, { remotePeer }) => {
+      const from = remotePeer.toString()
+      serveChannel(stream, (bytes) => this.#handlers.onRequest(from, bytes))
     }
   }
 
