@@ -15,8 +15,8 @@ export interface Libp2pSeams {
 
 /** How and with whom the libp2p transport connects. */
 export interface Libp2pConfig {
-  /** The mesh key, 32 bytes: whoever has it is in. */
-  readonly key: Uint8Array
+  /** The mesh keys in force, newest first, 32 bytes each; asked for each connection. Whoever has one of them is in. */
+  readonly keys: () => readonly Uint8Array[]
   /** `host:port` of the mesh port; port 0 lets the system choose. */
   readonly listen: string
   readonly discovery: {

@@ -295,7 +295,7 @@ async function openMesh(
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
     {
-      key: mesh.key,
+      keys: () => [mesh.key],
       listen: meshListen(listen.mesh, legacy),
       discovery: { ...discovery, interfaces: discovery.interfaces ?? [] },
     },

@@ -13,6 +13,7 @@ import { createIdentity, type Identity } from '../../src/mesh/identity.ts'
 import { HandshakeWatch } from '../../src/mesh/libp2p/handshake.ts'
 import { type Host, privateKeyFrom, startHost, TOPIC } from '../../src/mesh/libp2p/host.ts'
 import { Links } from '../../src/mesh/libp2p/links.ts'
+import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
 import { transportContract } from '../contract/transport.ts'
@@ -28,6 +29,8 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 interface Options {
   readonly key?: Uint8Array
+  /** Instead of `key`: those in force, newest first. */
+  readonly keys?: () => readonly Uint8Array[]
   readonly mdns?: boolean
   readonly seeds?: readonly string[]
   readonly listen?: string
@@ -61,7 +64,7 @@ async function create({ key = KEY, mdns = false, seeds = [], ...more }: Options)
   const { clock = systemClock, store = simStore(), identity = createIdentity(), listen = '127.0.0.1:0' } = more
   const discovery = { mdns, seeds, interfaces: ['127.0.0.1'] }
   const seams = { clock, random: systemRandom, log, store, identity }
-  const transport = await createLibp2pTransport(seams, { key, listen, discovery })
+  const transport = await createLibp2pTransport(seams, { keys: more.keys ?? (() => [key]), listen, discovery })
   const peer: Peer = { transport, log, heard: [], news: [] }
   transport.handle({
     onRequest: async (_, request) => request,
@@ -295,7 +298,11 @@ interface LinkedHost {
 /** A libp2p node with its links and nothing else; no second connection is refused, as if all had opened in one moment. */
 async function startLinked(t: Test): Promise<LinkedHost> {
   const privateKey = await privateKeyFrom(createIdentity().privateKey)
-  const config = { key: KEY, privateKey, listen: { host: '127.0.0.1', port: 0 } }
+  const config = {
+    protector: await ringProtector(() => [KEY], systemRandom),
+    privateKey,
+    listen: { host: '127.0.0.1', port: 0 },
+  }
   const host = await startHost(silentLog, config, {}, new HandshakeWatch(() => undefined))
   const links = new Links({ clock: systemClock, random: systemRandom, log: silentLog }, host)
   const stop = new AbortController()

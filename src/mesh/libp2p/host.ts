@@ -2,9 +2,8 @@ import './polyfill.ts'
 import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { type Identify, identify } from '@libp2p/identify'
-import type { ComponentLogger, ConnectionGater, Libp2p, PrivateKey } from '@libp2p/interface'
+import type { ComponentLogger, ConnectionGater, ConnectionProtector, Libp2p, PrivateKey } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
-import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -35,8 +34,8 @@ interface HostServices extends Record<string, unknown> {
 export type Host = Libp2p<HostServices>
 
 export interface HostConfig {
-  /** The 32-byte mesh key. */
-  readonly key: Uint8Array
+  /** Lets in whoever has a mesh key, and nobody else. */
+  readonly protector: () => ConnectionProtector
   readonly privateKey: PrivateKey
   readonly listen: HostPort
 }
@@ -111,7 +110,7 @@ function createHost(
     nodeInfo: { name: 'hsu' },
     addresses: { listen: listenAddresses(listen) },
     transports: [tcp({ maxConnections: 2_048 })],
-    connectionProtector: watch.protector(preSharedKey({ psk: pskFile(config.key) })),
+    connectionProtector: watch.protector(config.protector),
     connectionEncrypters: [watch.encrypter(noise())],
     streamMuxers: [yamux()],
     connectionGater: gater,
@@ -149,10 +148,4 @@ const GOSSIP = {
   maxOutboundBufferSize: 8 * 1_048_576,
   scoreParams: { IPColocationFactorWeight: 0, behaviourPenaltyWeight: 0 },
   scoreThresholds: { gossipThreshold: TOLERANT, publishThreshold: TOLERANT, graylistThreshold: TOLERANT },
-}
-
-/** The mesh key in the text format of a private network key file (libp2p specs, pnet). */
-function pskFile(key: Uint8Array): Uint8Array {
-  if (key.length !== 32) throw new HsuError('CONFIG_INVALID', `a mesh key has 32 bytes, not ${key.length}`)
-  return new TextEncoder().encode(`/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(key).toString('hex')}`)
 }

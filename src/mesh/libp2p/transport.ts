@@ -2,6 +2,7 @@ import './polyfill.ts'
 import type { Connection, ConnectionGater, MultiaddrConnection, PeerId, Stream } from '@libp2p/interface'
 import { HsuError, messageOf } from '../../base/error.ts'
 import { background, inOrder, type Service } from '../../base/lifecycle.ts'
+import { MESH_KEY_BYTES } from '../keys/mesh-key.ts'
 import type { Libp2pConfig, Libp2pSeams } from '../libp2p-options.ts'
 import { MAX_MESSAGE_BYTES, MAX_REQUESTS_PER_PEER } from '../limits.ts'
 import type { Transport, TransportHandlers } from '../transport.ts'
@@ -16,6 +17,7 @@ import { createDiscovery } from './mdns.ts'
 import { Presence } from './presence.ts'
 import { Refusals } from './refusals.ts'
 import { createRememberedPeers, type RememberedPeers } from './remembered-peers.ts'
+import { ringProtector } from './ring-protector.ts'
 import { Seeds } from './seeds.ts'
 
 /**
@@ -25,10 +27,12 @@ import { Seeds } from './seeds.ts'
  */
 export async function createLibp2pTransport(seams: Libp2pSeams, config: Libp2pConfig): Promise<Transport> {
   const privateKey = await privateKeyFrom(seams.identity.privateKey)
-  if (config.key.length !== 32) {
-    throw new HsuError('CONFIG_INVALID', `a mesh key has 32 bytes, not ${config.key.length}`)
+  const wrong = config.keys().find(({ length }) => length !== MESH_KEY_BYTES)
+  if (wrong !== undefined) {
+    throw new HsuError('CONFIG_INVALID', `a mesh key has ${MESH_KEY_BYTES} bytes, not ${wrong.length}`)
   }
-  const host = { key: config.key, privateKey, listen: parseHostPort(config.listen) }
+  const protector = await ringProtector(config.keys, seams.random)
+  const host = { protector, privateKey, listen: parseHostPort(config.listen) }
   return new Libp2pTransport(seams, config.discovery, host, config.discovery.seeds.map(parseHostPort))
 }
 
