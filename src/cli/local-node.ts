@@ -53,6 +53,6 @@ export interface LocalNode {
   configSchema(): unknown
   /** The content of a new mesh key file. */
   createMeshKey(): string
-  /** Tells mesh keys apart without showing them. @throws HsuError CONFIG_INVALID when `content`, of `file`, is no mesh key */
-  meshKeyFingerprint(content: string, file: string): string
+  /** Tells mesh keys apart without showing them, newest first. @throws HsuError CONFIG_INVALID when `content`, of `file`, is no mesh key */
+  meshKeyFingerprints(content: string, file: string): readonly string[]
 }

@@ -8,9 +8,9 @@ import {
   jsonSchema,
   type LoadedConfig,
   loadNodeConfig,
+  meshKeyFingerprints,
   type NodePaths,
   nodeLogFile,
-  parseMeshKey,
   type Predecessor,
   type RunOptions,
   runNode,
@@ -20,7 +20,6 @@ import {
 } from '../node/index.ts'
 import type { LocalNode } from './local-node.ts'
 import { openLogFile } from './log-file.ts'
-import { fingerprintOf } from './mesh-key.ts'
 import type { Lifeline } from './succession-channel.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -71,7 +70,7 @@ export function localNode(env: Environment, cwd: string, { predecessor, lifeline
 
     configSchema: () => jsonSchema(),
     createMeshKey,
-    meshKeyFingerprint: (content, file) => fingerprintOf(parseMeshKey(content, file)),
+    meshKeyFingerprints,
   }
 }
 

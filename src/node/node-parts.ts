@@ -295,7 +295,7 @@ async function openMesh(
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
     {
-      keys: () => [mesh.key],
+      keys: () => mesh.keys,
       listen: meshListen(listen.mesh, legacy),
       discovery: { ...discovery, interfaces: discovery.interfaces ?? [] },
     },

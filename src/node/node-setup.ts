@@ -3,7 +3,7 @@ import { HsuError, systemCode } from '../base/error.ts'
 import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
 import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
-import { parseMeshKey } from './mesh-key.ts'
+import { parseMeshKeys } from './mesh-key.ts'
 import type { NodePaths } from './paths.ts'
 
 type MeshFileConfig = NonNullable<NodeFileConfig['mesh']>
@@ -22,7 +22,7 @@ export interface NodeSetup {
   readonly paths: NodePaths
   readonly listen: NodeFileConfig['node']['listen']
   /** Undefined: this host alone. */
-  readonly mesh: { readonly config: MeshFileConfig; readonly key: Uint8Array } | undefined
+  readonly mesh: { readonly config: MeshFileConfig; readonly keys: readonly Uint8Array[] } | undefined
   /** How much of what happened is kept. */
   readonly events: { readonly maxBytes: number; readonly maxAgeMs: number }
   readonly units: readonly UnitSpec[]
@@ -72,7 +72,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
 async function meshSetup(
   config: MeshFileConfig,
   readFile: SetupSources['readFile'],
-): Promise<{ config: MeshFileConfig; key: Uint8Array }> {
+): Promise<{ config: MeshFileConfig; keys: readonly Uint8Array[] }> {
   const text = await readFile(config.key_file).catch((cause: unknown) => {
     const why = systemCode(cause) === 'ENOENT' ? 'there is no such file' : String(cause)
     throw new HsuError(
@@ -81,5 +81,5 @@ async function meshSetup(
       { cause, details: { file: config.key_file } },
     )
   })
-  return { config, key: parseMeshKey(text, config.key_file) }
+  return { config, keys: parseMeshKeys(text, config.key_file) }
 }

@@ -21,7 +21,8 @@ export const meshCreateCommand: Command = {
     await writeFile(file, content, { mode: 0o600, flag: 'wx' }).catch((error: unknown) => {
       throw cannotWrite(file, error)
     })
-    const value = { file, fingerprint: local.meshKeyFingerprint(content, file) }
+    const [fingerprint = ''] = local.meshKeyFingerprints(content, file)
+    const value = { file, fingerprint }
     await context.output.print(value, ({ fingerprint }) => nextSteps(file, fingerprint))
     return undefined
   },

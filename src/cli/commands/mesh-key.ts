@@ -17,7 +17,7 @@ export const meshKeyCommand: Command = {
     const content = await readFile(file, 'utf8').catch((error: unknown) => {
       throw new HsuError('USAGE', `cannot read ${file}: ${messageOf(error)}; \`hsu mesh create\` makes a key`)
     })
-    const fingerprint = (await context.local()).meshKeyFingerprint(content, file)
+    const [fingerprint = ''] = (await context.local()).meshKeyFingerprints(content, file)
     await context.output.print({ file, fingerprint }, (value) => `${value.fingerprint}  ${value.file}`)
     return undefined
   },

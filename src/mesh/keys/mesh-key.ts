@@ -7,7 +7,7 @@ export const MESH_KEY_BYTES = 32
 const FINGERPRINT_DIGITS = 16
 
 /** A new mesh key from the system's randomness. */
-export function createMeshKey(): Uint8Array {
+export function newMeshKey(): Uint8Array {
   return Uint8Array.from(randomBytes(MESH_KEY_BYTES))
 }
 

@@ -110,7 +110,7 @@ function fakeLocal(given: Partial<LocalNode>): LocalNode {
     describeConfig: unexpected('describeConfig'),
     configSchema: unexpected('configSchema'),
     createMeshKey: unexpected('createMeshKey'),
-    meshKeyFingerprint: unexpected('meshKeyFingerprint'),
+    meshKeyFingerprints: unexpected('meshKeyFingerprints'),
     ...given,
   }
 }

@@ -276,7 +276,10 @@ t.test('hsu config', async (t) => {
 })
 
 t.test('hsu mesh', async (t) => {
-  const local = { createMeshKey: () => 'KEY\n', meshKeyFingerprint: (content: string) => `print of ${content.trim()}` }
+  const local = {
+    createMeshKey: () => 'KEY\n',
+    meshKeyFingerprints: (content: string) => [`print of ${content.trim()}`],
+  }
 
   t.test('create makes a private key file, once', async (t) => {
     const cwd = t.testdir({})
