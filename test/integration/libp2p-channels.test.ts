@@ -10,6 +10,7 @@ import { CHANNEL_PROTOCOL } from '../../src/mesh/libp2p/channel.ts'
 import { createExchangeServer, exchange, EXCHANGE_PROTOCOL } from '../../src/mesh/libp2p/exchange.ts'
 import { HandshakeWatch } from '../../src/mesh/libp2p/handshake.ts'
 import { type Host, privateKeyFrom, startHost, TOPIC } from '../../src/mesh/libp2p/host.ts'
+import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
 import { simStore } from '../support/sim-store.ts'
@@ -29,7 +30,7 @@ async function transportTo(t: Test, seeds: readonly string[]): Promise<Transport
     identity: createIdentity(),
   }
   const discovery = { mdns: false, seeds, interfaces: [] }
-  const transport = await createLibp2pTransport(seams, { key: KEY, listen: '127.0.0.1:0', discovery })
+  const transport = await createLibp2pTransport(seams, { keys: () => [KEY], listen: '127.0.0.1:0', discovery })
   transport.handle({
     onRequest: async (_, request) => request,
     onBroadcast: () => undefined,
@@ -44,7 +45,8 @@ async function transportTo(t: Test, seeds: readonly string[]): Promise<Transport
 /** A bare libp2p node that has the mesh key and no protocol of ours but what the test gives it. */
 async function bareHost(t: Test): Promise<{ host: Host; at: string; id: string }> {
   const privateKey = await privateKeyFrom(createIdentity().privateKey)
-  const config = { key: KEY, privateKey, listen: { host: '127.0.0.1', port: 0 } }
+  const protector = await ringProtector(() => [KEY], systemRandom)
+  const config = { protector, privateKey, listen: { host: '127.0.0.1', port: 0 } }
   const host = await startHost(silentLog, config, {}, new HandshakeWatch(() => undefined))
   t.teardown(() => host.stop())
   host.services.pubsub.subscribe(TOPIC)
