@@ -1,0 +1,165 @@
+import type { Store } from '../../base/store.ts'
+import type { Asker, Origin } from '../causes.ts'
+import type { Dependant } from '../dependency-gate.ts'
+import { JobUnit } from '../jobs/job-unit.ts'
+import type { ScheduleMesh } from '../jobs/schedule-mesh.ts'
+import { isJob } from '../jobs/terms.ts'
+import type { UnitSpec } from '../launch.ts'
+import { deleteScale, deleteSlotRecord, readScale, writeScale } from '../slot-record.ts'
+import type { InstanceStatus, StoppedInstance } from '../status.ts'
+import { type SlotSeams, UnitSlot } from '../unit.ts'
+import type { Inheritance } from './inheritance.ts'
+import type { StatusNews } from './status-news.ts'
+
+export interface OwnedUnitSeams {
+  readonly slot: SlotSeams
+  readonly mesh: ScheduleMesh
+  readonly store: Store
+  readonly inheritance: Pick<Inheritance, 'take' | 'peek'>
+  readonly news: Pick<StatusNews, 'changed' | 'forget'>
+  /** Aborts when the supervisor ends, and nothing is waited for any more. */
+  readonly life: AbortSignal
+}
+
+/** A managed or integrated unit: the replicas that are kept running, and its runs as a job. */
+export class OwnedUnit implements Dependant {
+  readonly jobs: JobUnit
+  readonly #seams: OwnedUnitSeams
+  readonly #runDir: string
+  readonly #replicas: UnitSlot[] = []
+  #spec: UnitSpec
+
+  constructor(seams: OwnedUnitSeams, spec: UnitSpec, runDir: string) {
+    this.#seams = seams
+    this.#spec = spec
+    this.#runDir = runDir
+    const { slot, mesh, inheritance, news } = seams
+    const { name } = spec
+    const jobSeams = {
+      ...slot,
+      mesh,
+      peekRecord: (lane: number) => inheritance.peek(name, lane),
+      takeRecord: (lane: number) => inheritance.take(name, lane),
+      shown: () => this.jobs.statuses.forEach((status) => news.changed(status)),
+    }
+    this.jobs = new JobUnit(jobSeams, spec, runDir)
+  }
+
+  get spec(): UnitSpec {
+    return this.#spec
+  }
+
+  get isJob(): boolean {
+    return isJob(this.#spec.config)
+  }
+
+  /** Those that are kept running. */
+  get replicas(): readonly UnitSlot[] {
+    return this.#replicas
+  }
+
+  /** All slots: the replicas, and the runs. */
+  get slots(): readonly UnitSlot[] {
+    return [...this.#replicas, ...this.jobs.slots]
+  }
+
+  get statuses(): readonly InstanceStatus[] {
+    return [...this.#replicas.map((slot) => slot.status), ...this.jobs.statuses]
+  }
+
+  /** Goes on with what an earlier node left, or starts afresh; resolves when it is known what is there. */
+  async begin(): Promise<void> {
+    await this.#resize(await this.#wantedReplicas())
+    await this.jobs.begin()
+  }
+
+  /** From now on it is this that is wanted; nothing is done yet. */
+  describe(spec: UnitSpec): void {
+    this.#spec = spec
+  }
+
+  /** Lets replicas and runs follow the description. */
+  reconfigure(): void {
+    for (const slot of this.#replicas) slot.reconfigure(this.#spec)
+    this.jobs.reconfigure(this.#spec)
+  }
+
+  /** Asks all that waits for a dependency to look again. */
+  reconsider(): void {
+    for (const slot of this.slots) slot.reconsider()
+  }
+
+  /** As many replicas as are wanted; resolves when surplus ones are gone. */
+  async fit(): Promise<void> {
+    await this.#resize(await this.#wantedReplicas())
+  }
+
+  /** So many replicas until the configured number changes; resolves when surplus ones are gone. */
+  async scale(replicas: number, request: () => Origin | undefined): Promise<void> {
+    await writeScale(this.#seams.store, this.#spec.name, this.#spec.config.replicas, replicas)
+    await this.#resize(replicas, request())
+  }
+
+  /** Wants it up, or runs it once. @throws as `UnitSlot.start` and `JobUnit.run` */
+  async start(signal: AbortSignal, origin?: Origin, asker?: Asker, args: readonly string[] = []): Promise<void> {
+    if (this.isJob) await this.jobs.run({ cause: 'person', actor: asker?.actor ?? '', args, origin })
+    else await Promise.all(this.#replicas.map((slot) => slot.start(signal, origin, args)))
+  }
+
+  /** @throws as `UnitSlot.restart` and `JobUnit.run` */
+  async restart(signal: AbortSignal, origin?: Origin, asker?: Asker, force = false): Promise<void> {
+    if (this.isJob) {
+      await this.jobs.stop()
+      await this.start(signal, origin, asker)
+    } else await Promise.all(this.#replicas.map((slot) => slot.restart(signal, origin, force)))
+  }
+
+  /** Resolves when its processes are gone, with how each of them ended. @throws the signal's reason */
+  async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
+    const slots = this.#replicas.map((slot) => slot.stop(signal, origin))
+    return (await Promise.all([this.jobs.stop(), ...slots])).flat()
+  }
+
+  /** Stops it because the node stops: what was wanted of it stays as it was. */
+  async close(origin: Origin): Promise<void> {
+    await Promise.all([this.jobs.close(), ...this.#replicas.map((slot) => slot.close(origin))])
+  }
+
+  /** Lets go of all processes without touching them. */
+  async abandon(): Promise<void> {
+    await Promise.all([this.jobs.abandon(), ...this.#replicas.map((slot) => slot.abandon())])
+  }
+
+  /** Stops it for good and forgets what was written down of it. */
+  async remove(): Promise<void> {
+    for (const slot of this.#replicas.splice(0)) await this.#retire(slot)
+    await this.jobs.remove()
+    await deleteScale(this.#seams.store, this.#spec.name)
+  }
+
+  async #wantedReplicas(): Promise<number> {
+    const { name, config } = this.#spec
+    if (this.isJob) return 0
+    const { store, slot } = this.#seams
+    return (await readScale(store, name, config.replicas, slot.log)) ?? config.replicas
+  }
+
+  async #resize(replicas: number, origin?: Origin): Promise<void> {
+    const surplus = this.#replicas.splice(replicas)
+    for (let replica = this.#replicas.length; replica < replicas; replica += 1) {
+      const slot = new UnitSlot(this.#seams.slot, this.#spec, replica, this.#runDir)
+      this.#replicas.push(slot)
+      await slot.begin(this.#seams.inheritance.take(this.#spec.name, replica))
+    }
+    await Promise.all(surplus.map((slot) => this.#retire(slot, origin)))
+  }
+
+  /** Stops a slot for good. */
+  async #retire(slot: UnitSlot, origin: Origin = { causedBy: this.#seams.slot.nodeEvent() }): Promise<void> {
+    const { store, news, life } = this.#seams
+    await slot.stop(life, origin)
+    await slot.close()
+    await deleteSlotRecord(store, slot.unit, slot.replica)
+    news.forget(slot)
+  }
+}

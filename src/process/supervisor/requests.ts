@@ -1,0 +1,96 @@
+import { aborted, withSignal } from '../../base/abort.ts'
+import type { Asker } from '../causes.ts'
+import type { StoppedInstance } from '../status.ts'
+import type { Account } from './account.ts'
+import { checkScale } from './scale.ts'
+import { parseSignalName } from './signal-name.ts'
+import type { Turns } from './turns.ts'
+import { isOwned, type UnitSet } from './unit-set.ts'
+
+/** What people may ask of units. Each is told as an event before it is done. */
+export interface UnitRequests {
+  /**
+   * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent. `args` are put behind
+   * those of the configuration, for this start and the restarts that follow from it. A job is run once.
+   *
+   * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`,
+   * `ALREADY_RUNNING` for arguments that come too late, or for a job whose terms forbid another run now
+   */
+  startUnit(unit: string, signal: AbortSignal, asker?: Asker, args?: readonly string[]): Promise<void>
+  /** Resolves when its processes are gone, with how each of them ended. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
+  stopUnit(unit: string, signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
+  /** As `stopUnit` for all units that are not unmanaged: dependants first, otherwise side by side. */
+  stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
+  /**
+   * Single flight: concurrent calls join the restart that has not spawned yet. `force` waits for no drain, no dependency
+   * and no backoff. @throws as `startUnit`
+   */
+  restartUnit(unit: string, signal: AbortSignal, asker?: Asker, force?: boolean): Promise<void>
+  /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
+  killUnit(unit: string, asker?: Asker): Promise<void>
+  /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
+  signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void>
+  /** Changes the number of replicas until the configured number changes. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `USAGE` */
+  scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
+}
+
+export interface RequestSeams {
+  readonly units: UnitSet
+  readonly turns: Turns
+  readonly account: Pick<Account, 'request'>
+}
+
+export function createRequests({ units, turns, account }: RequestSeams): UnitRequests {
+  const { request } = account
+
+  async function stopAll(signal: AbortSignal, asker: Asker | undefined): Promise<readonly StoppedInstance[]> {
+    const stopped: StoppedInstance[] = []
+    await units.inReverseOrder(async (unit) => {
+      // Whoever asked may have turned away in the meantime: then the rest goes on running.
+      signal.throwIfAborted()
+      if (unit.slots.length === 0) return
+      stopped.push(...(await unit.stop(signal, request(unit.spec.name, 'stop', asker))))
+    })
+    return stopped
+  }
+
+  async function scale(name: string, replicas: number, signal: AbortSignal, asker: Asker | undefined): Promise<void> {
+    const scaled = turns.take(async () => {
+      signal.throwIfAborted()
+      const unit = units.findOwned(name)
+      checkScale(unit.spec, replicas)
+      await unit.scale(replicas, () => request(name, 'scale', asker, `scale to ${replicas}`))
+    })
+    // Who asked may turn away; a slot half retired would leave its process to nobody.
+    await withSignal(signal, (inner) => Promise.race([scaled, aborted(inner)]))
+    signal.throwIfAborted()
+  }
+
+  return {
+    async startUnit(name, signal, asker, args) {
+      await units.findOwned(name).start(signal, request(name, 'start', asker), asker, args)
+    },
+    async stopUnit(name, signal, asker) {
+      return units.findOwned(name).stop(signal, request(name, 'stop', asker))
+    },
+    stopAllUnits: stopAll,
+    async restartUnit(name, signal, asker, force = false) {
+      const unit = units.findOwned(name)
+      await unit.restart(signal, request(name, force ? 'forced restart' : 'restart', asker), asker, force)
+    },
+    async killUnit(name, asker) {
+      const unit = units.find(name)
+      const origin = request(name, 'kill', asker)
+      if (isOwned(unit)) await Promise.all(unit.slots.map((slot) => slot.kill(origin)))
+      else await unit.watched.signal('SIGKILL', origin)
+    },
+    async signalUnit(name, signalName, asker) {
+      const unit = units.find(name)
+      const signal = parseSignalName(signalName)
+      const origin = request(name, 'signal', asker, `signal ${signal.replace('SIG', '')}`)
+      if (isOwned(unit)) await Promise.all(unit.slots.map((slot) => slot.signal(signal)))
+      else await unit.watched.signal(signal, origin)
+    },
+    scaleUnit: scale,
+  }
+}
