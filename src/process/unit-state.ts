@@ -122,6 +122,9 @@ export const INITIAL_STATE: UnitState = {
   reason: '',
 }
 
+/** The reason of a stop that was asked for. */
+export const STOPPED = 'stopped'
+
 type Cell = (state: UnitState, event: UnitEvent, rules: StepRules) => Step
 
 const NO_WAIT = { waitMs: undefined, untilMs: undefined } as const
@@ -230,9 +233,9 @@ const unspawnable: Cell = (state, event, rules) => {
 /** Ended because we asked it to. */
 const stopped: Cell = (state, event, rules) => {
   const seen = { ...state, held: false, exit: event.exit ?? state.exit }
-  const heldBack = { ...event, reason: 'stopped until what it depends on is back' }
+  const heldBack = { ...event, reason: state.reason === STOPPED ? '' : 'stopped until what it depends on is back' }
   if (state.want === 'down') {
-    const reason = state.overuse ? state.fault : 'stopped'
+    const reason = state.overuse ? state.fault : STOPPED
     return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)
   }
   if (state.fault !== '') {
@@ -245,6 +248,14 @@ const stopped: Cell = (state, event, rules) => {
 
 /** A person's wish overrules the fault for which the instance is being ended. */
 const pardon: Cell = (state) => still({ ...state, fault: '', overuse: false })
+
+/** While it was wanted down nobody held it, whatever became of what it depends on: so that is asked before it starts again. */
+function wanting(state: UnitState, want: UnitState['want']): UnitState {
+  if (want === state.want) return state
+  return want === 'up' && state.phase === 'stopping'
+    ? { ...state, want, held: true, reason: STOPPED }
+    : { ...state, want, held: false }
+}
 
 /** A person insists: neither dependencies, nor a breaker, nor a drain is waited for. */
 const force: Cell = (state, event, rules) => spawn(forgiven(state), event, rules)
@@ -284,8 +295,7 @@ const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
  * that belongs to the new phase (see `timerOf`). A stale event returns the very state it was given.
  */
 export function step(state: UnitState, event: UnitEvent, rules: StepRules): Step {
-  const want = wanted(event.type) ?? state.want
-  const asked = want === state.want ? state : { ...state, want }
+  const asked = wanting(state, wanted(event.type) ?? state.want)
   return TABLE[state.phase][event.type]?.(asked, event, rules) ?? still(asked)
 }
 

@@ -19,6 +19,7 @@ import { createTrail } from './trail.ts'
 import { newsOf } from './unit-news.ts'
 import {
   INITIAL_STATE,
+  STOPPED,
   step,
   type StepRules,
   timerOf,
@@ -251,7 +252,7 @@ export class UnitSlot {
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
     const { clock } = this.#seams
     const sinceMs = clock.nowMs()
-    this.#dispatch('wantDown', 'stopped', origin)
+    this.#dispatch('wantDown', STOPPED, origin)
     const hadProcesses = this.#state.phase === 'stopping'
     await this.#waiters.until(() => this.#run === undefined && this.#state.phase === 'down', signal)
     const { unit } = this

@@ -3,6 +3,7 @@ import t from 'tap'
 import type { Exit } from '../../../src/process/exit.ts'
 import {
   INITIAL_STATE,
+  STOPPED,
   type StepRules,
   step,
   timerOf,
@@ -272,6 +273,24 @@ t.test('what is held asks its dependencies before it is started again', async (t
   t.match(step(forced, clean, rules()), { state: { phase: 'starting' }, effects: ['spawn'] }, 'a person insists')
 })
 
+t.test(
+  'a start asked for during a stop asks the dependencies, which may have failed since it was wanted down',
+  async (t) => {
+    for (const type of ['wantUp', 'restart'] as const) {
+      const stopping = step(state('up'), event('wantDown', undefined, STOPPED), rules()).state
+      const wanted = step(stopping, event(type), rules()).state
+      t.match(wanted, { phase: 'stopping', want: 'up', held: true })
+      t.match(step(wanted, crash, rules()), { state: { phase: 'down', held: false, reason: '' }, effects: ['admit'] })
+    }
+    const turned = step(step(state('up'), event('restart'), rules()).state, event('wantUp'), rules()).state
+    t.match(
+      step(turned, crash, rules()),
+      { effects: ['spawn'] },
+      'one that was never wanted down was watched all the time',
+    )
+  },
+)
+
 t.test('a program that cannot be spawned is failed at once and tried again as after a crash', async (t) => {
   const policy = { backoff: '100ms..1s', give_up: '3/10s' }
   const failed = step(state('starting'), event('spawnFailed', undefined, 'no such file'), rules(policy)).state
@@ -338,7 +357,8 @@ t.test('an exceeded limit', async (t) => {
   await t.test('is overruled by a person who wants the unit up', async (t) => {
     const { state: stopping } = step(state('up'), overused('stop'), rules())
     const { state: pardoned } = step(stopping, event('wantUp'), rules())
-    t.match(step(pardoned, clean, rules()).state, { phase: 'starting', fault: '', overuse: false })
+    const again = { state: { phase: 'down', reason: '', fault: '', overuse: false }, effects: ['admit'] } as const
+    t.match(step(pardoned, clean, rules()), again)
   })
 
   await t.test('is borne so many times longer and more often as the profile says; another crash is not', async (t) => {
