@@ -171,6 +171,11 @@ function cpuMs(pids: readonly number[]): number {
   return (ticks.reduce((sum, one) => sum + one, 0) * 1_000) / TICKS_PER_SECOND
 }
 
+export function pssMb(pid: number): number {
+  const kb = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]
+  return (Number(kb) * 1024) / 1e6
+}
+
 export function rssMb(pid: number): number {
   const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return (Number(kb) * 1024) / 1e6
