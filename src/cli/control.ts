@@ -12,6 +12,7 @@ export type StoppedInstance = Answer<'stopUnit'>['stopped'][number]
 export type Process = Answer<'findProcess'>['processes'][number]
 export type Node = Answer<'listNodes'>['nodes'][number]
 export type NodeInfo = Answer<'getNode'>
+export type RunNews = Item<ReturnType<ControlClient['runUnit']>>['what']
 export type Run = Answer<'listRuns'>['runs'][number]
 export type ServiceEntry = Answer<'listServices'>['services'][number]
 export type UsageMessage = NonNullable<Unit['usage']>

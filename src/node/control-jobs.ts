@@ -1,4 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
+import { HsuError } from '../base/error.ts'
 import type { RunRecord } from '../process/index.ts'
 import {
   type CallContext,
@@ -32,18 +33,24 @@ export function jobHandlers(core: NodeCore) {
 
 async function* runUnit(
   core: NodeCore,
-  { unit, args, detach }: RunUnitRequest,
+  { unit, args, detach, run: id, after }: RunUnitRequest,
   context: CallContext,
 ): AsyncGenerator<MessageInitShape<typeof RunUnitResponseSchema>> {
   const { jobs } = core.supervisor
   const { name } = core.info
   core.specOf(unit)
   core.refuseWhenStopping()
-  const run = await jobs.run(unit, args, askerOf(context))
+  const run = id === '' ? await jobs.run(unit, args, askerOf(context)) : jobs.rejoin(unit, id)
   yield { what: { case: 'started', value: toRun(run.record(), unit, name) } }
   if (detach) return
-  for await (const line of run.lines(context.signal)) yield { what: { case: 'line', value: toLogLine(line, name) } }
+  const seen = after.map(({ instance, seq }) => ({ instance, seq: Number(seq) }))
+  for await (const line of run.lines(context.signal, seen))
+    yield { what: { case: 'line', value: toLogLine(line, name) } }
   if (context.signal.aborted) return
+  if (run.record().state === 'running') {
+    const text = `run ${run.record().id} of unit '${unit}' goes on without this process of the node`
+    throw new HsuError('NODE_DRAINING', text, { details: { unit } })
+  }
   yield { what: { case: 'ended', value: toRun(run.record(), unit, name) } }
 }
 

@@ -1,6 +1,6 @@
 import { createTopic } from '../base/topic.ts'
 import type { Registration } from '../mesh/index.ts'
-import type { AwaitedSlot, Elsewhere } from '../process/index.ts'
+import { type AwaitedSlot, type Elsewhere, isRunBeside } from '../process/index.ts'
 import { isReachable, type WorldView } from './world-view.ts'
 
 type World = Pick<WorldView, 'members' | 'registrationsOf' | 'changes'>
@@ -28,6 +28,7 @@ function indexOf(world: World): ReadonlyMap<string, readonly AwaitedSlot[]> {
     if (member.self || !isReachable(member)) continue
     const { nodeId, record } = member
     for (const registration of world.registrationsOf(nodeId)) {
+      if (isRunBeside(registration.replica)) continue
       const slots = byUnit.get(registration.unit) ?? []
       byUnit.set(registration.unit, slots)
       slots.push(toSlot(registration, nodeId, record?.name ?? nodeId))

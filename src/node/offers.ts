@@ -6,7 +6,7 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
 import type { Registration, ScheduleClaim } from '../mesh/index.ts'
-import type { InstanceStatus, Supervisor } from '../process/index.ts'
+import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
 
 /** How long a unit may take to tell its services by reflection. */
@@ -53,8 +53,8 @@ export function createOffers(seams: OffersSeams): Offers {
   const draining = new Set<string>()
   const ended = new AbortController()
 
-  function servicesOf({ unit, instance, kind }: InstanceStatus): readonly string[] {
-    if (kind !== 'integrated') return []
+  function servicesOf({ unit, instance, kind, replica }: InstanceStatus): readonly string[] {
+    if (kind !== 'integrated' || isRunBeside(replica)) return []
     return configuredServices(unit) ?? told.get(instance) ?? []
   }
 
@@ -85,8 +85,8 @@ export function createOffers(seams: OffersSeams): Offers {
   }
 
   function beginAsking(status: InstanceStatus): void {
-    const { instance, ports } = status
-    if (addressOf(ports) === '' || told.has(instance) || asking.has(instance)) return
+    const { instance, ports, replica } = status
+    if (addressOf(ports) === '' || isRunBeside(replica) || told.has(instance) || asking.has(instance)) return
     asking.set(
       instance,
       ask(status).finally(() => asking.delete(instance)),

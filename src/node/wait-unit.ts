@@ -1,7 +1,7 @@
 import { withSignal } from '../base/abort.ts'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
-import type { InstanceStatus, Supervisor } from '../process/index.ts'
+import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 
 const CONDITIONS = ['ready', 'up', 'down', 'completed', 'failed'] as const
 export type WaitCondition = (typeof CONDITIONS)[number]
@@ -42,7 +42,8 @@ export async function waitForUnit(
   { unit, condition, timeoutMs }: WaitRequest,
   outer: AbortSignal,
 ): Promise<void> {
-  const instances = (): InstanceStatus[] => supervisor.status().filter((status) => status.unit === unit)
+  const instances = (): InstanceStatus[] =>
+    supervisor.status().filter((status) => status.unit === unit && !isRunBeside(status.replica))
   const hopeless = (): InstanceStatus | undefined =>
     condition === 'failed' || condition === 'down' ? undefined : instances().find(({ state }) => state === 'failed')
 

@@ -7,7 +7,7 @@ import type { LogLine, LogQuery } from './output.ts'
 import type { InstanceStatus, ProcessEvent } from './status.ts'
 import { createLife } from './supervisor/life.ts'
 import { createParts } from './supervisor/parts.ts'
-import { createRequests, type UnitRequests } from './supervisor/requests.ts'
+import { createRequests, needsStarter, type UnitRequests } from './supervisor/requests.ts'
 import type { SupervisorConfig, SupervisorSeams } from './supervisor/seams.ts'
 import { createUnmanagedRequests, type UnmanagedRequests } from './supervisor/unmanaged-requests.ts'
 import type { UsageQuery, UsageSeries } from './usage-history.ts'
@@ -58,6 +58,7 @@ export function createSupervisor(seams: SupervisorSeams, config: SupervisorConfi
     jobs: createJobDesk({
       unitOf: (unit) => units.findOwned(unit).jobs,
       request: (unit, operation, asker) => ({ causedBy: account.tell(requested(unit, operation, asker)) }),
+      startNeeds: needsStarter(parts),
       logs,
     }),
     changes: news.changes,

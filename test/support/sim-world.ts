@@ -28,7 +28,11 @@ export class World {
     this.logDir = t.testdir({})
   }
 
-  async supervise(specs: readonly UnitSpec[], changed: Partial<SupervisorSeams> = {}): Promise<Watched> {
+  async supervise(
+    specs: readonly UnitSpec[],
+    changed: Partial<SupervisorSeams> = {},
+    goesOn = false,
+  ): Promise<Watched> {
     const log = memoryLog()
     const { clock, host } = this
     const supervisor = createSupervisor(
@@ -43,7 +47,7 @@ export class World {
         drain: async () => undefined,
         ...changed,
       },
-      { runDir: this.runDir, logDir: join(this.logDir, 'logs') },
+      { runDir: this.runDir, logDir: join(this.logDir, 'logs'), goesOn },
     )
     const watched = new Watched(supervisor, this, log)
     const started = supervisor.start()

@@ -1,8 +1,9 @@
-import { HsuError, messageOf, type Reason } from '../../base/error.ts'
+import { HsuError, messageOf } from '../../base/error.ts'
 import { LastSeen } from '../../base/last-seen.ts'
 import { resumed } from '../../base/resumed.ts'
 import type { Command, CommandContext } from '../command.ts'
 import { callOptions, type ControlClient, type LogLine, SCOPE_MESH, SCOPE_NODE, toTimestamp } from '../control.ts'
+import { isGone, PATIENCE_MS, RETRY_MS } from '../come-back.ts'
 import { FOLLOW_OPTIONS, FOLLOW_TAIL } from '../follow.ts'
 import { count, flag, list, momentMs, text } from '../options.ts'
 import { logShape } from '../shapes.ts'
@@ -15,9 +16,6 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 
 /** Instances whose place is known, as the node has it. */
 const MAX_INSTANCES = 10_000
-/** How often, and how long, a node that went away is looked for. */
-const RETRY_MS = 500
-const PATIENCE_MS = 60_000
 
 /** A line that was seen. */
 interface Cursor {
@@ -122,14 +120,6 @@ async function* linesOf(
     restMs: () => RETRY_MS,
     withinMs: PATIENCE_MS,
   })
-}
-
-/** What a node that comes back says at first, when it does not know its mesh yet. */
-const PASSING: readonly Reason[] = ['NODE_NOT_FOUND', 'UNIT_NOT_FOUND', 'NODE_DRAINING']
-
-/** Whether it may come back by itself. */
-function isGone(error: unknown): boolean {
-  return error instanceof HsuError && (error.status === 'UNAVAILABLE' || PASSING.includes(error.reason))
 }
 
 /** `api-0-3f9a21@edge-a:4711`, the parts as `-o json` has them; the node may be left out. @throws HsuError USAGE */

@@ -1,7 +1,10 @@
 import { constants } from 'node:os'
 import { HsuError, messageOf } from '../../base/error.ts'
+import { LastSeen } from '../../base/last-seen.ts'
+import { resumed } from '../../base/resumed.ts'
 import type { Command, CommandContext, Input } from '../command.ts'
-import { actionOptions, type ControlClient, type LogLine, type Run } from '../control.ts'
+import { isGone, PATIENCE_MS, RETRY_MS } from '../come-back.ts'
+import { actionOptions, type ControlClient, type LogLine, type Run, type RunNews } from '../control.ts'
 import { flag } from '../options.ts'
 import { type RunShape, runShape } from '../run-shape.ts'
 import { locate, parseUnitName, type Target } from '../target.ts'
@@ -12,6 +15,9 @@ const FAILED = 1
 const TIMED_OUT = 124
 const INTERRUPTED = 130
 
+/** Attempts of one run whose place is known. */
+const MAX_INSTANCES = 1_001
+
 const never = new AbortController().signal
 
 export const runCommand: Command = {
@@ -20,7 +26,7 @@ export const runCommand: Command = {
   description:
     'stdout and stderr of the unit go to stdout and stderr. Exits with the exit code of the unit, 128+N when signal N ' +
     'ended it, 124 when its deadline passed. ^C stops the run in good order, a second ^C kills it. The run belongs to ' +
-    'the node: it goes on when this command is killed, or gives up waiting because of --timeout.',
+    'the node: it goes on when this command is killed, or gives up waiting because of --timeout; a node that goes away meanwhile is waited for a minute.',
   args: [{ name: 'unit', summary: 'UNIT, or UNIT@NODE for a certain node', required: true, choices: 'units' }],
   rest: 'go behind the arguments that the configuration has, as they are; no shell sees them',
   options: [{ flags: '-d, --detach', summary: 'print the id of the run and return; `hsu runs` tells its outcome' }],
@@ -37,13 +43,12 @@ the outcome: state is completed, failed or stopped; what the unit writes goes to
     const stopper = createStopper(client, target, context)
     let outcome: Run | undefined
     try {
-      const answers = client.runUnit(request, { ...actionOptions(context, { node: target.node }), signal: never })
-      for await (const { what } of answers) {
+      for await (const what of newsOf(client, request, target, context)) {
         if (what.case === 'started') {
           outcome = what.value
           if (!detach) stopper.watch(what.value.run)
         } else if (what.case === 'line') await show(what.value, context)
-        else if (what.case === 'ended') outcome = what.value
+        else outcome = what.value
       }
     } finally {
       stopper.end()
@@ -65,6 +70,40 @@ async function targetOf({ args }: Input, context: CommandContext): Promise<Targe
   if (target !== undefined && targets.length === 1) return target
   const nodes = targets.map(({ node }) => `${name}@${node ?? ''}`).join(' or ')
   throw new HsuError('USAGE', `'${name}' is on several nodes; write ${nodes}`)
+}
+
+type News = Exclude<RunNews, { readonly case: undefined }>
+
+/** What is told of a run. It goes on when its node is replaced or started anew meanwhile, and so does this, where it was. */
+async function* newsOf(
+  client: ControlClient,
+  request: { readonly unit: string; readonly args: string[]; readonly detach: boolean },
+  target: Target,
+  context: CommandContext,
+): AsyncGenerator<News> {
+  const { clock, output } = context
+  const seen = new LastSeen<Pick<LogLine, 'instance' | 'seq'>>(MAX_INSTANCES)
+  let run = ''
+
+  async function* open(): AsyncGenerator<News> {
+    const after = seen.all.map(({ instance, seq }) => ({ instance, seq }))
+    const options = { ...actionOptions(context, { node: target.node }), signal: never }
+    for await (const { what } of client.runUnit({ ...request, run, after }, options)) {
+      if (what.case === undefined) continue
+      if (what.case === 'line') seen.note(what.value.instance, what.value)
+      else run = what.value.run
+      yield what
+    }
+  }
+
+  yield* resumed(open, {
+    clock,
+    signal: never,
+    isBreak: (error) => run !== '' && isGone(error),
+    onBreak: (error) => output.note(`hsu: ${messageOf(error)}; waiting for it`),
+    restMs: () => RETRY_MS,
+    withinMs: PATIENCE_MS,
+  })
 }
 
 interface Stopper {

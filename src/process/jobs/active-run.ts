@@ -28,7 +28,7 @@ export class ActiveRun {
   #begun = false
   #outcome: Outcome | undefined
   #finish: () => void = () => undefined
-  /** Resolves when the run has ended, and all that it wrote was taken. */
+  /** Resolves when the run has ended, and all that it wrote was taken; or when it was let go of. */
   readonly done = new Promise<void>((resolve) => {
     this.#finish = resolve
   })
@@ -109,6 +109,7 @@ export class ActiveRun {
   async abandon(): Promise<void> {
     this.#deadline.abort()
     await this.slot.abandon()
+    this.#finish()
   }
 
   /** All that it wrote was taken, and its outcome is on the disk. */

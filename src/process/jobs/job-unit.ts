@@ -8,16 +8,14 @@ import { deleteSlotRecord, type SlotRecord } from '../slot-record.ts'
 import type { InstanceStatus, StoppedInstance } from '../status.ts'
 import type { SlotSeams, UnitSlot } from '../unit.ts'
 import { ActiveRun, stateOf } from './active-run.ts'
-import { admit, freeLane, remembered, resume } from './plan.ts'
+import { FIRST_LANE_BESIDE, freeLane } from './lanes.ts'
+import { admit, remembered, resume } from './plan.ts'
 import { runEnded, runMissed, runSkipped, runStarted } from './run-news.ts'
 import { createRunsWriter, readRuns, type RunRecord, type UnitRuns } from './run-record.ts'
 import type { ScheduleMesh } from './schedule-mesh.ts'
 import { isJob, termsOf } from './terms.ts'
 import { handledAfter } from './ticks.ts'
 import { scheduleKey, Ticker } from './ticker.ts'
-
-/** Runs of a unit that is kept running are numbered above its replicas, of which there are at most this many. */
-const FIRST_LANE_OF_SERVICE = 1_000
 
 /** The names of runs are eight hex digits of chance. */
 const NAMES = 0x100000000
@@ -105,7 +103,7 @@ export class JobUnit {
     const bootId = await host.table.bootId()
     this.#ended = known?.runs.filter(({ state }) => state !== 'running') ?? []
     for (const run of known?.runs ?? []) if (run.state === 'running') await this.#resume(run, bootId)
-    this.#watchSchedule(known)
+    this.#watchSchedule(known, this.#seams.goesOn)
   }
 
   async #resume(run: RunRecord, bootId: string): Promise<void> {
@@ -124,10 +122,11 @@ export class JobUnit {
     const before = this.#spec.config.schedule
     this.#spec = spec
     if (JSON.stringify(before) === JSON.stringify(spec.config.schedule)) return
-    this.#watchSchedule(this.#toSave())
+    this.#watchSchedule(this.#toSave(), true)
   }
 
-  #watchSchedule(known: UnitRuns | undefined): void {
+  /** `goesOn`: the schedule was watched until a moment ago. */
+  #watchSchedule(known: UnitRuns | undefined, goesOn: boolean): void {
     this.#ticker?.stop()
     this.#ticker = undefined
     const { schedule } = this.#spec.config
@@ -136,12 +135,16 @@ export class JobUnit {
     const knownMs = isSame ? known.handledMs : undefined
     this.#handledMs = knownMs ?? this.#seams.clock.wallMs()
     const seams = { ...this.#seams, tasks: this.#tasks }
-    this.#ticker = new Ticker(seams, this.#spec.name, schedule, knownMs, {
-      missed: (count, madeUpFor) => void this.#seams.publish(runMissed(this.#spec.name, count, madeUpFor)),
-      handled: (tickMs) => void this.#handled(tickMs),
-      fire: (tickMs) => this.#fire(tickMs),
-      changed: () => this.#seams.shown(),
-    })
+    this.#ticker = new Ticker(
+      seams,
+      { unit: this.#spec.name, terms: schedule, knownMs, goesOn },
+      {
+        missed: (count, madeUpFor) => void this.#seams.publish(runMissed(this.#spec.name, count, madeUpFor)),
+        handled: (tickMs) => void this.#handled(tickMs),
+        fire: (tickMs) => this.#fire(tickMs),
+        changed: () => this.#seams.shown(),
+      },
+    )
     void this.#save()
     this.#ticker.begin()
   }
@@ -215,7 +218,7 @@ export class JobUnit {
     const taken = [...this.#active.values()].map(({ record }) => record.lane)
     const active = this.#activate({
       id,
-      lane: freeLane(taken, isJob(config) ? 0 : FIRST_LANE_OF_SERVICE),
+      lane: freeLane(taken, isJob(config) ? 0 : FIRST_LANE_BESIDE),
       ...{ cause, actor, startedAtMs },
       args: [...args],
       attempts: 0,
@@ -276,11 +279,23 @@ export class JobUnit {
   /** Begins to end one run. @throws HsuError `RUN_NOT_FOUND` */
   stopRun(id: string, force: boolean): void {
     const active = this.#active.get(id)
-    if (active === undefined) {
-      const text = `unit '${this.#spec.name}' has no run '${id}' that has not ended; 'hsu runs ${this.#spec.name}' lists its runs`
-      throw new HsuError('RUN_NOT_FOUND', text, { details: { unit: this.#spec.name, run: id } })
-    }
+    if (active === undefined) throw this.#noRun(id, ' that has not ended')
     void active.end('stopped', force)
+  }
+
+  /** One run, ended or not. @throws HsuError `RUN_NOT_FOUND` */
+  find(id: string): Pick<ActiveRun, 'record' | 'done' | 'owns'> {
+    const active = this.#active.get(id)
+    if (active !== undefined) return active
+    const record = this.#ended.find((run) => run.id === id)
+    if (record === undefined) throw this.#noRun(id, '')
+    return { record, done: Promise.resolve(), owns: (instance) => instance === record.instance }
+  }
+
+  #noRun(id: string, which: string): HsuError {
+    const { name } = this.#spec
+    const text = `unit '${name}' has no run '${id}'${which}; 'hsu runs ${name}' lists its runs`
+    return new HsuError('RUN_NOT_FOUND', text, { details: { unit: name, run: id } })
   }
 
   /** The node ends in good order: so do the runs. */

@@ -18,13 +18,6 @@ export function admit(concurrency: Concurrency, active: number): Admission {
   return concurrency === 'forbid' ? 'skip' : 'replace'
 }
 
-/** The lowest replica number that no run has. Those from `first` on are for runs. */
-export function freeLane(taken: readonly number[], first: number): number {
-  let lane = first
-  while (taken.includes(lane)) lane += 1
-  return lane
-}
-
 /** How a run ended. */
 export type Outcome = Pick<RunRecord, 'state' | 'exit' | 'reason'>
 

@@ -1,9 +1,13 @@
 import type { UnitConfig } from '../config.ts'
 import { job, type JobTerms } from '../config/job.ts'
+import { probes } from '../config/probes.ts'
 import type { UnitSpec } from '../launch.ts'
 
 /** Longer than anything lasts; exact as a double, also when added to a time. */
 const FOR_EVER_MS = 2 ** 48
+
+/** A run beside the replicas of a unit does another task, and need not answer as they do. */
+const UNASKED = probes.parse({ ready: { exec: ['true'], enabled: false } })
 
 const DEFAULT_TERMS: JobTerms = job.parse({})
 
@@ -40,5 +44,6 @@ export function runSpecOf(spec: UnitSpec, { id, args, tickMs }: RunFacts): UnitS
     // Retries are a number, also after an exceeded limit.
     profile: 'web',
   }
-  return { ...spec, config: { ...config, activation: 'manual', restart }, args, run: { id, tickMs } }
+  const asked = isJob(config) ? config.probes : UNASKED
+  return { ...spec, config: { ...config, activation: 'manual', restart, probes: asked }, args, run: { id, tickMs } }
 }

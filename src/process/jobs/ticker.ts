@@ -20,6 +20,15 @@ export interface TickerSeams {
   readonly tasks: Pick<TaskGroup, 'run'>
 }
 
+export interface Watch {
+  readonly unit: string
+  readonly terms: ScheduleTerms
+  /** Moments up to this one are dealt with; undefined for a schedule that is new here, of which none was missed. */
+  readonly knownMs: number | undefined
+  /** Somebody watched until a moment ago: what came since then is late, not missed. */
+  readonly goesOn: boolean
+}
+
 export interface TickerHooks {
   /** Moments passed while nobody was there. */
   missed(count: number, madeUpFor: boolean): void
@@ -45,17 +54,18 @@ export class Ticker {
   readonly #hooks: TickerHooks
   readonly #end = new AbortController()
   readonly #knownMs: number | undefined
+  readonly #goesOn: boolean
   #handledMs: number
   #nextMs: number | undefined
 
-  /** `knownMs`: moments up to this one are dealt with; undefined for a schedule that is new here, of which none was missed. */
-  constructor(seams: TickerSeams, unit: string, terms: ScheduleTerms, knownMs: number | undefined, hooks: TickerHooks) {
+  constructor(seams: TickerSeams, { unit, terms, knownMs, goesOn }: Watch, hooks: TickerHooks) {
     this.terms = terms
     this.key = scheduleKey(terms)
     this.#unit = unit
     this.#seams = seams
     this.#hooks = hooks
     this.#knownMs = knownMs
+    this.#goesOn = goesOn
     this.#handledMs = knownMs ?? seams.clock.wallMs()
   }
 
@@ -84,7 +94,7 @@ export class Ticker {
     signal.addEventListener('abort', stop, { once: true })
     const { cron, timezone, missed } = this.terms
     const cadence: Cadence = await readCadence(cron, timezone)
-    let sinceMs = clock.wallMs()
+    let sinceMs = this.#goesOn ? this.#handledMs : clock.wallMs()
     while (!this.#end.signal.aborted) {
       const nowMs = clock.wallMs()
       // The clock may be set back.

@@ -55,7 +55,7 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
     ...{ clock, log, tasks, tell, elsewhere: seams.elsewhere },
     read: (query, signal) => output.query(query, signal),
     dependants: () => units.owned,
-    statusesOf: (unit) => units.statusesOf(unit),
+    statusesOf: (unit) => units.standingOf(unit),
   })
   const news = createStatusNews((status) => gate.changed(status))
   const watches = createWatches({ clock, log, tell, watcher: watcherOf(seams) }, changeActions(units))

@@ -1,5 +1,6 @@
 import { aborted, withSignal } from '../../base/abort.ts'
-import type { Asker } from '../causes.ts'
+import type { TaskGroup } from '../../base/task-group.ts'
+import type { Asker, Origin } from '../causes.ts'
 import type { StoppedInstance } from '../status.ts'
 import type { Account } from './account.ts'
 import { checkScale } from './scale.ts'
@@ -11,7 +12,8 @@ import { isOwned, type UnitSet } from './unit-set.ts'
 export interface UnitRequests {
   /**
    * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent. `args` are put behind
-   * those of the configuration, for this start and the restarts that follow from it. A job is run once.
+   * those of the configuration, for this start and the restarts that follow from it. A job is run once. Asked by somebody,
+   * it starts what the unit depends on as well.
    *
    * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`,
    * `ALREADY_RUNNING` for arguments that come too late, or for a job whose terms forbid another run now
@@ -34,14 +36,27 @@ export interface UnitRequests {
   scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
 }
 
+/** Starts what a unit depends on and nobody wants yet. Whether that comes up, its own state tells. */
+export type StartNeeds = (unit: string, origin: Origin) => void
+
+export function needsStarter({ units, tasks }: { readonly units: UnitSet; readonly tasks: TaskGroup }): StartNeeds {
+  return (name, origin) => {
+    for (const unit of units.needsOf(name)) {
+      tasks.run((signal) => unit.start(signal, origin, undefined).catch(() => undefined))
+    }
+  }
+}
+
 export interface RequestSeams {
+  readonly tasks: TaskGroup
   readonly units: UnitSet
   readonly turns: Turns
   readonly account: Pick<Account, 'request'>
 }
 
-export function createRequests({ units, turns, account }: RequestSeams): UnitRequests {
+export function createRequests({ units, turns, account, tasks }: RequestSeams): UnitRequests {
   const { request } = account
+  const startNeeds = needsStarter({ units, tasks })
 
   async function stopAll(signal: AbortSignal, asker: Asker | undefined): Promise<readonly StoppedInstance[]> {
     const stopped: StoppedInstance[] = []
@@ -68,7 +83,10 @@ export function createRequests({ units, turns, account }: RequestSeams): UnitReq
 
   return {
     async startUnit(name, signal, asker, args) {
-      await units.findOwned(name).start(signal, request(name, 'start', asker), asker, args)
+      const unit = units.findOwned(name)
+      const origin = request(name, 'start', asker)
+      if (origin !== undefined) startNeeds(name, origin)
+      await unit.start(signal, origin, asker, args)
     },
     async stopUnit(name, signal, asker) {
       return units.findOwned(name).stop(signal, request(name, 'stop', asker))

@@ -1,6 +1,8 @@
 import { HsuError } from '../../base/error.ts'
 import { dependantsFirst } from '../dependencies.ts'
+import { isRunBeside } from '../jobs/lanes.ts'
 import type { UnitSpec } from '../launch.ts'
+import { needsOf } from '../needs.ts'
 import type { InstanceStatus } from '../status.ts'
 import type { UnmanagedUnit } from '../unmanaged.ts'
 import { OwnedUnit } from './owned-unit.ts'
@@ -79,6 +81,22 @@ export class UnitSet {
   statusesOf(name: string): readonly InstanceStatus[] | undefined {
     const unit = this.#units.get(name)
     return unit === undefined ? undefined : statusesOf(unit)
+  }
+
+  /** The unit as those that depend on it see it: runs beside its replicas stand in for none of them. */
+  standingOf(name: string): readonly InstanceStatus[] | undefined {
+    return this.statusesOf(name)?.filter(({ replica }) => !isRunBeside(replica))
+  }
+
+  /** What a start of the unit needs and nobody wants yet, lowest first. */
+  needsOf(name: string): readonly OwnedUnit[] {
+    const needs = needsOf(name, (each) => {
+      const unit = this.getOwned(each)
+      if (unit === undefined) return undefined
+      const { isJob, spec } = unit
+      return { dependsOn: spec.config.depends_on, statuses: this.standingOf(each) ?? [], isJob }
+    })
+    return needs.flatMap((each) => this.getOwned(each) ?? [])
   }
 
   set(unit: SupervisedUnit): void {

@@ -65,7 +65,8 @@ class Plant {
       flushed: () => clock.sleep(2 * DELAY_MS),
       stopUnit: async (node, unit) => void this.stopped.push(`${unit} on ${node} by ${name}`),
     })
-    const ticker = new Ticker({ clock, random: seeded(1), mesh: claims, tasks }, 'report', TERMS, knownMs, {
+    const watch = { unit: 'report', terms: TERMS, knownMs, goesOn: false }
+    const ticker = new Ticker({ clock, random: seeded(1), mesh: claims, tasks }, watch, {
       missed: () => undefined,
       handled: () => undefined,
       changed: () => undefined,

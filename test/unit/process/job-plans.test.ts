@@ -1,6 +1,7 @@
 import t from 'tap'
 import { type Cadence, readCadence } from '../../../src/process/jobs/cadence.ts'
-import { admit, freeLane, MAX_ACTIVE, outcomeOf, remembered, resume } from '../../../src/process/jobs/plan.ts'
+import { freeLane } from '../../../src/process/jobs/lanes.ts'
+import { admit, MAX_ACTIVE, outcomeOf, remembered, resume } from '../../../src/process/jobs/plan.ts'
 import type { RunRecord } from '../../../src/process/jobs/run-record.ts'
 import { handledAfter, planTicks } from '../../../src/process/jobs/ticks.ts'
 import { newerClaim, prevails, type SharedSchedule, TAKEOVER_MS, turnOf } from '../../../src/process/jobs/turn.ts'

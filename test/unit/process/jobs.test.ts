@@ -189,16 +189,61 @@ t.test('a job', async (t) => {
     t.equal(world.host.spawned.length, 2, 'what was stopped is not tried again')
   })
 
-  await t.test('waits for what it depends on', async (t) => {
+  await t.test('starts what it depends on and nobody wants yet, and waits for it', async (t) => {
     const world = new World(t)
     const db = unitSpec('db', { run: ['db'], activation: 'manual' })
-    const node = await world.supervise([db, job({ depends_on: ['db'] })])
-    await begin(node)
+    const idle = unitSpec('idle', { run: ['idle'], activation: 'manual' })
+    const schema = unitSpec('schema', { run: ['schema'], job: {}, depends_on: ['db'] })
+    const given = { depends_on: { schema: { condition: 'completed' } } }
+    const node = await world.supervise([db, idle, schema, job(given)])
     t.same(world.host.running, [])
+    const run = await begin(node)
+    t.same(world.host.running, ['db/0', 'schema/0'])
+    t.match(node.status('report').reason, /waits for 'schema' to be completed/)
+    await node.crash('schema', 0)
+    await node.pass(1_000)
+    t.same(world.host.running, ['db/0', 'report/0'])
+    await finish(node, run)
+    const asked = node.events.find(({ type, unit }) => type === 'unit.requested' && unit === 'report')
+    const started = node.events.find(({ type, unit }) => type === 'run.started' && unit === 'schema')
+    t.equal(started?.causedBy, asked?.id)
+
+    await finish(node, await begin(node))
+    t.equal(node.supervisor.jobs.runs('schema').length, 1, 'what is there already is not started again')
+  })
+
+  await t.test('whose schedule begins it waits only: what is down may be so on purpose', async (t) => {
+    const world = new World(t)
+    const db = unitSpec('db', { run: ['db'], activation: 'manual' })
+    const node = await world.supervise([db, job({ schedule: '* * * * *', depends_on: ['db'] })])
+    await until('a run', async () => {
+      await node.pass(10_000, 1_000)
+      return runsOf(node).length > 0
+    })
+    await node.pass(1_000)
+    t.same(world.host.running, [])
+    t.match(node.status('report').reason, /waits for 'db' to be healthy/)
     const started = node.supervisor.startUnit('db', GONE, ASKER)
     await node.pass(1_000)
     await started
-    t.same(world.host.running, ['db/0', 'report/0'])
+    t.ok(world.host.running.includes('report/0'))
+  })
+
+  await t.test('can be joined by whoever lost sight of it, until it is forgotten', async (t) => {
+    const world = new World(t)
+    const node = await world.supervise([job({ job: { history: 1 } })])
+    const first = await begin(node)
+    const { id } = first.record()
+    await node.supervisor.abandon()
+    await first.done
+    t.equal(first.record().state, 'running', 'this process has let go of it')
+    const next = await world.supervise([job({ job: { history: 1 } })], { random: seeded(4) }, true)
+    await next.pass(100)
+    const again = next.supervisor.jobs.rejoin('report', id)
+    await finish(next, again, 4)
+    t.match(next.supervisor.jobs.rejoin('report', id).record(), { state: 'failed', exit: { code: 4 } })
+    await finish(next, await begin(next))
+    await throwsReason(t, 'RUN_NOT_FOUND', async () => next.supervisor.jobs.rejoin('report', id))
   })
 
   await t.test('remembers its last runs only, and the next node does too', async (t) => {
@@ -232,6 +277,49 @@ t.test('a job', async (t) => {
       node.supervisor.status().map(({ replica, state }) => `${replica} ${state}`),
       ['0 up', '1 up'],
     )
+  })
+
+  await t.test('of a unit that is kept running is not what others depend on', async (t) => {
+    const world = new World(t)
+    const probes = { start: { tcp: '1', within: '5s' }, ready: { exec: ['false'] }, live: { exec: ['false'], fail: 1 } }
+    const db = job({ job: undefined, activation: 'manual', probes })
+    const conditions = { healthy: {}, started: {}, completed: {}, log: { line: 'up' } }
+    const above = Object.entries(conditions).map(([condition, more]) =>
+      unitSpec(condition, { run: [condition], depends_on: { report: { condition, ...more } } } as z.input<never>),
+    )
+    const node = await world.supervise([db, ...above])
+    const run = await begin(node, '--migrate')
+    t.same(world.host.running, ['report/1000'])
+    await node.pass(600_000, 10_000)
+    t.match(runsOf(node), [/^running 1/], 'its probes are for its replicas')
+    await finish(node, run)
+    await node.pass(1_000)
+    t.same(world.host.running, [])
+    await node.supervisor.apply([job({ job: undefined, activation: 'manual' }), ...above])
+    const started = node.supervisor.startUnit('report', GONE, ASKER)
+    await node.pass(1_000)
+    await started
+    t.same(world.host.running.slice().sort(), ['healthy/0', 'report/0', 'started/0'])
+  })
+
+  await t.test('is what others depend on: until its last run has completed, they wait', async (t) => {
+    const world = new World(t)
+    const above = unitSpec('above', { run: ['above'], depends_on: { report: { condition: 'completed' } } })
+    const node = await world.supervise([job(), above])
+    await node.pass(1_000)
+    t.same(world.host.running, [])
+    t.match(node.status('above').reason, /waits for 'report' to be completed; it is down/)
+    await finish(node, await begin(node), 1)
+    await node.pass(1_000)
+    t.same(world.host.running, [])
+    t.match(node.status('above').reason, /waits for 'report' to be completed; it is failed: exited with code 1/)
+    await finish(node, await begin(node), 0)
+    await node.pass(1_000)
+    t.same(world.host.running, ['above/0'])
+    const again = await begin(node)
+    t.match(node.states(), { above: 'up ready' }, 'that it is run again is no loss')
+    await finish(node, again, 1)
+    t.match(node.states(), { above: 'up ready' })
   })
 })
 
@@ -361,6 +449,44 @@ t.test('a schedule', async (t) => {
         'said once',
       )
     }
+  })
+
+  await t.test(
+    'runs what is due while one process of the node takes over from another, and nothing twice',
+    async (t) => {
+      const { world, node } = await setUp(t)
+      await node.pass(29 * 60_000 + 59_000, 1_000)
+      await node.supervisor.abandon()
+      await world.clock.advance(3_000)
+      const next = await world.supervise([hourly()], {}, true)
+      await until('the run', () => next.supervisor.jobs.runs('report').length === 1)
+      await next.pass(1_000, 100)
+      t.same(ticksOf(next), ['09:00:00'], 'late, not missed')
+      t.notOk(next.events.some(({ type }) => type === 'run.missed'))
+      await next.supervisor.abandon()
+      const last = await world.supervise([hourly()], {}, true)
+      await planned(last)
+      await last.pass(60_000, 1_000)
+      t.same(ticksOf(last), ['09:00:00'])
+    },
+  )
+
+  await t.test('runs what is due while its terms are changed', async (t) => {
+    const { node } = await setUp(t, { jitter: '5s' })
+    await until('it to be due', async () => {
+      await node.pass(1_000, 100)
+      return (node.status('report').job?.nextRunMs ?? 0) > at('2025-01-01T09:00:00Z')
+    })
+    t.same(ticksOf(node), [], 'it waits out its jitter')
+    await node.supervisor.apply([hourly({ jitter: '1s' })])
+    await planned(node)
+    await node.pass(10_000, 100)
+    t.same(ticksOf(node), ['09:00:00'])
+    await node.supervisor.apply([hourly({ cron: '*/20 * * * *' })])
+    await planned(node)
+    t.equal(node.status('report').job?.nextRunMs, at('2025-01-01T09:20:00Z'), 'another schedule begins now')
+    await node.pass(30_000, 1_000)
+    t.same(ticksOf(node), ['09:00:00'])
   })
 
   await t.test('runs each moment once when the clock is set back, and none twice when it is set forward', async (t) => {
