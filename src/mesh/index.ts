@@ -8,7 +8,7 @@ export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 export type { MemberView, MeshEvent, NodeRecord, Registration, ScheduleClaim } from './member.ts'
 export type { MemberStatus } from './merge.ts'
 export { createMesh, type Mesh, type MeshNodeConfig, type MeshSeams } from './mesh.ts'
-export type { Transport, TransportHandlers } from './transport.ts'
+export type { DiscoveryWay, Transport, TransportHandlers } from './transport.ts'
 
 /** Loads the code of libp2p ahead of its use. */
 export async function loadLibp2p(): Promise<void> {

@@ -25,7 +25,7 @@ import { createReactions, createTwinReport } from './reactions.ts'
 import { Registry } from './registry/registry.ts'
 import { Self } from './self.ts'
 import { createSync, type Sync } from './sync.ts'
-import type { Transport } from './transport.ts'
+import type { DiscoveryWay, Transport } from './transport.ts'
 import { View } from './view.ts'
 
 /** Who is here, and what do they offer. */
@@ -46,6 +46,8 @@ export interface Mesh extends Service {
   readonly events: Topic<MeshEvent>
   /** Resolves when all present members have acknowledged what this node registers now, or after `timeoutMs`. */
   flushed(timeoutMs: number): Promise<void>
+  /** How other nodes are being found, for people. */
+  ways(): readonly DiscoveryWay[]
   /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
   suspend(): Promise<void>
 }
@@ -201,6 +203,10 @@ class MeshNode implements Mesh {
 
   flushed(timeoutMs: number): Promise<void> {
     return this.#flush.flushed(timeoutMs, this.#tasks.signal)
+  }
+
+  ways(): readonly DiscoveryWay[] {
+    return this.#seams.transport.ways()
   }
 
   #announceSection(): void {

@@ -42,6 +42,7 @@ export function createReactions(seams: ReactionSeams): MembershipListener {
       const { name } = signed.record
       if (status !== 'suspect') seams.detector().cleared(nodeId)
       if (!isLive(status)) registry.drop(nodeId)
+      if (status !== 'suspect') transport.presume(nodeId, status === 'dead')
       // A refuted suspicion is worth a line for those who look closely, not more.
       const level = before === 'suspect' && status === 'alive' ? 'debug' : 'info'
       log[level](`member is ${status}`, { nodeId, name, incarnation: member.incarnation, ...why })

@@ -12,6 +12,17 @@ export interface TransportHandlers {
   onDisconnected(peer: string): void
 }
 
+/** One way in which other nodes may be found, and how it goes. */
+export interface DiscoveryWay {
+  readonly way: 'mdns' | 'seed'
+  /** The interface with its addresses, or the seed as configured. */
+  readonly where: string
+  /** Why it does not work, in words; '' = as far as can be told it does. */
+  readonly fault: string
+  /** Ids of the peers found that way. */
+  readonly found: readonly string[]
+}
+
 /** Carries bytes between the nodes of one mesh. Peers are named by their node id, never by an address. */
 export interface Transport extends Service {
   /** The node id (libp2p peer id, base58btc) of this end. */
@@ -32,6 +43,13 @@ export interface Transport extends Service {
   connected(): readonly string[]
   /** Addresses to try for a peer; the transport keeps dialling known peers with backoff until they are forgotten. */
   learn(peer: string, addresses: readonly string[]): void
+  /** How others are being found, for people; empty where there is nothing to find. */
+  ways(): readonly DiscoveryWay[]
+  /**
+   * Whether the mesh takes the peer for dead. While it does, a connection that has not noticed (a cable is out, a host
+   * lost its power) does not keep the transport from dialling the peer anew; what then opens takes the old one's place.
+   */
+  presume(peer: string, isDead: boolean): void
   /** Stops dialling `peer` and forgets its addresses. An open connection stays. Idempotent. */
   forget(peer: string): void
 }

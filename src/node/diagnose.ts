@@ -1,6 +1,6 @@
 import { access, constants } from 'node:fs/promises'
 import type { LimitSupport } from '../process/index.ts'
-import type { Mesh } from '../mesh/index.ts'
+import type { DiscoveryWay, Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
 import type { AdminServer } from './admin/server.ts'
@@ -38,6 +38,7 @@ export async function diagnoseNode({
     ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
     ...(admin === undefined ? [] : [bound('admin', listen.admin, admin.address())]),
     meshCheck(setup, mesh, world),
+    ...(mesh?.ways() ?? []).map((way) => wayCheck(way, world)),
     ...eventsCheck(events),
     ...nameChecks(world),
     ...(await limits()).map(limitCheck),
@@ -79,6 +80,19 @@ function meshCheck(setup: NodeSetup, mesh: Mesh | undefined, world: WorldView): 
   if (others > 0) return { name, result: 'ok', message: `${setup.mesh.config.name}: ${others} other node(s) alive` }
   const message = `${setup.mesh.config.name}: no other node found; check that they have the same key and that UDP 5353 and the mesh port are open, or add seeds`
   return { name, result: 'warning', message }
+}
+
+/** One way to find others: any one that works suffices, so that none of them alone is a failure. */
+function wayCheck({ way, where, fault, found }: DiscoveryWay, world: WorldView): Check {
+  const name = way === 'mdns' ? `discovery by multicast: ${where}` : `seed ${where}`
+  if (fault !== '') return { name, result: 'warning', message: fault }
+  const nameOf = (id: string): string => world.members().find(({ nodeId }) => nodeId === id)?.record?.name ?? id
+  if (found.length > 0) return { name, result: 'ok', message: `found ${found.map(nameOf).join(', ')}` }
+  return {
+    name,
+    result: 'ok',
+    message: way === 'mdns' ? 'asks and is heard here; nobody else has answered' : 'reached',
+  }
 }
 
 /** Two nodes of one name cannot be told apart on the command line. */

@@ -1,30 +1,27 @@
-/** A network address of this host. */
-export interface HostAddress {
-  /** Name of the interface. */
-  readonly name: string
-  readonly address: string
-  readonly internal: boolean
-}
+import { byKind, type HostNetwork, isLinkLocalV6 } from '../base/host-networks.ts'
 
 /**
  * Where other nodes reach the link port of this one, best first. A port bound to one address is reached there; one bound to
- * all is reached at each address of the interfaces that the mesh uses (`interfaces`, by name or address; undefined = all but loopback).
+ * all is reached at each address of the interfaces that the mesh uses (`interfaces`, by name or address; undefined = all
+ * but loopback), those of the LAN before those of tunnels and bridges, IPv4 before IPv6.
  */
 export function linkAddresses(
   bound: { readonly host: string; readonly port: number },
-  host: readonly HostAddress[],
+  networks: readonly HostNetwork[],
   interfaces: readonly string[] | undefined,
 ): string[] {
   if (bound.host !== '0.0.0.0' && bound.host !== '::') return [hostPort(bound.host, bound.port)]
-  const used = host.filter(({ name, address, internal }) =>
-    interfaces === undefined ? !internal : interfaces.includes(name) || interfaces.includes(address),
+  const used = networks.filter((network) =>
+    interfaces === undefined
+      ? network.kind !== 'loopback'
+      : interfaces.includes(network.interface) || interfaces.includes(network.address),
   )
-  const reachable = used.filter(({ address }) => (bound.host === '::' || isV4(address)) && !isLinkLocalV6(address))
-  const ordered = [
-    ...reachable.filter(({ address }) => isV4(address)),
-    ...reachable.filter(({ address }) => !isV4(address)),
-  ]
-  return ordered.map(({ address }) => hostPort(address, bound.port))
+  const reachable = used.filter(
+    ({ address, family }) => (bound.host === '::' || family === 4) && !isLinkLocalV6(address),
+  )
+  return byKind(reachable.toSorted((one, other) => one.family - other.family)).map(({ address }) =>
+    hostPort(address, bound.port),
+  )
 }
 
 /** Splits `host:port` or `[v6]:port`. */
@@ -35,13 +32,4 @@ export function splitHostPort(text: string): { readonly host: string; readonly p
 
 export function hostPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
-function isV4(address: string): boolean {
-  return !address.includes(':')
-}
-
-/** fe80::/10 means something only together with an interface, which an address in a record cannot name. */
-function isLinkLocalV6(address: string): boolean {
-  return /^fe[89ab]/i.test(address)
 }

@@ -1,6 +1,6 @@
-import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { hostNetworks } from '../base/host-networks.ts'
 import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
@@ -310,7 +310,7 @@ async function openMesh(
       linkAddresses: () =>
         linkServer === undefined
           ? []
-          : linkAddresses(splitHostPort(linkServer.address()), hostAddresses(), discovery.interfaces),
+          : linkAddresses(splitHostPort(linkServer.address()), hostNetworks(), discovery.interfaces),
       linkFingerprint: tools.certificate?.fingerprint ?? '',
     },
   )
@@ -321,12 +321,6 @@ function meshListen(configured: string, legacy: Legacy | undefined): string {
   const before = legacy?.place?.listened
   if (before?.configured !== configured) return configured
   return hostPort(splitHostPort(configured).host, before.port)
-}
-
-function hostAddresses(): { name: string; address: string; internal: boolean }[] {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-    (addresses ?? []).map(({ address, internal }) => ({ name, address, internal })),
-  )
 }
 
 /** What this node says of itself while it is alone; in a mesh, the mesh keeps its record. */

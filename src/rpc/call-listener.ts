@@ -179,14 +179,25 @@ async function bindOrNextBest(
   log: Log,
 ): Promise<void> {
   try {
-    await bind(server, wanted)
+    await bindAnyFamily(server, wanted)
   } catch (cause) {
     if (systemCode(cause) !== 'EADDRINUSE' || 'path' in wanted || wanted.port === 0) {
       const message = `${name} cannot listen on ${listen}: ${messageOf(cause)}`
       throw new HsuError('CONFIG_INVALID', message, { details: { address: listen }, cause })
     }
-    await bind(server, { host: wanted.host, port: 0 })
+    await bindAnyFamily(server, { host: wanted.host, port: 0 })
     log.warn('port is busy; another one is used', { listener: name, wanted: listen, used: addressOf(server, wanted) })
+  }
+}
+
+/** The IPv4 wildcard means IPv6 too, where the system has it: a host with IPv6 alone is reached as well. */
+async function bindAnyFamily(server: Server, address: SocketAddress): Promise<void> {
+  if ('path' in address || address.host !== '0.0.0.0') return bind(server, address)
+  try {
+    await bind(server, { host: '::', port: address.port })
+  } catch (error) {
+    if (!['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL'].includes(systemCode(error) ?? '')) throw error
+    await bind(server, address)
   }
 }
 
@@ -208,5 +219,6 @@ function bind(server: Server, address: SocketAddress | { readonly fd: number }):
 
 function addressOf(server: Server, { host }: { readonly host: string }): string {
   const bound = server.address()
-  return formatAddress(host, typeof bound === 'object' && bound !== null ? bound.port : 0)
+  if (typeof bound !== 'object' || bound === null) return formatAddress(host, 0)
+  return formatAddress(bound.address === '::' ? '::' : host, bound.port)
 }

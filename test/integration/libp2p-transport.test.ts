@@ -13,6 +13,7 @@ import { createIdentity, type Identity } from '../../src/mesh/identity.ts'
 import { HandshakeWatch } from '../../src/mesh/libp2p/handshake.ts'
 import { type Host, privateKeyFrom, startHost, TOPIC } from '../../src/mesh/libp2p/host.ts'
 import { Links } from '../../src/mesh/libp2p/links.ts'
+import { createNetworkWatch } from '../../src/mesh/libp2p/network-watch.ts'
 import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
@@ -304,7 +305,8 @@ async function startLinked(t: Test): Promise<LinkedHost> {
     listen: { host: '127.0.0.1', port: 0 },
   }
   const host = await startHost(silentLog, config, {}, new HandshakeWatch(() => undefined))
-  const links = new Links({ clock: systemClock, random: systemRandom, log: silentLog }, host)
+  const seams = { clock: systemClock, random: systemRandom, log: silentLog }
+  const links = new Links({ ...seams, networks: createNetworkWatch(seams) }, host)
   const stop = new AbortController()
   const heard = new Set<string>()
   let ended: Promise<void> = Promise.resolve()

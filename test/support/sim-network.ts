@@ -314,6 +314,13 @@ export class SimTransport implements Transport {
     this.#network.dial(this)
   }
 
+  /** Links of this network that live are never dead without knowing it. */
+  presume(): void {}
+
+  ways(): readonly [] {
+    return []
+  }
+
   forget(peer: string): void {
     this.known.delete(peer)
   }

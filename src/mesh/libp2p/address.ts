@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { HsuError } from '../../base/error.ts'
+import { type HostNetwork, isLinkLocalV6, rankOf } from '../../base/host-networks.ts'
 
 /** Where something listens: an IP address or a name, and a TCP port. */
 export interface HostPort {
@@ -62,16 +63,28 @@ export function plainAddress(text: string): string | undefined {
   }
 }
 
+/** The IP address in a plain address. */
+export function hostOf(plain: string): string {
+  return plain.split('/')[2] ?? ''
+}
+
 /** Whether only this machine can reach the address. */
 export function isLoopback(address: string): boolean {
   return address.startsWith('/ip4/127.') || address.startsWith('/ip6/::1/')
 }
 
-/** Addresses worth telling to others: loopback only when there is nothing else. IPv6 link-local ones lack their zone. */
-export function announcedAddresses(listening: readonly string[]): string[] {
-  const usable = listening.filter((address) => !address.startsWith('/ip6/fe80:'))
+/**
+ * Addresses worth telling to others, those of the LAN before those of tunnels and bridges. Loopback only when there is
+ * nothing else. IPv6 link-local ones lack their zone.
+ */
+export function announcedAddresses(listening: readonly string[], networks: readonly HostNetwork[] = []): string[] {
+  const usable = listening.filter((address) => !isLinkLocalV6(hostOf(address)))
   const outside = usable.filter((address) => !isLoopback(address))
-  return outside.length > 0 ? outside : usable
+  const told = outside.length > 0 ? outside : usable
+  return told
+    .map((address) => ({ address, rank: rankOf(hostOf(address), networks) }))
+    .toSorted((one, other) => one.rank - other.rank)
+    .map(({ address }) => address)
 }
 
 /** `fresh` before `known`, each once, at most `MAX_ADDRESSES`; the very array `known` when nothing changes. */

@@ -1,12 +1,15 @@
-import type { NetworkInterfaceInfo } from 'node:os'
+import { type HostNetwork, isLinkLocalV6 } from '../../base/host-networks.ts'
 
-/** One IPv4 address of an interface, on which discovery listens and speaks. */
+/** One address of an interface, on which discovery listens and speaks; over IPv6 one for all addresses of the interface. */
 export interface Leg {
   /** Changes when the interface, its address or its hardware does. */
   readonly key: string
   readonly interface: string
-  readonly address: string
-  readonly netmask: string
+  readonly family: 4 | 6
+  /** What others can reach through this leg. */
+  readonly addresses: readonly string[]
+  /** Whether a packet from there came over the network of this leg, as far as its address tells. */
+  includes(source: string): boolean
 }
 
 export interface LegPlan {
@@ -15,23 +18,47 @@ export interface LegPlan {
   readonly close: readonly string[]
 }
 
-type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>
-
 /**
- * The legs to have, of all addresses that the operating system lists (it lists only interfaces that are up).
+ * The legs to have. Over IPv6 an interface needs an address that means something on another host: one that is link-local
+ * only would be of no use to those who hear of it.
  *
  * @param wanted names or addresses of interfaces; empty = every one that leaves the machine. Loopback only by name.
  */
-export function usableLegs(interfaces: Interfaces, wanted: readonly string[]): Leg[] {
-  const legs: Leg[] = []
-  for (const [name, addresses = []] of Object.entries(interfaces)) {
-    for (const { family, address, netmask, mac, internal } of addresses) {
-      const chosen = wanted.length === 0 ? !internal : wanted.includes(name) || wanted.includes(address)
-      if (family !== 'IPv4' || !chosen) continue
-      legs.push({ key: `${name}|${address}|${mac}`, interface: name, address, netmask })
-    }
+export function usableLegs(networks: readonly HostNetwork[], wanted: readonly string[]): Leg[] {
+  const chosen = networks.filter(({ kind, interface: name, address }) =>
+    wanted.length === 0 ? kind !== 'loopback' : wanted.includes(name) || wanted.includes(address),
+  )
+  const usable = chosen.filter(({ address }) => !isLinkLocalV6(address))
+  const v4 = usable.filter(({ family }) => family === 4).map(legV4)
+  // The system's IPv6 loopback takes no part in multicast.
+  const v6 = usable.filter(({ family, kind }) => family === 6 && kind !== 'loopback')
+  const names = [...new Set(v6.map((network) => network.interface))]
+  return [...v4, ...names.map((name) => legV6(name, networks))]
+}
+
+function legV4(network: HostNetwork): Leg {
+  const { interface: name, address, mac } = network
+  return {
+    key: `${name}|${address}|${mac}`,
+    interface: name,
+    family: 4,
+    addresses: [address],
+    includes: (source) => network.includes(source),
   }
-  return legs
+}
+
+function legV6(name: string, networks: readonly HostNetwork[]): Leg {
+  const own = networks.filter((network) => network.interface === name && network.family === 6)
+  const addresses = own.map(({ address }) => address).filter((address) => !isLinkLocalV6(address))
+  return {
+    key: `${name}|6|${addresses.join(' ')}|${own[0]?.mac ?? ''}`,
+    interface: name,
+    family: 6,
+    addresses,
+    // Link-local sources name their interface: fe80::1%eth0.
+    includes: (source) =>
+      source.includes('%') ? source.endsWith(`%${name}`) : own.some((network) => network.includes(source)),
+  }
 }
 
 /** What to open and close so that the open legs are the usable ones. */
@@ -45,7 +72,7 @@ export function planLegs(usable: readonly Leg[], open: ReadonlySet<string>): Leg
  * so a packet is taken by the leg whose network it comes from, and by all legs when it comes from none of theirs.
  */
 export function isForLeg(source: string, leg: Leg, legs: readonly Leg[]): boolean {
-  return inNetwork(source, leg) || !legs.some((other) => inNetwork(source, other))
+  return leg.includes(source) || !legs.some((other) => other.family === leg.family && other.includes(source))
 }
 
 /** When to ask next after `asked` questions: each second while the mesh forms, then rarely (RFC 6762, section 5.2). */
@@ -54,12 +81,3 @@ export function queryIntervalMs(asked: number): number {
 }
 
 const FAST_QUERIES = 6
-
-function inNetwork(address: string, { address: own, netmask }: Leg): boolean {
-  const mask = toNumber(netmask)
-  return (toNumber(address) & mask) === (toNumber(own) & mask)
-}
-
-function toNumber(ipv4: string): number {
-  return ipv4.split('.').reduce((number, part) => (number << 8) | Number(part), 0)
-}

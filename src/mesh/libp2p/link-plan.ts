@@ -13,8 +13,11 @@ export interface Link {
 /** What is known of a peer's link. */
 export interface KnownPeer {
   readonly peer: string
-  readonly addresses: readonly string[]
+  /** Whether there is an address to dial. */
+  readonly isDialable: boolean
   readonly dialing: boolean
+  /** The mesh takes it for dead: what connections there are may be so, too, and not know it. */
+  readonly presumedDead: boolean
   /** Since when there has been no connection. */
   readonly absentSinceMs: number
   /** No dial before this moment. */
@@ -72,14 +75,14 @@ export function planLinks(
   for (const peer of known) {
     const own = byPeer.get(peer.peer) ?? []
     if (peer.dialing) dialing += 1
-    if (own.length > 0) mends.push(...mend(self, nowMs, peer, own, policy))
+    if (own.length > 0 && !peer.presumedDead) mends.push(...mend(self, nowMs, peer, own, policy))
     else if (isDialDue(self, nowMs, peer, policy)) dials.push({ do: 'dial', peer: peer.peer })
   }
   return [...mends, ...dials.slice(0, Math.max(0, policy.maxDials - dialing))]
 }
 
 function isDialDue(self: string, nowMs: number, peer: KnownPeer, policy: LinkPolicy): boolean {
-  if (peer.dialing || peer.addresses.length === 0 || nowMs < peer.restUntilMs) return false
+  if (peer.dialing || !peer.isDialable || nowMs < peer.restUntilMs) return false
   return self < peer.peer || nowMs - peer.absentSinceMs >= policy.graceMs
 }
 

@@ -7,32 +7,45 @@ import { messageOf } from '../../base/error.ts'
 import { every } from '../../base/every.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
-import { hostPortOf, mergeAddresses, plainAddress, toMultiaddr } from './address.ts'
+import { hostPortOf, plainAddress, toMultiaddr } from './address.ts'
 import type { Host } from './host.ts'
 import { admits, bareSince, type KnownPeer, type Link, type LinkAction, planLinks } from './link-plan.ts'
+import type { NetworkWatch } from './network-watch.ts'
+import { allAddresses, dialOrder, NO_ADDRESSES, type PeerAddresses, withAddresses } from './peer-addresses.ts'
 
 interface LinkSeams {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly networks: NetworkWatch
 }
 
 /** A peer that we keep a link to; changed in place by synchronous code only. */
 interface Tracked extends KnownPeer {
-  addresses: readonly string[]
+  addresses: PeerAddresses
+  isDialable: boolean
   dialing: boolean
+  presumedDead: boolean
   absentSinceMs: number
   restUntilMs: number
   bareSinceMs: number | undefined
   reopened: boolean
   failures: number
+  /** The last dial got as far as the handshake, and no further. */
+  refused: boolean
   /** Kept until forgotten; otherwise only while it is heard of (mDNS carries the nodes of other meshes too). */
   lasting: boolean
   heardAtMs: number
+  /** When its rest was last cut short. */
+  hurriedAtMs: number
 }
 
 /** Pause after a failed dial: short, because a host that powers up should be joined at once; a LAN bears it. */
 const RETRY: BackoffPolicy = { minMs: 250, maxMs: 8_000, factor: 2, jitter: 0.4 }
+
+/** The same for one that was here a moment ago: a cable that was pulled is often put back. */
+const RETRY_SOON: BackoffPolicy = { ...RETRY, maxMs: 1_000 }
+const SOON_MS = 60_000
 
 /** Pause after a handshake that failed: most likely another mesh key, which takes a person to mend. */
 export const REFUSED_RETRY: BackoffPolicy = { minMs: 5_000, maxMs: 60_000, factor: 2, jitter: 0.4 }
@@ -40,6 +53,7 @@ export const REFUSED_RETRY: BackoffPolicy = { minMs: 5_000, maxMs: 60_000, facto
 const TICK_MS = 250
 const MAX_PEERS = 1_024
 const UNHEARD_MS = 600_000
+const HURRY_REST_MS = 1_000
 
 /** Keeps exactly one connection, with gossip on it, to every peer it knows, for ever, until told to forget the peer. */
 export class Links {
@@ -59,30 +73,67 @@ export class Links {
 
   /** Resolves when `signal` has aborted and no dial is under way. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random, log } = this.#seams
+    const { clock, random, log, networks } = this.#seams
     this.#signal = signal
     const onError = (error: unknown): void => log.error('link tick failed', { cause: messageOf(error) })
+    const unsubscribe = networks.changes.subscribe(() => this.#hasten())
     await every(async () => this.#step(), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    unsubscribe()
     await Promise.all(this.#working)
   }
 
   /**
-   * Adds addresses of a peer, before those known.
+   * Adds what a peer, or somebody we trust, says of where it is.
    *
    * @param lasting keep dialling until forgotten; otherwise until the peer has not been heard of for ten minutes.
    */
-  found(peer: string, addresses: readonly string[], lasting: boolean): void {
-    if (peer === this.#self || !isPeerId(peer)) return
-    const plain = addresses.map(plainAddress).filter((address) => address !== undefined)
+  found(peer: string, stated: readonly string[], lasting: boolean): void {
+    this.#learn(peer, { stated: plainOnes(stated) }, lasting)
+  }
+
+  /** The peer, or somebody who says to be it, was heard on the network: it is worth another try at once. */
+  heard(peer: string, announced: readonly string[]): void {
+    const known = this.#learn(peer, { announced: plainOnes(announced) }, false)
+    if (known === undefined || known.refused) return
+    this.#hurry(known)
+  }
+
+  /** Whether the mesh takes the peer for dead. A connection that has not noticed is then no reason not to dial anew. */
+  presume(peer: string, isDead: boolean): void {
+    const known = this.#known.get(peer)
+    if (known === undefined || known.presumedDead === isDead) return
+    const nowMs = this.#seams.clock.nowMs()
+    known.presumedDead = isDead
+    known.absentSinceMs = nowMs
+    known.restUntilMs = nowMs
+  }
+
+  #learn(peer: string, news: Partial<PeerAddresses>, lasting: boolean): Tracked | undefined {
+    if (peer === this.#self || !isPeerId(peer)) return undefined
     const nowMs = this.#seams.clock.nowMs()
     const known = this.#track(peer, nowMs)
-    if (known === undefined) return
-    const isNews = plain.some((address) => !known.addresses.includes(address))
-    known.addresses = mergeAddresses(known.addresses, plain)
+    if (known === undefined) return undefined
+    const before = new Set(allAddresses(known.addresses))
+    setAddresses(known, news)
     known.lasting ||= lasting
     known.heardAtMs = nowMs
-    if (!isNews) return
+    if (allAddresses(known.addresses).every((address) => before.has(address))) return known
     known.restUntilMs = nowMs
+    this.#step()
+    return known
+  }
+
+  /** Ends the rest of a peer whose failures say nothing about now; at most once a second each. */
+  #hurry(known: Tracked): void {
+    const nowMs = this.#seams.clock.nowMs()
+    if (known.hurriedAtMs > nowMs - HURRY_REST_MS) return
+    known.hurriedAtMs = nowMs
+    known.restUntilMs = Math.min(known.restUntilMs, nowMs)
+  }
+
+  /** The networks are others now: what failed before may work. */
+  #hasten(): void {
+    for (const known of this.#known.values()) if (!known.refused) this.#hurry(known)
     this.#step()
   }
 
@@ -96,22 +147,33 @@ export class Links {
     this.#known.delete(peer)
   }
 
+  /** Newest first, without what only multicast says. */
   addressesOf(peer: string): readonly string[] {
-    return this.#known.get(peer)?.addresses ?? []
+    const known = this.#known.get(peer)
+    return known === undefined ? [] : allAddresses({ ...known.addresses, announced: [] })
+  }
+
+  /** Connected peers that are, or say they are, at one of `addresses`. */
+  peersAt(addresses: readonly string[]): readonly string[] {
+    const at = [...this.#known.values()].filter((known) =>
+      allAddresses(known.addresses).some((address) => addresses.includes(address)),
+    )
+    return at.map(({ peer }) => peer).filter((peer) => this.connectionsTo(peer).length > 0)
   }
 
   /** Whether a known peer claims one of `addresses` and is connected, or is about to be. */
   covers(addresses: readonly string[]): boolean {
     for (const { peer, addresses: claimed, failures } of this.#known.values()) {
-      if (!claimed.some((address) => addresses.includes(address))) continue
+      if (!allAddresses(claimed).some((address) => addresses.includes(address))) continue
       if (failures < 3 || this.connectionsTo(peer).length > 0) return true
     }
     return false
   }
 
-  /** Open connections to a peer. */
+  /** Open connections to a peer, the newest first. */
   connectionsTo(peer: string): Connection[] {
-    return this.#host.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open')
+    const open = this.#host.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open')
+    return open.length < 2 ? open : open.toSorted((one, other) => other.timeline.open - one.timeline.open)
   }
 
   /** Whether our gossip stream to the peer is open. */
@@ -126,10 +188,17 @@ export class Links {
     if (known === undefined) return
     known.lasting = true
     known.failures = 0
+    known.refused = false
     known.bareSinceMs = undefined
     known.reopened = false
-    if (connection.direction === 'outbound')
-      known.addresses = mergeAddresses(known.addresses, plainOf(connection.remoteAddr))
+    if (connection.direction === 'outbound') {
+      const [reached] = plainOf(connection.remoteAddr)
+      if (reached !== undefined) setAddresses(known, { reached })
+    }
+    if (!known.presumedDead) return
+    known.presumedDead = false
+    for (const older of this.connectionsTo(known.peer))
+      if (older !== connection) older.abort(new Error('the peer was found dead, and has been reached anew'))
   }
 
   /** The last connection to the peer is gone. */
@@ -145,6 +214,7 @@ export class Links {
   /** Whether a connection to a peer that has just become known may be completed. */
   admits(peer: string, direction: Link['direction'], remote: Multiaddr): boolean {
     if (direction === 'outbound') this.found(peer, plainOf(remote), false)
+    if (this.#known.get(peer)?.presumedDead === true) return true
     const open = this.connectionsTo(peer).map((connection) => this.#toLink(connection))
     return admits(this.#self, peer, direction, this.#seams.clock.nowMs(), open)
   }
@@ -158,8 +228,12 @@ export class Links {
     }
     const added: Tracked = {
       peer,
-      addresses: [],
+      addresses: NO_ADDRESSES,
+      isDialable: false,
       dialing: false,
+      presumedDead: false,
+      refused: false,
+      hurriedAtMs: Number.NEGATIVE_INFINITY,
       absentSinceMs: nowMs,
       restUntilMs: nowMs,
       bareSinceMs: undefined,
@@ -217,19 +291,20 @@ export class Links {
   async #dial(peer: string): Promise<void> {
     const known = this.#known.get(peer)
     if (known === undefined) return
-    const { clock, random, log } = this.#seams
+    const { clock, random, log, networks } = this.#seams
+    const addresses = dialOrder(known.addresses, networks.networks(), known.failures)
     known.dialing = true
     try {
       await this.#host.dial(
-        known.addresses.map((address) => multiaddr(`${address}/p2p/${peer}`)),
-        { signal: this.#signal },
+        addresses.map((address) => multiaddr(`${address}/p2p/${peer}`)),
+        { signal: this.#signal, force: known.presumedDead },
       )
     } catch (error) {
       known.failures += 1
-      const policy = isHandshakeFailure(error) ? REFUSED_RETRY : RETRY
+      known.refused = isHandshakeFailure(error)
+      const soon = clock.nowMs() - known.absentSinceMs < SOON_MS ? RETRY_SOON : RETRY
+      const policy = known.refused ? REFUSED_RETRY : soon
       known.restUntilMs = clock.nowMs() + backoffMs(known.failures, policy, random)
-      // Not all addresses may fit into the time of one dial: the next one begins with another.
-      known.addresses = [...known.addresses.slice(1), ...known.addresses.slice(0, 1)]
       log.debug('dial failed', { peer, failures: known.failures, cause: messageOf(error) })
     } finally {
       known.dialing = false
@@ -283,6 +358,15 @@ export function isPeerId(text: string): boolean {
 export function isHandshakeFailure(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isHandshakeFailure)
   return error instanceof Error && error.name === 'EncryptionFailedError'
+}
+
+function setAddresses(known: Tracked, news: Partial<PeerAddresses>): void {
+  known.addresses = withAddresses(known.addresses, news)
+  known.isDialable = allAddresses(known.addresses).length > 0
+}
+
+function plainOnes(addresses: readonly string[]): string[] {
+  return addresses.map(plainAddress).filter((address) => address !== undefined)
 }
 
 function plainOf(address: Multiaddr): string[] {

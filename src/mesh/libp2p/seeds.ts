@@ -7,14 +7,17 @@ import { messageOf } from '../../base/error.ts'
 import { every } from '../../base/every.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
+import type { DiscoveryWay } from '../transport.ts'
 import { formatHostPort, type HostPort, toMultiaddr } from './address.ts'
 import type { Host } from './host.ts'
 import { isHandshakeFailure, type Links, REFUSED_RETRY } from './links.ts'
+import type { NetworkWatch } from './network-watch.ts'
 
 interface SeedSeams {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly networks: NetworkWatch
 }
 
 interface SeedState {
@@ -23,11 +26,13 @@ interface SeedState {
   addresses: readonly string[]
   restUntilMs: number
   failures: number
+  refused: boolean
   dialing: boolean
   fault: string
 }
 
 const RETRY: BackoffPolicy = { minMs: 500, maxMs: 8_000, factor: 2, jitter: 0.4 }
+const UNTRIED = { failures: 0, refused: false, dialing: false, fault: '' }
 const TICK_MS = 250
 const RESOLVE_MS = 5_000
 
@@ -43,16 +48,34 @@ export class Seeds {
     this.#seams = seams
     this.#host = host
     this.#links = links
-    this.#seeds = seeds.map((at) => ({ at, addresses: [], restUntilMs: 0, failures: 0, dialing: false, fault: '' }))
+    this.#seeds = seeds.map((at) => ({ at, addresses: [], restUntilMs: 0, ...UNTRIED }))
   }
 
   /** Resolves when `signal` has aborted and no dial is under way. */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#seeds.length === 0) return
-    const { clock, random, log } = this.#seams
+    const { clock, random, log, networks } = this.#seams
     const onError = (error: unknown): void => log.error('seed tick failed', { cause: messageOf(error) })
+    const unsubscribe = networks.changes.subscribe(() => this.#hasten())
     await every(async () => this.#step(signal), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    unsubscribe()
     await Promise.all(this.#working)
+  }
+
+  /** How it goes with each seed, for people. */
+  ways(): readonly DiscoveryWay[] {
+    return this.#seeds.map(({ at, addresses, fault }) => {
+      const isSelf = this.#isSelf(addresses)
+      const found = this.#links.peersAt(addresses)
+      const where = isSelf ? `${formatHostPort(at)}, which is this node` : formatHostPort(at)
+      return { way: 'seed', where, fault: isSelf || found.length > 0 ? '' : fault || 'not tried yet', found }
+    })
+  }
+
+  /** The networks are others now: what could not be reached before may be. */
+  #hasten(): void {
+    const nowMs = this.#seams.clock.nowMs()
+    for (const seed of this.#seeds) if (!seed.refused) seed.restUntilMs = Math.min(seed.restUntilMs, nowMs)
   }
 
   #step(signal: AbortSignal): void {
@@ -79,10 +102,12 @@ export class Seeds {
         { signal },
       )
       seed.failures = 0
+      seed.refused = false
       seed.fault = ''
     } catch (error) {
       seed.failures += 1
-      const policy = isHandshakeFailure(error) ? REFUSED_RETRY : RETRY
+      seed.refused = isHandshakeFailure(error)
+      const policy = seed.refused ? REFUSED_RETRY : RETRY
       seed.restUntilMs = clock.nowMs() + backoffMs(seed.failures, policy, random)
       if (!signal.aborted && !isKnownPeer(error)) this.#note(seed, messageOf(error))
     } finally {

@@ -5,7 +5,7 @@ import { background, inOrder, type Service } from '../../base/lifecycle.ts'
 import { MESH_KEY_BYTES } from '../keys/mesh-key.ts'
 import type { Libp2pConfig, Libp2pSeams } from '../libp2p-options.ts'
 import { MAX_MESSAGE_BYTES, MAX_REQUESTS_PER_PEER } from '../limits.ts'
-import type { Transport, TransportHandlers } from '../transport.ts'
+import type { DiscoveryWay, Transport, TransportHandlers } from '../transport.ts'
 import { announcedAddresses, formatHostPort, hostPortOf, type HostPort, isLoopback, parseHostPort } from './address.ts'
 import { CHANNEL_PROTOCOL, serveChannel } from './channel.ts'
 import { Channels } from './channels.ts'
@@ -14,6 +14,7 @@ import { type FailedHandshake, HandshakeWatch } from './handshake.ts'
 import { type Host, type HostConfig, privateKeyFrom, startHost, TOPIC } from './host.ts'
 import { isPeerId, Links } from './links.ts'
 import { createDiscovery } from './mdns.ts'
+import { createNetworkWatch, type NetworkWatch } from './network-watch.ts'
 import { Presence } from './presence.ts'
 import { Refusals } from './refusals.ts'
 import { createRememberedPeers, type RememberedPeers } from './remembered-peers.ts'
@@ -53,6 +54,7 @@ interface Running {
   readonly presence: Presence
   readonly channels: Channels
   readonly parts: Service
+  readonly ways: () => readonly DiscoveryWay[]
   readonly ending: AbortController
 }
 
@@ -64,6 +66,7 @@ class Libp2pTransport implements Transport {
   readonly #hostConfig: HostConfig
   readonly #seeds: readonly HostPort[]
   readonly #remembered: RememberedPeers
+  readonly #networks: NetworkWatch
   readonly #refusals = new Refusals()
   #handlers = NO_HANDLERS
   #running: Running | undefined
@@ -80,12 +83,15 @@ class Libp2pTransport implements Transport {
     this.#hostConfig = hostConfig
     this.#seeds = seeds
     this.#remembered = createRememberedPeers(seams)
+    this.#networks = createNetworkWatch(seams)
     this.nodeId = seams.identity.nodeId
   }
 
   readonly addresses = (): readonly string[] => {
     const host = this.#running?.host
-    return host === undefined ? [] : announcedAddresses(host.services.inside.listening().map(String))
+    return host === undefined
+      ? []
+      : announcedAddresses(host.services.inside.listening().map(String), this.#networks.networks())
   }
 
   handle(handlers: TransportHandlers): void {
@@ -96,15 +102,15 @@ class Libp2pTransport implements Transport {
     this.#stopping = false
     const watch = new HandshakeWatch((failed) => this.#onRefused(failed))
     const host = await startHost(this.#seams.log, this.#hostConfig, this.#gater(), watch)
-    const links = new Links(this.#seams, host)
+    const links = new Links({ ...this.#seams, networks: this.#networks }, host)
     const presence = new Presence(this.#seams.clock, (peer) => isReady(host, links, peer), {
       onConnected: (peer) => this.#onConnected(peer, links),
       onDisconnected: (peer) => this.#tell(() => this.#handlers.onDisconnected(peer)),
     })
-    const parts = this.#createParts(host, links)
+    const { parts, ways } = this.#createParts(host, links)
     const ending = new AbortController()
     const channels = new Channels(this.#seams.clock, ending.signal)
-    this.#running = { host, links, presence, channels, parts, ending }
+    this.#running = { host, links, presence, channels, parts, ways, ending }
     this.#listen(host, links, presence)
     await host.handle(CHANNEL_PROTOCOL, this.#channelServer(), { maxInboundStreams: MAX_CHANNELS })
     await host.handle(EXCHANGE_PROTOCOL, this.#exchangeServer(), { maxInboundStreams: MAX_REQUESTS_PER_PEER })
@@ -156,27 +162,39 @@ class Libp2pTransport implements Transport {
     this.#running?.links.found(peer, addresses, true)
   }
 
+  ways(): readonly DiscoveryWay[] {
+    return this.#running?.ways() ?? []
+  }
+
+  presume(peer: string, isDead: boolean): void {
+    this.#running?.links.presume(peer, isDead)
+  }
+
   forget(peer: string): void {
     this.#running?.links.forget(peer)
     this.#remembered.forget(peer)
   }
 
-  #createParts(host: Host, links: Links): Service {
+  #createParts(host: Host, links: Links): { parts: Service; ways: () => readonly DiscoveryWay[] } {
     const { mdns, interfaces } = this.#discovery
-    const seeds = new Seeds(this.#seams, host, links, this.#seeds)
     const { inside } = host.services
+    const seams = { ...this.#seams, networks: this.#networks }
+    const seeds = new Seeds(seams, host, links, this.#seeds)
     const listener = {
-      onFound: (peer: string, addresses: readonly string[]) => links.found(peer, addresses, false),
+      onFound: (peer: string, addresses: readonly string[]) => links.heard(peer, addresses),
       onGone: (peer: string) => links.gone(peer),
     }
     const listening = (): string[] => inside.listening().map(String)
     const told = { nodeId: this.nodeId, interfaces, logger: inside.logger, listening }
-    return inOrder('libp2p', [
+    const discovery = mdns ? createDiscovery(seams, told, listener) : undefined
+    const parts = inOrder('libp2p', [
+      this.#networks,
       this.#remembered,
       background('links', (signal) => links.run(signal)),
       background('seeds', (signal) => seeds.run(signal)),
-      ...(mdns ? [createDiscovery(this.#seams, told, listener)] : []),
+      ...(discovery === undefined ? [] : [discovery]),
     ])
+    return { parts, ways: () => [...(discovery?.ways() ?? []), ...seeds.ways()] }
   }
 
   #listen(host: Host, links: Links, presence: Presence): void {

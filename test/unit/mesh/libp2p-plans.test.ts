@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { NetworkInterfaceInfo } from 'node:os'
+import { hostNetworks } from '../../../src/base/host-networks.ts'
 import {
   announcedAddresses,
   formatHostPort,
@@ -20,10 +20,13 @@ import {
   type Link,
   planLinks,
 } from '../../../src/mesh/libp2p/link-plan.ts'
-import { goodbyeOf } from '../../../src/mesh/libp2p/mdns.ts'
+import { goodbyeOf, recordsOf } from '../../../src/mesh/libp2p/mdns-packets.ts'
+import { createNetworkWatch } from '../../../src/mesh/libp2p/network-watch.ts'
+import { allAddresses, dialOrder, NO_ADDRESSES, withAddresses } from '../../../src/mesh/libp2p/peer-addresses.ts'
 import { Presence } from '../../../src/mesh/libp2p/presence.ts'
 import { Refusals } from '../../../src/mesh/libp2p/refusals.ts'
 import { createRememberedPeers } from '../../../src/mesh/libp2p/remembered-peers.ts'
+import { interfaceAddress } from '../../support/interface-address.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { seeded } from '../../support/seeded.ts'
 import { SimClock } from '../../support/sim-clock.ts'
@@ -34,8 +37,9 @@ const LOW = 'a'
 const HIGH = 'b'
 const known = (peer: string, more: Partial<KnownPeer> = {}): KnownPeer => ({
   peer,
-  addresses: ['/ip4/10.0.0.7/tcp/9471'],
+  isDialable: true,
   dialing: false,
+  presumedDead: false,
   absentSinceMs: 0,
   restUntilMs: 0,
   bareSinceMs: undefined,
@@ -60,7 +64,7 @@ t.test('who dials, and when', async (t) => {
   t.same(planLinks(LOW, 0, [known(HIGH)], [link('1', HIGH)]), [], 'nobody dials what is connected')
   t.same(planLinks(LOW, 0, [known(HIGH, { dialing: true })], []), [], 'one dial at a time')
   t.same(planLinks(LOW, 99, [known(HIGH, { restUntilMs: 100 })], []), [], 'not before the rest is over')
-  t.same(planLinks(LOW, 0, [known(HIGH, { addresses: [] })], []), [], 'not without an address')
+  t.same(planLinks(LOW, 0, [known(HIGH, { isDialable: false })], []), [], 'not without an address')
   const many = Array.from({ length: 100 }, (_, index) => known(`p${index}`, { dialing: index < 10 }))
   t.equal(planLinks(LOW, 0, many, []).length, LINK_POLICY.maxDials - 10, 'dials under way are bounded')
 })
@@ -110,40 +114,92 @@ t.test('a second connection is refused before it opens', async (t) => {
   t.ok(admits('c', HIGH, 'inbound', 1_500, open), 'the higher leaves it to the lower')
 })
 
-const ipv4 = (address: string, more: Partial<NetworkInterfaceInfo> = {}): NetworkInterfaceInfo =>
-  ({
-    address,
-    netmask: '255.255.255.0',
-    family: 'IPv4',
-    mac: '02:00',
-    internal: false,
-    cidr: null,
-    ...more,
-  }) as NetworkInterfaceInfo
+t.test('a peer that was found dead is dialled beside the connection that has not noticed', async (t) => {
+  const dead = known(HIGH, { presumedDead: true })
+  t.same(planLinks(LOW, 0, [dead], [link('1', HIGH)]), [{ do: 'dial', peer: HIGH }])
+  t.same(planLinks(LOW, 99, [{ ...dead, restUntilMs: 100 }], [link('1', HIGH)]), [], 'in the same rests as others')
+  t.same(planLinks(LOW, 9_999, [{ ...dead, dialing: true }], [link('1', HIGH, { gossipOut: false })]), [])
+})
+
+const HOST = {
+  lo: [interfaceAddress('127.0.0.1/8', { internal: true }), interfaceAddress('::1/128', { internal: true })],
+  eth0: [interfaceAddress('10.0.0.7/24'), interfaceAddress('fd00::7/64'), interfaceAddress('fe80::7/64')],
+  eth1: [interfaceAddress('10.0.1.7/24'), interfaceAddress('fe80::8/64')],
+}
 
 t.test('discovery legs', async (t) => {
-  const interfaces = {
-    lo: [ipv4('127.0.0.1', { internal: true, netmask: '255.0.0.0' })],
-    eth0: [ipv4('10.0.0.7'), { ...ipv4('fd00::7'), family: 'IPv6' } as NetworkInterfaceInfo],
-    eth1: [ipv4('10.0.1.7')],
-  }
-  const addresses = (wanted: string[]) => usableLegs(interfaces, wanted).map(({ address }) => address)
-  t.same(addresses([]), ['10.0.0.7', '10.0.1.7'], 'all that leave the machine')
-  t.same(addresses(['eth1', '10.0.0.7']), ['10.0.0.7', '10.0.1.7'], 'by name or address')
-  t.same(addresses(['lo']), ['127.0.0.1'], 'loopback when named')
-  t.same(addresses(['eth9']), [])
+  const legs = (wanted: string[]) =>
+    usableLegs(hostNetworks(HOST), wanted).map((leg) => `${leg.interface} ${leg.addresses.join()}`)
+  t.same(
+    legs([]),
+    ['eth0 10.0.0.7', 'eth1 10.0.1.7', 'eth0 fd00::7'],
+    'all that leave the machine and mean something there',
+  )
+  t.same(legs(['eth1', '10.0.0.7']), ['eth0 10.0.0.7', 'eth1 10.0.1.7'], 'by name or address')
+  t.same(legs(['lo']), ['lo 127.0.0.1'], 'loopback when named')
+  t.same(legs(['eth9']), [])
 
-  const usable = usableLegs(interfaces, [])
-  const [first, second] = usable
-  if (first === undefined || second === undefined) throw new Error('two legs expected')
-  t.same(planLegs(usable, new Set([first.key, 'gone'])), { open: [second], close: ['gone'] })
-  const moved = usableLegs({ eth0: [ipv4('10.0.0.8')] }, [])
+  const usable = usableLegs(hostNetworks(HOST), [])
+  const [first, second, third] = usable
+  if (first === undefined || second === undefined || third === undefined) throw new Error('three legs expected')
+  t.same(planLegs(usable, new Set([first.key, 'gone'])), { open: [second, third], close: ['gone'] })
+  const moved = usableLegs(hostNetworks({ eth0: [interfaceAddress('10.0.0.8/24')] }), [])
   t.same(planLegs(moved, new Set([first.key])), { open: moved, close: [first.key] }, 'a changed address is another leg')
 
   t.ok(isForLeg('10.0.0.99', first, usable))
   t.notOk(isForLeg('10.0.0.99', second, usable), 'a packet belongs to the leg of its network')
   t.ok(isForLeg('192.168.1.1', first, usable) && isForLeg('192.168.1.1', second, usable), 'or to all')
+  t.ok(isForLeg('fe80::99%eth0', third, usable) && isForLeg('fd00::99', third, usable))
+  t.notOk(third.includes('fe80::99%eth1'), 'link-local sources name their interface')
   t.same([queryIntervalMs(0), queryIntervalMs(100)], [1_000, 10_000])
+})
+
+t.test('the order in which addresses are tried', async (t) => {
+  const networks = hostNetworks({
+    ...HOST,
+    docker0: [interfaceAddress('172.17.0.1/16')],
+    tun0: [interfaceAddress('10.8.0.2/24', { mac: '00:00:00:00:00:00' })],
+  })
+  const at = (address: string) => `/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/1`
+  const [bridge, vpn, routed, lan, lan6] = ['172.17.0.1', '10.8.0.9', '192.168.7.7', '10.0.0.9', 'fd00::9'].map(at)
+  const stated = [bridge, vpn, routed, lan, lan6] as string[]
+  const peer = withAddresses(NO_ADDRESSES, { stated })
+  const order = dialOrder(peer, networks, 0)
+  t.same(order, [lan, lan6, routed, vpn, bridge], 'the LAN, what is behind a router, tunnels, what is inside a host')
+  t.same(dialOrder(peer, networks, 1), [...order.slice(1), lan], 'after a failure it begins one further')
+  t.same(dialOrder(NO_ADDRESSES, networks, 3), [])
+  const reached = withAddresses(peer, { reached: vpn })
+  t.equal(dialOrder(reached, networks, 0)[0], vpn, 'where it was reached comes first')
+  const invented = Array.from({ length: 50 }, (_, index) => at(`10.0.0.${index + 100}`))
+  const flooded = withAddresses(reached, { announced: invented })
+  t.equal(flooded.announced.length, MAX_ADDRESSES)
+  t.same(dialOrder(flooded, networks, 0).slice(0, 3), [vpn, lan, lan6], 'what multicast invents pushes nothing out')
+  t.equal(
+    withAddresses(flooded, { stated, announced: invented.slice(0, 3) }),
+    flooded,
+    'nothing learnt: the same object',
+  )
+  t.same(allAddresses({ reached: lan, stated: [lan as string], announced: [] }), [lan])
+})
+
+t.test('changes of the networks are told, and nothing else', async (t) => {
+  const clock = new SimClock()
+  let interfaces: Parameters<typeof hostNetworks>[0] = HOST
+  const watch = createNetworkWatch({ clock, random: seeded(1), log: memoryLog() }, () => hostNetworks(interfaces))
+  let told = 0
+  watch.changes.subscribe(() => void (told += 1))
+  await watch.start()
+  await clock.advance(5_000)
+  t.equal(told, 0)
+  interfaces = { eth0: [interfaceAddress('10.0.0.8/24')] }
+  await clock.advance(1_100)
+  t.equal(told, 1)
+  t.same(
+    watch.networks().map(({ address }) => address),
+    ['10.0.0.8'],
+  )
+  await watch.stop()
+  t.equal(clock.sleeping, 0)
 })
 
 t.test('goodbyes', async (t) => {
@@ -162,6 +218,8 @@ t.test('goodbyes', async (t) => {
     additionals: [],
   })
   t.equal(goodbyeOf(packet(0)), peer)
+  const own = { answers: recordsOf('me', [`/ip4/10.0.0.7/tcp/9471/p2p/${peer}`], 0), additionals: [] }
+  t.equal(goodbyeOf(own), peer, 'our own are understood')
   t.equal(goodbyeOf(packet(120)), undefined)
   t.equal(goodbyeOf(packet(0, '_http._tcp.local')), undefined)
   t.equal(goodbyeOf({ answers: [], additionals: [] }), undefined)
