@@ -19,8 +19,12 @@ export interface LanHost {
   readonly address: string
   /** Put in front of a command to run it on this host. */
   readonly prefix: readonly string[]
-  /** Pulls the cable out, or puts it back. */
+  /** Pulls the cable out, or puts it back: the host's own interface loses its carrier. */
   cable(state: 'in' | 'out'): void
+  /** From now on the segment passes no multicast on to this host; ARP, which is broadcast, it does. */
+  filterMulticast(): void
+  /** Runs `ip` on the host: `ip('address', 'add', ...)`. */
+  ip(...args: string[]): void
 }
 
 /**
@@ -58,6 +62,8 @@ export function createLan(t: Test, hosts: readonly string[]): readonly LanHost[]
       address,
       prefix: ['ip', 'netns', 'exec', name],
       cable: (state) => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
+      filterMulticast: () => ip('-n', hub, 'link', 'set', port, 'type', 'bridge_slave', 'mcast_flood', 'off'),
+      ip: (...args) => ip('-n', name, ...args),
     }
   })
 }
