@@ -5,7 +5,7 @@ import type { NewEvent } from './causes.ts'
 import { type Capture, type CaptureSource, startCapture } from './logs/capture.ts'
 import type { ParseMode } from './logs/parse.ts'
 import type { LogCursor, LogLine, LogQuery } from './logs/query.ts'
-import { runQuery } from './logs/run-query.ts'
+import { runQuery, runQueryInBatches } from './logs/run-query.ts'
 import { createLogStores } from './logs/stores.ts'
 import type { RunCommand } from './run-command.ts'
 
@@ -28,6 +28,8 @@ export interface Output {
    * `signal` aborts. Lines wait on the disk for a slow reader; it loses only what rotation deletes before it comes to it.
    */
   query(query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined>
+  /** The same, as they come from the disk: at most 500 lines or 256 KiB and one line at once, sometimes none. */
+  batches(query: LogQuery, signal: AbortSignal): AsyncGenerator<readonly LogLine[], void, undefined>
   /** Ends all captures where they are, without finishing them. */
   close(): Promise<void>
 }
@@ -82,6 +84,7 @@ export function createOutput(seams: OutputSeams, { logDir, parseOf = () => 'auto
   return {
     capture,
     query: (query, signal) => runQuery({ logDir, followers, parseOf }, query, signal),
+    batches: (query, signal) => runQueryInBatches({ logDir, followers, parseOf }, query, signal),
     async close() {
       await tasks.stop()
       await Promise.all([...captures].map((each) => each.close()))

@@ -52,6 +52,9 @@ const NO_OUTPUT = {
   query: async function* () {
     // Programs of the simulated host write nothing.
   },
+  batches: async function* () {
+    // Nor is anything forwarded.
+  },
   close: async () => undefined,
 }
 

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { duration, size } from '../../base/schema.ts'
+import { forward } from './forward.ts'
 import { PARSE_MODES } from '../logs/parse.ts'
 
 /** Longer ones are rather a mistake, and slow. */
@@ -33,5 +34,6 @@ export const logs = z.strictObject({
     .describe('Raw output of a stream that may wait to be read; of more, the oldest is dropped and counted'),
   include: patterns.prefault([]).describe('Keep only lines that match one of these regular expressions'),
   exclude: patterns.prefault([]).describe('Drop lines that match one of these regular expressions'),
+  forward: forward.default([]).describe('Where its lines are sent too'),
   parse: z.enum(PARSE_MODES).default('auto').describe('How the level and the message of a line are found'),
 })

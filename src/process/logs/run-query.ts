@@ -20,6 +20,15 @@ export async function* runQuery(
   query: LogQuery,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine, void, undefined> {
+  for await (const lines of runQueryInBatches(seams, query, signal)) yield* lines
+}
+
+/** See `Output.batches`. */
+export async function* runQueryInBatches(
+  seams: QuerySeams,
+  query: LogQuery,
+  signal: AbortSignal,
+): AsyncGenerator<readonly LogLine[], void, undefined> {
   const { logDir, followers, parseOf } = seams
   const readers = new Map<string, LogReader>()
   const wake = createWake()
@@ -32,7 +41,7 @@ export async function* runQuery(
   signal.addEventListener('abort', wake.notify)
   if (query.follow) followers.add(notify)
   try {
-    for await (const lines of firstPart(seams, query, readers, signal)) yield* lines
+    yield* firstPart(seams, query, readers, signal)
     if (!query.follow) return
     for (const reader of readers.values()) reader.unlimit()
     while (!isOver(signal)) {
@@ -43,7 +52,7 @@ export async function* runQuery(
         reader.pending = true
       }
       fresh.clear()
-      for await (const lines of mergeByTime([...readers.values()], signal)) yield* lines
+      yield* mergeByTime([...readers.values()], signal)
       await wake.wait()
     }
   } finally {

@@ -1,5 +1,6 @@
 import type { TaskGroup } from '../../base/task-group.ts'
 import type { DependencyGate } from '../dependency-gate.ts'
+import type { Forwarding } from '../logs/forwarding.ts'
 import type { Output } from '../output.ts'
 import type { Watches } from '../watch/watches.ts'
 import type { Gauges } from './gauges.ts'
@@ -15,6 +16,7 @@ export interface LifeSeams {
   readonly inheritance: Inheritance
   readonly gauges: Gauges
   readonly output: Output
+  readonly forwarding: Pick<Forwarding, 'stop'>
   readonly tasks: TaskGroup
   readonly nodeEvent: () => string
 }
@@ -30,7 +32,7 @@ export interface SupervisorLife {
 }
 
 export function createLife(seams: LifeSeams): SupervisorLife {
-  const { units, turns, gate, watches, inheritance, gauges, output, tasks, nodeEvent } = seams
+  const { units, turns, gate, watches, inheritance, gauges, output, forwarding, tasks, nodeEvent } = seams
 
   /** Nothing is begun any more by itself. */
   async function quieten(): Promise<void> {
@@ -44,6 +46,7 @@ export function createLife(seams: LifeSeams): SupervisorLife {
     await tasks.stop()
     await gauges.meter.stop()
     await gauges.limitMeter.stop()
+    await forwarding.stop()
     await output.close()
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import { DependencyGate } from '../dependency-gate.ts'
 import { type MainPidOf, systemctlMainPid } from '../find-service.ts'
 import { aloneSchedules } from '../jobs/schedule-mesh.ts'
+import { createForwarding, type Forwarding } from '../logs/forwarding.ts'
 import { createOutput, type Output } from '../output.ts'
 import { createPortBook } from '../ports.ts'
 import type { ProcessTable } from '../process-table.ts'
@@ -32,6 +33,7 @@ export interface SupervisorParts {
   readonly account: Account
   readonly gauges: Gauges
   readonly output: Output
+  readonly forwarding: Forwarding
   readonly gate: DependencyGate
   readonly news: StatusNews
   readonly watches: Watches
@@ -51,6 +53,7 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
   const { tell } = account
   const gauges = createGauges({ clock, table, log, statuses: () => units.statuses })
   const output = seams.output ?? outputOf(seams, config, { units, account })
+  const forwarding = createForwarding({ ...seams, output, tell })
   const gate = new DependencyGate({
     ...{ clock, log, tasks, tell, elsewhere: seams.elsewhere },
     read: (query, signal) => output.query(query, signal),
@@ -65,7 +68,7 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
   const mesh = seams.scheduleMesh ?? aloneSchedules()
   const owned = { slot, mesh, store, inheritance, news, life: tasks.signal }
   const reconciler = new Reconciler(
-    { log, units, gate, watches, inheritance, attached, owned, unmanaged },
+    { log, units, gate, watches, inheritance, attached, forwarding, owned, unmanaged },
     config.runDir,
   )
   const turns = new Turns()
@@ -79,6 +82,7 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
     attached,
     gauges,
     output,
+    forwarding,
     gate,
     watches,
     inheritance,

@@ -1,6 +1,7 @@
 import type { Log } from '../../base/log.ts'
 import type { DependencyGate } from '../dependency-gate.ts'
 import type { UnitSpec } from '../launch.ts'
+import type { Forwarding } from '../logs/forwarding.ts'
 import { type UnmanagedSeams, UnmanagedUnit } from '../unmanaged.ts'
 import type { Watches } from '../watch/watches.ts'
 import type { AttachedUnits } from './attached.ts'
@@ -15,6 +16,7 @@ export interface ReconcilerSeams {
   readonly gate: DependencyGate
   readonly watches: Watches
   readonly inheritance: Inheritance
+  readonly forwarding: Pick<Forwarding, 'begin' | 'retain'>
   readonly owned: OwnedUnitSeams
   readonly unmanaged: UnmanagedSeams
   readonly attached: Pick<AttachedUnits, 'has' | 'knownAs'>
@@ -32,8 +34,9 @@ export class Reconciler {
 
   /** @throws HsuError `CONFIG_INVALID` for a cycle in `depends_on` */
   async apply(specs: readonly UnitSpec[]): Promise<void> {
-    const { units, inheritance } = this.#seams
+    const { units, inheritance, forwarding } = this.#seams
     const { outdated, kept, order } = planReload(units.specs, specs)
+    await forwarding.begin(specs)
     // From here on what a unit depends on is what the new configuration says: what it drops is not lost to anybody.
     for (const spec of kept) this.#describe(spec)
     await this.remove(outdated)
@@ -41,6 +44,7 @@ export class Reconciler {
       if (isChanged) await this.#put(spec)
       else this.#keep(spec.name)
     }
+    forwarding.retain(specs)
     await inheritance.clear((unit) => units.has(unit))
   }
 

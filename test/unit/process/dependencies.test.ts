@@ -294,6 +294,9 @@ function scriptedOutput() {
     },
     output: {
       capture: () => ({ finish: async () => true, close: async () => undefined }),
+      batches: async function* () {
+        // Nothing is forwarded here.
+      },
       query: async function* ({ units }: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined> {
         let wake = (): void => undefined
         written.subscribe(() => wake())
