@@ -1,3 +1,5 @@
+// Loaded on demand by what is tested: here it must be there before simulated time passes.
+import 'croner'
 import t, { type Test } from 'tap'
 import { createTaskGroup } from '../../../src/base/task-group.ts'
 import { createTopic } from '../../../src/base/topic.ts'
