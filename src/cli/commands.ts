@@ -16,6 +16,7 @@ import { killCommand } from './commands/kill.ts'
 import { logsCommand } from './commands/logs.ts'
 import { meshCreateCommand } from './commands/mesh-create.ts'
 import { meshKeyCommand } from './commands/mesh-key.ts'
+import { meshRemoveCommand, meshRestoreCommand } from './commands/mesh-remove.ts'
 import { nodesCommand } from './commands/nodes.ts'
 import { metricsCommand } from './commands/metrics.ts'
 import { notYetCommands } from './commands/not-yet.ts'
@@ -67,6 +68,8 @@ const NAMED: readonly Command[] = [
   callCommand,
   meshCreateCommand,
   meshKeyCommand,
+  meshRemoveCommand,
+  meshRestoreCommand,
   configValidateCommand,
   configShowCommand,
   configSchemaCommand,

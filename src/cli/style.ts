@@ -51,6 +51,7 @@ export function paintState(state: string, style: Style): string {
     case 'unhealthy':
     case 'absent':
     case 'dead':
+    case 'removed':
       return style.bad(state)
     default:
       return style.faint(state)

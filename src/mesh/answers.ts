@@ -14,6 +14,8 @@ export interface AnswerSeams {
   readonly pinger: Pinger
   readonly sync: Sync
   readonly refusals: Refusals
+  /** The mesh key of that fingerprint, for a peer that may have it. */
+  readonly keyFor: (peer: string, fingerprint: string) => Uint8Array | undefined
 }
 
 /**
@@ -54,7 +56,7 @@ function readRequest(refusals: Refusals, from: string, bytes: Uint8Array): PeerR
 }
 
 async function answer(
-  { self, view, pinger, sync }: AnswerSeams,
+  { self, view, pinger, sync, keyFor }: AnswerSeams,
   from: string,
   request: PeerRequest,
   signal: AbortSignal,
@@ -68,6 +70,8 @@ async function answer(
       return sync.compare(request)
     case 'exchange':
       return sync.exchange(request, from)
+    case 'key':
+      return { kind: 'key', key: keyFor(from, request.fingerprint) }
   }
 }
 

@@ -63,7 +63,7 @@ export function identityFrom(seed: Uint8Array): Identity {
 }
 
 /** The node id of an Ed25519 public key of 32 bytes. */
-function nodeIdOf(publicKey: Uint8Array): string {
+export function nodeIdOf(publicKey: Uint8Array): string {
   return encodeBase58(Buffer.concat([PEER_ID_PREFIX, publicKey]))
 }
 

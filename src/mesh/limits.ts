@@ -16,6 +16,15 @@ export const MAX_REGISTRATIONS = 1_000
 /** The largest record of a node, in bytes as signed. */
 export const MAX_RECORD_BYTES = 16 * 1024
 
+/** How many subjects the members of a mesh may rule on: nodes that were removed, or let in again, and the key. */
+export const MAX_RULINGS = 1_000
+
+/** How many nodes one ruling may name as holders of a new mesh key. */
+export const MAX_HOLDERS = 1_000
+
+/** The largest ruling, in bytes as signed: one that names `MAX_HOLDERS` nodes. */
+export const MAX_RULING_BYTES = 40 * 1024
+
 /** The most members a node keeps, itself and the dead included. */
 export const MAX_MEMBERS = 10_000
 

@@ -31,12 +31,26 @@ export interface SignedRecord {
 /** A member as seen by whoever asks the mesh. */
 export interface MemberView {
   readonly nodeId: string
-  readonly status: MemberStatus
+  readonly status: MemberStatus | 'removed'
   readonly incarnation: number
   /** What the member last said of itself. */
   readonly record: NodeRecord | undefined
   /** True for the node that was asked. */
   readonly self: boolean
+  /** Present when somebody removed it from the mesh. */
+  readonly removal?: Removal
+}
+
+/** How a node came to be kept out. */
+export interface Removal {
+  /** What the node was called. */
+  readonly name: string
+  /** Node id of the member that it was done on. */
+  readonly by: string
+  /** Who asked for it, as they say of themselves. */
+  readonly actor: string
+  /** By the wall clock of that member. */
+  readonly atMs: number
 }
 
 /** One place a unit is served, as its owner states it. */
@@ -104,13 +118,15 @@ export interface Digest {
 /** News of any kind that travels in one message. Records are applied first: they prove what the rest refers to. */
 export interface Batch {
   /** As received: not verified yet. */
-  readonly records: readonly UnverifiedRecord[]
+  readonly records: readonly Unverified[]
   readonly rumours: readonly Rumour[]
   readonly sections: readonly Section[]
+  /** As received: not verified yet. */
+  readonly rulings?: readonly Unverified[]
 }
 
-/** A record and its signature as they came over the wire. */
-export interface UnverifiedRecord {
+/** Something signed as it came over the wire. */
+export interface Unverified {
   readonly bytes: Uint8Array
   readonly signature: Uint8Array
 }
@@ -122,6 +138,8 @@ export interface MeshEvent {
     | 'member.suspect'
     | 'member.dead'
     | 'member.left'
+    | 'member.removed'
+    | 'member.restored'
     | 'mesh.refused'
     | 'mesh.identity-conflict'
     | 'mesh.name-conflict'

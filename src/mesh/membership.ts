@@ -154,6 +154,13 @@ export class Membership {
     }
   }
 
+  /** Forgets a member at once, whatever is believed of it. */
+  drop(nodeId: string): void {
+    if (!this.#entries.delete(nodeId)) return
+    this.#revision += 1
+    this.#listener.onForgotten(nodeId)
+  }
+
   #isRipe({ member, suspicion }: Entry, incarnation: number): boolean {
     if (suspicion === undefined || member.incarnation !== incarnation) return false
     if (suspicion.voices.has(this.#self)) return true

@@ -13,7 +13,7 @@ import { createAwareness } from './detector/awareness.ts'
 import { Detector } from './detector/detector.ts'
 import { createPinger } from './detector/pinger.ts'
 import { createFlush, type Flush } from './flush.ts'
-import { decodeBroadcast, encodeBroadcast } from './gossip/codec.ts'
+import { decodeBroadcast, EMPTY_BATCH, encodeBroadcast } from './gossip/codec.ts'
 import { sectionBytes, sectionFromProto, sectionToProto } from './gossip/items.ts'
 import { createRefusals, type Refusals } from './gossip/refusals.ts'
 import type { Identity } from './identity.ts'
@@ -23,6 +23,9 @@ import { Membership } from './membership.ts'
 import { createNotices, type Notices } from './notices.ts'
 import { createReactions, createTwinReport } from './reactions.ts'
 import { Registry } from './registry/registry.ts'
+import { createRemovals, type Removals } from './rulings/removals.ts'
+import type { SignedRuling } from './rulings/ruling.ts'
+import { Rulings } from './rulings/rulings.ts'
 import { Self } from './self.ts'
 import { createSync, type Sync } from './sync.ts'
 import type { DiscoveryWay, Transport } from './transport.ts'
@@ -48,6 +51,15 @@ export interface Mesh extends Service {
   flushed(timeoutMs: number): Promise<void>
   /** How other nodes are being found, for people. */
   ways(): readonly DiscoveryWay[]
+  /**
+   * Keeps a node out of the mesh from now on, although it has the key: its connections are refused and what it says is
+   * dropped, by every member and over restarts. Resolves when this is on the disk here and the others are being told.
+   *
+   * @throws HsuError USAGE for this node itself, LIMIT_EXCEEDED when there are too many removed nodes
+   */
+  remove(nodeId: string, actor: string): Promise<void>
+  /** Lets a removed node be a member again. @throws HsuError NODE_NOT_FOUND when it is not removed */
+  restore(nodeId: string, actor: string): Promise<void>
   /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
   suspend(): Promise<void>
 }
@@ -91,6 +103,8 @@ class MeshNode implements Mesh {
   readonly #membership: Membership
   readonly #notices: Notices
   readonly #refusals: Refusals
+  readonly #rulings: Rulings
+  readonly #removals: Removals
   readonly #view: View
   readonly #sync: Sync
   readonly #flush: Flush
@@ -129,9 +143,18 @@ class MeshNode implements Mesh {
     this.#tasks = createTaskGroup(failed)
     this.#refusals = createRefusals(seams, (peer, reason) => this.#tellRefused(peer, reason))
     this.#membership = new Membership({ clock, listener: reactions }, { timing, self: nodeId })
-    this.#view = new View({ self, registry, membership: this.#membership, listener: this.#viewListener() })
+    const rulings = new Rulings(seams)
+    this.#rulings = rulings
+    this.#removals = createRemovals({
+      ...{ clock, log, rulings, notices, self: nodeId },
+      membership: () => this.#membership,
+      drop: (gone) => this.#drop(gone),
+      disconnect: (gone) => transport.disconnect(gone),
+      tell: (signed, about) => this.#tellRuling(signed, about),
+    })
+    this.#view = new View({ self, registry, rulings, membership: this.#membership, listener: this.#viewListener() })
     const { membership, view } = { membership: this.#membership, view: this.#view }
-    this.#sync = createSync({ clock, transport, view, self }, timing)
+    this.#sync = createSync({ clock, transport, view, self, rulings }, timing)
     this.#flush = createFlush({ clock, transport, membership, registry, view, sync: this.#sync })
     const pinging = { clock, random, transport, membership, view, awareness }
     const pinger = createPinger(pinging, timing)
@@ -140,7 +163,8 @@ class MeshNode implements Mesh {
       { clock, random, membership, awareness, self: nodeId, pinger, tasks: this.#tasks, spread },
       timing,
     )
-    this.#takeCalls(createAnswers({ self, view, pinger, sync: this.#sync, refusals: this.#refusals }))
+    const keyFor = (): undefined => undefined
+    this.#takeCalls(createAnswers({ self, view, pinger, sync: this.#sync, refusals: this.#refusals, keyFor }))
   }
 
   get changes(): Topic<void> {
@@ -155,6 +179,7 @@ class MeshNode implements Mesh {
     if (this.#phase !== 'idle') throw new HsuError('INTERNAL', 'a mesh is started once')
     // Before the transport: whoever connects is told an incarnation that is on disk.
     await this.#self.begin()
+    await this.#rulings.load()
     this.#registry.begin(this.#self.startedIncarnation)
     this.#phase = 'running'
     await this.#seams.transport.start()
@@ -177,6 +202,7 @@ class MeshNode implements Mesh {
     await this.#tasks.stop()
     await this.#seams.transport.stop()
     await this.#self.refuted()
+    await this.#rulings.saved()
   }
 
   members(): readonly MemberView[] {
@@ -187,7 +213,8 @@ class MeshNode implements Mesh {
     others.sort((one, other) => (one.record.name + one.nodeId < other.record.name + other.nodeId ? -1 : 1))
     const { record } = this.#self.signed
     const { incarnation } = this.#self
-    return [{ nodeId: this.nodeId, status: this.#view.selfStatus, incarnation, record, self: true }, ...others]
+    const own = { nodeId: this.nodeId, status: this.#view.selfStatus, incarnation, record, self: true }
+    return [{ ...own, ...this.#removals.ownRemoval() }, ...others, ...this.#removals.views()]
   }
 
   registrations(): ReadonlyMap<string, readonly Registration[]> {
@@ -207,6 +234,31 @@ class MeshNode implements Mesh {
 
   ways(): readonly DiscoveryWay[] {
     return this.#seams.transport.ways()
+  }
+
+  async remove(nodeId: string, actor: string): Promise<void> {
+    await this.#removals.remove(nodeId, actor)
+  }
+
+  async restore(nodeId: string, actor: string): Promise<void> {
+    await this.#removals.restore(nodeId, actor)
+  }
+
+  #drop(nodeId: string): void {
+    this.#detector.cleared(nodeId)
+    this.#registry.drop(nodeId)
+    this.#membership.drop(nodeId)
+    this.#seams.transport.forget(nodeId)
+  }
+
+  /** Tells all, and above all the node that it is about: the others will soon talk to it no more. */
+  async #tellRuling(signed: SignedRuling, about: string): Promise<void> {
+    const { clock, transport } = this.#seams
+    const batch: Batch = { ...EMPTY_BATCH, rulings: [signed] }
+    this.#broadcast(batch)
+    if (!transport.connected().includes(about)) return
+    const told = this.#sync.push(about, batch, this.#tasks.signal).catch(() => undefined)
+    await within(clock, this.#config.leaveTimeoutMs, told)
   }
 
   #announceSection(): void {
@@ -232,10 +284,12 @@ class MeshNode implements Mesh {
     this.#seams.transport.handle({
       onRequest: async (from, bytes) => {
         if (!this.#isUp) throw new HsuError('NOT_STARTED', 'this node is not in the mesh')
+        if (!this.#removals.admits(from)) throw new HsuError('NOT_PERMITTED', `${from} was removed from the mesh`)
         this.#detector.heardFrom(from)
         return answer(from, bytes, this.#tasks.signal)
       },
       onBroadcast: (from, bytes) => this.#onBroadcast(from, bytes),
+      admits: (peer) => this.#removals.admits(peer),
       onConnected: (peer) => {
         if (!this.#isUp) return
         this.#detector.connected(peer)
@@ -263,6 +317,9 @@ class MeshNode implements Mesh {
       },
       onSections: () => this.#notices.changed(),
       onOwnSection: (section: Section, peer: string) => this.#outbid(section, peer),
+      onRuling: ({ ruling }: SignedRuling) => {
+        if (ruling.kind === 'node') this.#removals.carryOut(ruling)
+      },
       onRefused: (peer: string, why: string) => this.#refusals.note(peer, why),
     }
   }
@@ -277,7 +334,7 @@ class MeshNode implements Mesh {
   }
 
   #onBroadcast(from: string, bytes: Uint8Array): void {
-    if (!this.#isUp || from === this.nodeId) return
+    if (!this.#isUp || from === this.nodeId || this.#rulings.isRemoved(from)) return
     try {
       this.#view.receive(decodeBroadcast(bytes), from, 'broadcast')
     } catch (error) {

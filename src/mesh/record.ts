@@ -4,7 +4,7 @@ import { checkCount, checkList, checkNodeId, checkText } from './gossip/check.ts
 import { NodeRecordSchema } from './gen/hsu/mesh/v1/mesh_pb.ts'
 import { type Identity, verifySigned } from './identity.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES } from './limits.ts'
-import type { NodeRecord, SignedRecord, UnverifiedRecord } from './member.ts'
+import type { NodeRecord, SignedRecord, Unverified } from './member.ts'
 
 /** Goes before the record in what is signed, so that the signature is good for nothing else. */
 const DOMAIN = new TextEncoder().encode('hsu.mesh.v1.NodeRecord\n')
@@ -24,7 +24,7 @@ export function signRecord(identity: Identity, record: NodeRecord): SignedRecord
  *
  * @throws HsuError USAGE when it is malformed or larger than allowed.
  */
-export function parseRecord({ bytes, signature }: UnverifiedRecord): SignedRecord {
+export function parseRecord({ bytes, signature }: Unverified): SignedRecord {
   if (bytes.length > MAX_RECORD_BYTES) throw new HsuError('USAGE', `node record has ${bytes.length} bytes`)
   return { record: fromProto(bytes), bytes, signature }
 }

@@ -5,6 +5,7 @@ import type { MeshTiming } from './config.ts'
 import {
   type Comparison,
   decodeResponse,
+  EMPTY_BATCH,
   encodeRequest,
   type PeerRequest,
   type PeerResponse,
@@ -12,6 +13,7 @@ import {
 } from './gossip/codec.ts'
 import { MAX_DIGESTS, MAX_ITEMS, MAX_MEMBERS } from './limits.ts'
 import type { Batch, Digest } from './member.ts'
+import type { Rulings } from './rulings/rulings.ts'
 import type { Self } from './self.ts'
 import { planSync } from './sync-plan.ts'
 import type { Transport } from './transport.ts'
@@ -22,6 +24,7 @@ export interface SyncSeams {
   readonly transport: Transport
   readonly view: View
   readonly self: Self
+  readonly rulings: Rulings
 }
 
 /** The most exchanges of one sync: enough for a full view of `MAX_MEMBERS` in chunks. */
@@ -44,7 +47,7 @@ export interface Sync {
 }
 
 export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
-  const { view, self } = seams
+  const { view, self, rulings } = seams
 
   async function ask<K extends PeerResponse['kind']>(kind: K, peer: string, request: PeerRequest, signal: AbortSignal) {
     const bytes = await askBytes(seams, peer, encodeRequest(request), timing.syncTimeoutMs, signal)
@@ -63,23 +66,38 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
   }
 
   /** Undefined when the views are equal already. */
-  async function digestsOf(peer: string, signal: AbortSignal): Promise<Digest[] | undefined> {
+  async function digestsOf(
+    peer: string,
+    signal: AbortSignal,
+  ): Promise<{ digests: Digest[]; rulings: Uint8Array } | undefined> {
     const digests: Digest[] = []
+    let theirRulings: Uint8Array
     let after = ''
     do {
       const answer = await ask('compare', peer, { kind: 'compare', view: view.hash(), after }, signal)
       if (answer.same) return undefined
       digests.push(...answer.digests)
+      theirRulings = answer.rulings
       if (answer.next <= after || digests.length > MAX_MEMBERS) break
       after = answer.next
     } while (after !== '')
-    return digests
+    return { digests, rulings: theirRulings }
+  }
+
+  /** Who is removed must be known before anything else is taken in. */
+  async function shareRulings(peer: string, theirs: Uint8Array, signal: AbortSignal): Promise<void> {
+    if (Buffer.from(theirs).equals(rulings.hash())) return
+    const batch = { ...EMPTY_BATCH, rulings: rulings.all() }
+    const receipt = await ask('exchange', peer, { kind: 'exchange', batch, wanted: [], wantsRulings: true }, signal)
+    view.receive(receipt.batch, peer, 'request')
   }
 
   async function withPeer(peer: string, signal: AbortSignal): Promise<void> {
-    const theirs = await digestsOf(peer, signal)
-    if (theirs === undefined) return
-    view.receive({ records: [], sections: [], rumours: planSync(view.digests(), theirs).rumours }, peer, 'request')
+    const answer = await digestsOf(peer, signal)
+    if (answer === undefined) return
+    await shareRulings(peer, answer.rulings, signal)
+    const theirs = answer.digests.filter(({ owner }) => owner === self.nodeId || !rulings.isRemoved(owner))
+    view.receive({ ...EMPTY_BATCH, rumours: planSync(view.digests(), theirs).rumours }, peer, 'request')
     // What they say of us must be answered before they are told what is new here.
     await self.refuted()
     const { give, wanted } = planSync(view.digests(), theirs)
@@ -88,7 +106,7 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const next = messages.next()
       if (next.done === true && lacking.length === 0) return
-      const batch = next.done === true ? { records: [], rumours: [], sections: [] } : next.value
+      const batch = next.done === true ? EMPTY_BATCH : next.value
       await exchange(peer, batch, lacking.slice(0, MAX_ITEMS), signal)
       const before = lacking.length
       lacking = stillWanted(view, theirs, lacking)
@@ -102,16 +120,18 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
       return (await exchange(peer, batch, [], signal)).held
     },
     compare({ view: theirs, after }) {
+      const known = rulings.hash()
       if (after === '' && Buffer.from(theirs).equals(view.hash()))
-        return { kind: 'compare', same: true, digests: [], next: '' }
-      return { kind: 'compare', same: false, ...pageAfter(view, after) }
+        return { kind: 'compare', same: true, digests: [], next: '', rulings: known }
+      return { kind: 'compare', same: false, ...pageAfter(view, after), rulings: known }
     },
-    async exchange({ batch, wanted }, peer) {
+    async exchange({ batch, wanted, wantsRulings = false }, peer) {
       view.receive(batch, peer, 'request')
       await self.refuted()
       const accused = batch.rumours.some(({ nodeId }) => nodeId === self.nodeId)
       const sent = [...batch.sections.map(({ owner }) => owner), ...batch.rumours.map(({ nodeId }) => nodeId)]
-      const answer = view.firstChunk(accused ? [self.nodeId, ...wanted] : wanted)
+      const known = view.firstChunk(accused ? [self.nodeId, ...wanted] : wanted)
+      const answer = wantsRulings ? { ...known, rulings: rulings.all() } : known
       return { kind: 'exchange', batch: answer, held: view.digestsOf(sent) }
     },
   }

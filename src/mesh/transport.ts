@@ -6,6 +6,8 @@ export interface TransportHandlers {
   onRequest(from: string, bytes: Uint8Array): Promise<Uint8Array>
   /** A peer broadcast; `from` is who wrote it, not who passed it on. */
   onBroadcast(from: string, bytes: Uint8Array): void
+  /** Whether a peer, whose identity is proven, may be connected; left out: all may. Asked for each connection. */
+  admits?(peer: string): boolean
   /** The first connection to a peer is ready for requests and broadcasts. */
   onConnected(peer: string): void
   /** The last connection to a peer is gone. */
@@ -50,6 +52,8 @@ export interface Transport extends Service {
    * lost its power) does not keep the transport from dialling the peer anew; what then opens takes the old one's place.
    */
   presume(peer: string, isDead: boolean): void
+  /** Closes what connects this end to `peer`, in both directions. It is dialled again unless it is forgotten. Idempotent. */
+  disconnect(peer: string): void
   /** Stops dialling `peer` and forgets its addresses. An open connection stays. Idempotent. */
   forget(peer: string): void
 }

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { messageOf } from '../base/error.ts'
 import { sectionBytes } from './gossip/items.ts'
 import { CHUNK_BYTES } from './limits.ts'
-import type { Batch, Digest, Rumour, Section, SignedRecord, UnverifiedRecord } from './member.ts'
+import type { Batch, Digest, Rumour, Section, SignedRecord, Unverified } from './member.ts'
 import type { Entry, Membership } from './membership.ts'
 import { isLive, type MemberStatus } from './merge.ts'
 import { compareRecords, isGenuine, parseRecord } from './record.ts'
 import type { Registry } from './registry/registry.ts'
+import type { SignedRuling } from './rulings/ruling.ts'
+import type { Rulings } from './rulings/rulings.ts'
 import type { Self } from './self.ts'
 import type { Gift } from './sync-plan.ts'
 
@@ -19,6 +21,8 @@ export interface ViewListener {
   onSections(): void
   /** Somebody holds a section of this node, perhaps not what this node wrote. */
   onOwnSection(section: Section, peer: string): void
+  /** Somebody passed on a ruling that counts more than what was known. */
+  onRuling(ruling: SignedRuling, peer: string): void
   onRefused(peer: string, why: string): void
 }
 
@@ -26,6 +30,7 @@ export interface ViewParts {
   readonly self: Self
   readonly membership: Membership
   readonly registry: Registry
+  readonly rulings: Rulings
   readonly listener: ViewListener
 }
 
@@ -49,10 +54,11 @@ export class View {
   }
 
   /**
-   * Takes in a message: records, then rumours, then sections. What is forged or malformed is refused item by item.
+   * Takes in a message: rulings, which say whose words count, then records, then rumours, then sections. What is forged or malformed is refused item by item.
    * Of a broadcast only the author's own section is taken.
    */
   receive(batch: Batch, peer: string, way: 'broadcast' | 'request'): void {
+    for (const ruling of batch.rulings ?? []) this.#takeRuling(ruling, peer)
     for (const record of batch.records) this.#takeRecord(record, peer)
     for (const rumour of batch.rumours) this.#hear(rumour, peer)
     let taken = 0
@@ -113,8 +119,8 @@ export class View {
 
   /** Digests and hash, made anew only after a change: they are asked for with each sync. */
   #summary(): Summary {
-    const { membership, registry, self } = this.#parts
-    const state = `${membership.revision} ${registry.revision} ${this.selfStatus}`
+    const { membership, registry, rulings, self } = this.#parts
+    const state = `${membership.revision} ${registry.revision} ${rulings.revision} ${this.selfStatus}`
     const known = this.#kept
     if (known?.state === state && known.own === self.signed) return known
     const own = this.#digestOf(self.signed, this.selfStatus, self.incarnation)
@@ -126,7 +132,10 @@ export class View {
       state,
       own: self.signed,
       digests: new Map(digests.map((digest) => [digest.owner, digest])),
-      hash: hashOf(digests.filter(({ status }) => isLive(status))),
+      hash: hashOf(
+        digests.filter(({ status }) => isLive(status)),
+        rulings.hash(),
+      ),
     }
     this.#kept = summary
     return summary
@@ -161,8 +170,18 @@ export class View {
     return { records, rumours, sections, bytes }
   }
 
-  #takeRecord(unverified: UnverifiedRecord, peer: string): void {
-    const { self, membership, listener } = this.#parts
+  #takeRuling(unverified: Unverified, peer: string): void {
+    const { rulings, listener } = this.#parts
+    try {
+      const taken = rulings.take(unverified)
+      if (taken !== undefined) listener.onRuling(taken, peer)
+    } catch (error) {
+      listener.onRefused(peer, messageOf(error))
+    }
+  }
+
+  #takeRecord(unverified: Unverified, peer: string): void {
+    const { self, membership, rulings, listener } = this.#parts
     let signed: SignedRecord
     try {
       signed = parseRecord(unverified)
@@ -171,6 +190,8 @@ export class View {
       return
     }
     const own = signed.record.nodeId === self.nodeId
+    // Whoever passed it on may not have heard of the removal yet.
+    if (!own && rulings.isRemoved(signed.record.nodeId)) return
     if (own ? !this.#isForeign(signed) : !membership.isNews(signed)) return
     if (!isGenuine(signed)) listener.onRefused(peer, 'node record is not signed by its node')
     else if (own) listener.onTwin(signed, peer)
@@ -200,8 +221,10 @@ export class View {
   }
 }
 
-function hashOf(digests: readonly Digest[]): Uint8Array {
+function hashOf(digests: readonly Digest[], rulings: Uint8Array): Uint8Array {
   const lines = digests.map((digest) => Object.values(digest).join(' ')).sort()
+  // Without any the hash is that of earlier versions.
+  if (rulings.length > 0) lines.push(Buffer.from(rulings).toString('hex'))
   return createHash('sha256').update(lines.join('\n')).digest().subarray(0, 16)
 }
 

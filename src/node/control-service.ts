@@ -16,6 +16,7 @@ import { eventHandlers } from './control-events.ts'
 import { jobHandlers } from './control-jobs.ts'
 import { lifeHandlers } from './control-life.ts'
 import { logHandlers } from './control-logs.ts'
+import { meshHandlers } from './control-mesh.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
@@ -45,6 +46,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...lifeHandlers(core),
     ...logHandlers(core),
     ...jobHandlers(core),
+    ...meshHandlers(core),
     ...usageHandlers(core),
   })
 }

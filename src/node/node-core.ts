@@ -10,6 +10,7 @@ import type { Attachments } from './attachments.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { ConfigReport } from './node-setup.ts'
+import type { MeshPart } from './mesh-part.ts'
 import type { Offers } from './offers.ts'
 import type { Reload } from './reload.ts'
 import type { Upgrade } from './upgrade.ts'
@@ -45,6 +46,7 @@ export interface NodeCoreParts {
   readonly news: NodeNews
   readonly world: WorldView
   readonly offers: Offers
+  readonly mesh: Pick<MeshPart, 'current'>
   readonly ingress: Ingress
   /** Undefined when it is off. */
   readonly admin: AdminServer | undefined

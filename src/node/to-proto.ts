@@ -100,11 +100,12 @@ export function toStopped({ exit, tookMs, ...same }: StoppedInstance): MessageIn
 }
 
 export function toNode(member: MemberView, units: number): MessageInitShape<typeof NodeSchema> {
-  const { nodeId, status, incarnation, record, self } = member
+  const { nodeId, status, incarnation, record, self, removal } = member
   return {
-    node: record?.name ?? nodeId,
+    node: record?.name ?? (removal?.name || nodeId),
     id: nodeId,
-    status,
+    // A node that was removed itself goes on here as before; only the others talk to it no more.
+    status: removal === undefined ? status : 'removed',
     incarnation: BigInt(incarnation),
     addresses: [...(record?.meshAddresses ?? [])],
     labels: { ...record?.labels },

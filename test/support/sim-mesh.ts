@@ -127,7 +127,7 @@ export class SimMesh {
   }
 
   /** What `observer` believes of `subject`; undefined when it does not know it. */
-  statusOf(observer: string, subject: string): MemberStatus | undefined {
+  statusOf(observer: string, subject: string): MemberStatus | 'removed' | undefined {
     const { nodeId } = this.node(subject)
     return this.node(observer)
       .mesh?.members()

@@ -119,6 +119,12 @@ export class SimNetwork {
     return this.#linksOf(node).map(({ ends }) => (ends[0] === node ? ends[1] : ends[0]))
   }
 
+  /** For transports: closes the link between a node and a peer, if there is one. */
+  disconnect(node: SimTransport, peer: string): void {
+    const link = this.#links.get(node)?.get(peer)
+    if (link !== undefined) this.#close(link)
+  }
+
   /** For transports: closes all links of a node that ended. */
   hangUp(node: SimTransport): void {
     for (const link of this.#linksOf(node)) this.#close(link)
@@ -180,9 +186,12 @@ export class SimNetwork {
       this.#links.get(one)?.has(other.nodeId) !== true &&
       this.#reaches(one, other) &&
       this.#knows(one, other)
+    const admitted = (): boolean =>
+      one.handlers.admits?.(other.nodeId) !== false && other.handlers.admits?.(one.nodeId) !== false
     if (this.#dialling.has(key) || !wanted()) return
     this.#dialling.add(key)
-    await this.#clock.sleep(20 + 100 * this.#random.next())
+    do await this.#clock.sleep(20 + 100 * this.#random.next())
+    while (wanted() && !admitted())
     this.#dialling.delete(key)
     if (!wanted()) return
     const link: Link = { ends: [one, other], onClose: new Set() }
@@ -319,6 +328,10 @@ export class SimTransport implements Transport {
 
   ways(): readonly [] {
     return []
+  }
+
+  disconnect(peer: string): void {
+    this.#network.disconnect(this, peer)
   }
 
   forget(peer: string): void {

@@ -9,7 +9,7 @@ export const nodesCommand: Command = {
   args: [],
   options: [],
   json: `[{node, id, status, incarnation, addresses: [], labels: {}, version, units, self}]
-status alive, suspect, dead or left`,
+status alive, suspect, dead, left or removed`,
 
   async run(_input, context) {
     const { nodes } = await (await context.client()).listNodes({}, readOptions(context))

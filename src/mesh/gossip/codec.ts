@@ -1,8 +1,9 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import { HsuError, messageOf } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
-import { MAX_DIGESTS, MAX_ITEMS, MAX_MESSAGE_BYTES } from '../limits.ts'
-import type { Batch, Digest, Rumour, UnverifiedRecord } from '../member.ts'
+import { MESH_KEY_BYTES } from '../keys/mesh-key.ts'
+import { MAX_DIGESTS, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULINGS } from '../limits.ts'
+import type { Batch, Digest, Rumour, Unverified } from '../member.ts'
 import { checkList, checkText } from './check.ts'
 import {
   digestFromProto,
@@ -19,7 +20,14 @@ export type PeerRequest =
   | { readonly kind: 'ping'; readonly belief: Rumour | undefined }
   | { readonly kind: 'indirectPing'; readonly target: string; readonly belief: Rumour | undefined }
   | { readonly kind: 'compare'; readonly view: Uint8Array; readonly after: string }
-  | { readonly kind: 'exchange'; readonly batch: Batch; readonly wanted: readonly string[] }
+  | {
+      readonly kind: 'exchange'
+      readonly batch: Batch
+      readonly wanted: readonly string[]
+      /** The answer is to hold all rulings. */
+      readonly wantsRulings?: boolean
+    }
+  | { readonly kind: 'key'; readonly fingerprint: string }
 
 /** The answer to a ping, direct or indirect. */
 export interface Ack {
@@ -27,7 +35,7 @@ export interface Ack {
   /** Of an indirect ping: whether the target answered. */
   readonly alive: boolean
   /** The record of the one that was pinged, when the asker's belief was out of date. */
-  readonly record: UnverifiedRecord | undefined
+  readonly record: Unverified | undefined
   /** What the asked believes of the asker, when that is bad news. */
   readonly belief: Rumour | undefined
 }
@@ -39,6 +47,8 @@ export interface Comparison {
   readonly digests: readonly Digest[]
   /** Not empty when more digests follow. */
   readonly next: string
+  /** Hash of the rulings that the asked knows; empty when it knows none. */
+  readonly rulings: Uint8Array
 }
 
 /** The answer to `exchange`. */
@@ -49,10 +59,17 @@ export interface Receipt {
   readonly held: readonly Digest[]
 }
 
-export type PeerResponse = Ack | Comparison | Receipt
+/** The answer to `key`. */
+export interface KeyAnswer {
+  readonly kind: 'key'
+  /** Undefined when the asked has not got it, or the asker may not have it. */
+  readonly key: Uint8Array | undefined
+}
+
+export type PeerResponse = Ack | Comparison | Receipt | KeyAnswer
 
 /** A batch with nothing in it. */
-export const EMPTY_BATCH: Batch = { records: [], rumours: [], sections: [] }
+export const EMPTY_BATCH: Batch = { records: [], rumours: [], sections: [], rulings: [] }
 
 /** @throws HsuError LIMIT_EXCEEDED when it is larger than a message may be */
 export function encodeBroadcast(batch: Batch): Uint8Array {
@@ -83,8 +100,11 @@ export function decodeRequest(bytes: Uint8Array): PeerRequest {
       return { kind: 'compare', view: request.value.view, after: checkText('after', request.value.after) }
     case 'exchange': {
       const wanted = checkList('wanted', request.value.wanted, MAX_ITEMS, (owner) => checkText('wanted', owner, 1))
-      return { kind: 'exchange', batch: batchFromProto(request.value), wanted }
+      const { wantsRulings } = request.value
+      return { kind: 'exchange', batch: batchFromProto(request.value), wanted, wantsRulings }
     }
+    case 'key':
+      return { kind: 'key', fingerprint: checkText('fingerprint', request.value.fingerprint, 1) }
     case undefined:
       throw new HsuError('USAGE', 'request of a kind that this version does not know')
   }
@@ -119,9 +139,12 @@ function requestToProto(request: PeerRequest) {
         value: create(pb.CompareRequestSchema, { view: request.view, after: request.after }),
       } as const
     case 'exchange': {
-      const value = create(pb.ExchangeRequestSchema, { ...batchToProto(request.batch), wanted: [...request.wanted] })
+      const { batch, wanted, wantsRulings = false } = request
+      const value = create(pb.ExchangeRequestSchema, { ...batchToProto(batch), wanted: [...wanted], wantsRulings })
       return { case: 'exchange', value } as const
     }
+    case 'key':
+      return { case: 'key', value: create(pb.KeyRequestSchema, { fingerprint: request.fingerprint }) } as const
   }
 }
 
@@ -133,8 +156,8 @@ function responseToProto(response: PeerResponse) {
       return { case: 'ack', value: create(pb.AckSchema, { alive, ...signed, ...beliefOf(belief) }) } as const
     }
     case 'compare': {
-      const { same, digests, next } = response
-      const value = create(pb.CompareResponseSchema, { same, digests: digests.map(digestToProto), next })
+      const { same, digests, next, rulings } = response
+      const value = create(pb.CompareResponseSchema, { same, digests: digests.map(digestToProto), next, rulings })
       return { case: 'compare', value } as const
     }
     case 'exchange': {
@@ -144,6 +167,8 @@ function responseToProto(response: PeerResponse) {
         value: create(pb.ExchangeResponseSchema, { ...batchToProto(response.batch), held }),
       } as const
     }
+    case 'key':
+      return { case: 'key', value: create(pb.KeyResponseSchema, { key: response.key ?? new Uint8Array() }) } as const
   }
 }
 
@@ -154,18 +179,21 @@ function responseFromProto({ response }: pb.PeerResponse): PeerResponse {
       return { kind: 'ack', alive, record: record && recordFromProto(record), belief: optionalRumour(belief) }
     }
     case 'compare': {
-      const { same, digests, next } = response.value
+      const { same, digests, next, rulings } = response.value
       return {
         kind: 'compare',
         same,
         digests: checkList('digests', digests, MAX_DIGESTS, digestFromProto).filter(isDefined),
         next: checkText('next', next),
+        rulings,
       }
     }
     case 'exchange': {
       const held = checkList('held', response.value.held, MAX_ITEMS, digestFromProto).filter(isDefined)
       return { kind: 'exchange', batch: batchFromProto(response.value), held }
     }
+    case 'key':
+      return { kind: 'key', key: checkKey(response.value.key) }
     case undefined:
       throw new HsuError('USAGE', 'answer of a kind that this version does not know')
   }
@@ -176,6 +204,7 @@ function batchToProto(batch: Batch) {
     records: batch.records.map(({ bytes, signature }) => ({ record: bytes, signature })),
     rumours: batch.rumours.map(rumourToProto),
     sections: batch.sections.map(sectionToProto),
+    rulings: (batch.rulings ?? []).map(({ bytes, signature }) => ({ ruling: bytes, signature })),
   }
 }
 
@@ -183,14 +212,21 @@ interface ProtoBatch {
   readonly records: readonly pb.SignedNodeRecord[]
   readonly rumours: readonly pb.Rumour[]
   readonly sections: readonly pb.Section[]
+  readonly rulings: readonly pb.SignedRuling[]
 }
 
-function batchFromProto({ records, rumours, sections }: ProtoBatch): Batch {
+function batchFromProto({ records, rumours, sections, rulings }: ProtoBatch): Batch {
   return {
     records: checkList('records', records, MAX_ITEMS, recordFromProto),
     rumours: checkList('rumours', rumours, MAX_ITEMS, rumourFromProto).filter(isDefined),
     sections: checkList('sections', sections, MAX_ITEMS, sectionFromProto),
+    rulings: checkList('rulings', rulings, 2 * MAX_RULINGS, ({ ruling, signature }) => ({ bytes: ruling, signature })),
   }
+}
+
+function checkKey(key: Uint8Array): Uint8Array | undefined {
+  if (key.length !== 0 && key.length !== MESH_KEY_BYTES) throw new HsuError('USAGE', `a key of ${key.length} bytes`)
+  return key.length === 0 ? undefined : key
 }
 
 function beliefOf(belief: Rumour | undefined) {

@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { HsuError } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS } from '../limits.ts'
-import type { Digest, Registration, Rumour, ScheduleClaim, Section, UnverifiedRecord } from '../member.ts'
+import type { Digest, Registration, Rumour, ScheduleClaim, Section, Unverified } from '../member.ts'
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
 
@@ -64,7 +64,7 @@ export function digestFromProto(digest: pb.Digest): Digest | undefined {
 }
 
 /** @throws HsuError USAGE */
-export function recordFromProto({ record, signature }: pb.SignedNodeRecord): UnverifiedRecord {
+export function recordFromProto({ record, signature }: pb.SignedNodeRecord): Unverified {
   if (record.length > MAX_RECORD_BYTES) throw new HsuError('USAGE', `node record has ${record.length} bytes`)
   return { bytes: record, signature }
 }

@@ -33,6 +33,7 @@ interface Tracked extends KnownPeer {
   failures: number
   /** The last dial got as far as the handshake, and no further. */
   refused: boolean
+  openedAtMs: number
   /** Kept until forgotten; otherwise only while it is heard of (mDNS carries the nodes of other meshes too). */
   lasting: boolean
   heardAtMs: number
@@ -51,6 +52,10 @@ const SOON_MS = 60_000
 export const REFUSED_RETRY: BackoffPolicy = { minMs: 5_000, maxMs: 60_000, factor: 2, jitter: 0.4 }
 
 const TICK_MS = 250
+
+/** A connection that lasts this long was wanted by both ends. */
+const SETTLED_MS = 1_000
+
 const MAX_PEERS = 1_024
 const UNHEARD_MS = 600_000
 const HURRY_REST_MS = 1_000
@@ -187,8 +192,8 @@ export class Links {
     const known = this.#track(connection.remotePeer.toString(), nowMs)
     if (known === undefined) return
     known.lasting = true
-    known.failures = 0
     known.refused = false
+    known.openedAtMs = nowMs
     known.bareSinceMs = undefined
     known.reopened = false
     if (connection.direction === 'outbound') {
@@ -205,8 +210,12 @@ export class Links {
   lost(peer: string): void {
     const known = this.#known.get(peer)
     if (known === undefined) return
-    known.absentSinceMs = this.#seams.clock.nowMs()
-    known.restUntilMs = Math.min(known.restUntilMs, known.absentSinceMs)
+    const { clock, random } = this.#seams
+    known.absentSinceMs = clock.nowMs()
+    // A peer that takes a connection only to end it wants none: it may have another view of who is a member.
+    const wanted = known.absentSinceMs - known.openedAtMs >= SETTLED_MS
+    known.failures = wanted ? 0 : known.failures + 1
+    known.restUntilMs = known.absentSinceMs + (known.failures < 2 ? 0 : backoffMs(known.failures, RETRY, random))
     known.bareSinceMs = undefined
     known.reopened = false
   }
@@ -239,6 +248,7 @@ export class Links {
       bareSinceMs: undefined,
       reopened: false,
       failures: 0,
+      openedAtMs: nowMs,
       lasting: false,
       heardAtMs: nowMs,
     }

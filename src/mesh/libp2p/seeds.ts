@@ -103,6 +103,8 @@ export class Seeds {
       )
       seed.failures = 0
       seed.refused = false
+      // From here on the link is kept by others; a peer that ends it at once is not asked again and again.
+      seed.restUntilMs = clock.nowMs() + RETRY.maxMs
       seed.fault = ''
     } catch (error) {
       seed.failures += 1

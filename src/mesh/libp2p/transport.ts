@@ -170,6 +170,12 @@ class Libp2pTransport implements Transport {
     this.#running?.links.presume(peer, isDead)
   }
 
+  disconnect(peer: string): void {
+    if (!isPeerId(peer)) return
+    for (const connection of this.#running?.links.connectionsTo(peer) ?? [])
+      connection.abort(new Error('the peer may not be connected'))
+  }
+
   forget(peer: string): void {
     this.#running?.links.forget(peer)
     this.#remembered.forget(peer)
@@ -221,6 +227,7 @@ class Libp2pTransport implements Transport {
       (direction: 'inbound' | 'outbound') =>
       (peer: PeerId, { remoteAddr }: MultiaddrConnection): boolean => {
         this.#refusals.succeeded(hostOf(remoteAddr))
+        if (this.#handlers.admits?.(peer.toString()) === false) return true
         return this.#running?.links.admits(peer.toString(), direction, remoteAddr) !== true
       }
     return {

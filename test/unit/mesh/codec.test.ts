@@ -34,6 +34,7 @@ const batch: Batch = {
       registrations: [registration('u', { ready: false, ports: {} }), registration('v', { schedule: claim })],
     },
   ],
+  rulings: [{ bytes: Uint8Array.of(4), signature: Uint8Array.of(5, 6) }],
 }
 const digest: Digest = {
   owner: 'n1',
@@ -53,14 +54,17 @@ t.test('what is encoded is decoded the same', async (t) => {
     { kind: 'ping', belief },
     { kind: 'indirectPing', target: 'n3', belief },
     { kind: 'compare', view: Uint8Array.of(1), after: 'n2' },
-    { kind: 'exchange', batch, wanted: ['n1', 'n2'] },
+    { kind: 'exchange', batch, wanted: ['n1', 'n2'], wantsRulings: true },
+    { kind: 'key', fingerprint: 'ab12' },
   ]
   for (const request of requests) t.same(decodeRequest(encodeRequest(request)), request)
   const responses: PeerResponse[] = [
     { kind: 'ack', alive: true, record: batch.records[0], belief },
     { kind: 'ack', alive: false, record: undefined, belief: undefined },
-    { kind: 'compare', same: true, digests: [], next: '' },
-    { kind: 'compare', same: false, digests: [digest], next: 'n1' },
+    { kind: 'compare', same: true, digests: [], next: '', rulings: new Uint8Array() },
+    { kind: 'compare', same: false, digests: [digest], next: 'n1', rulings: Uint8Array.of(7) },
+    { kind: 'key', key: new Uint8Array(32).fill(7) },
+    { kind: 'key', key: undefined },
     { kind: 'exchange', batch, held: [digest] },
   ]
   for (const response of responses) t.same(decodeResponse(response.kind, encodeResponse(response)), response)
@@ -137,7 +141,7 @@ t.test('what a later version says is passed over, item by item', async (t) => {
   )
   await throwsReason(t, 'USAGE', () => decodeRequest(new Uint8Array()))
   await throwsReason(t, 'USAGE', () => decodeResponse('ack', new Uint8Array()))
-  const compare = encodeResponse({ kind: 'compare', same: true, digests: [], next: '' })
+  const compare = encodeResponse({ kind: 'compare', same: true, digests: [], next: '', rulings: new Uint8Array() })
   await throwsReason(t, 'USAGE', () => decodeResponse('ack', compare))
 })
 

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSK0AgoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEFNpZ25lZE5vZGVSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCJ6CgZSdW1vdXISDwoHbm9kZV9pZBgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSDAoEZnJvbRgEIAEoCRIRCglsaW5rX2xvc3QYBSABKAginwIKDFJlZ2lzdHJhdGlvbhIMCgR1bml0GAEgASgJEhAKCGluc3RhbmNlGAIgASgJEg8KB3JlcGxpY2EYAyABKA0SDAoEa2luZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRINCgVyZWFkeRgGIAEoCBIQCghzZXJ2aWNlcxgHIAMoCRIPCgdhZGRyZXNzGAggASgJEjMKBXBvcnRzGAkgAygLMiQuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uLlBvcnRzRW50cnkSLAoIc2NoZWR1bGUYCiABKAsyGi5oc3UubWVzaC52MS5TY2hlZHVsZUNsYWltGiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ASJOCg1TY2hlZHVsZUNsYWltEhAKCHNjaGVkdWxlGAEgASgJEg8KB3RpY2tfbXMYAiABKAQSCgoCYnkYAyABKAkSDgoGYWN0aXZlGAQgASgNInAKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciiQEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAMgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbiLRAQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIAEIJCgdyZXF1ZXN0Ip8BCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJIlMKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCSKfAQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiYKCHNlY3Rpb25zGAIgAygLMhQuaHN1Lm1lc2gudjEuU2VjdGlvbhIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCSKzAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0KpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKDAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIp8CCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiTgoNU2NoZWR1bGVDbGFpbRIQCghzY2hlZHVsZRgBIAEoCRIPCgd0aWNrX21zGAIgASgEEgoKAmJ5GAMgASgJEg4KBmFjdGl2ZRgEIAEoDSJwCgdTZWN0aW9uEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSMAoNcmVnaXN0cmF0aW9ucxgEIAMoCzIZLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbiIzCg1TaWduZWRTZWN0aW9uEg8KB3NlY3Rpb24YASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIqUBCgZSdWxpbmcSDgoGaXNzdWVyGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCglpc3N1ZWRfbXMYAyABKAQSDQoFYWN0b3IYBCABKAkSJwoEbm9kZRgFIAEoCzIXLmhzdS5tZXNoLnYxLk5vZGVSdWxpbmdIABIlCgNrZXkYBiABKAsyFi5oc3UubWVzaC52MS5LZXlSdWxpbmdIAEIJCgdzdWJqZWN0IjwKCk5vZGVSdWxpbmcSDwoHbm9kZV9pZBgBIAEoCRIPCgdyZW1vdmVkGAIgASgIEgwKBG5hbWUYAyABKAkiRQoJS2V5UnVsaW5nEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCm92ZXJsYXBfbXMYAiABKAQSDwoHaG9sZGVycxgDIAMoDCIxCgxTaWduZWRSdWxpbmcSDgoGcnVsaW5nGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLXAQoGRGlnZXN0Eg0KBW93bmVyGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIaChJyZWNvcmRfaW5jYXJuYXRpb24YBCABKAQSFgoOcmVjb3JkX3ZlcnNpb24YBSABKAQSGwoTc2VjdGlvbl9pbmNhcm5hdGlvbhgGIAEoBBIXCg9zZWN0aW9uX3ZlcnNpb24YByABKAQSFAoMcmVjb3JkX2NoZWNrGAggASgHIuoBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgDIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZxIzCg9zaWduZWRfc2VjdGlvbnMYBSADKAsyGi5oc3UubWVzaC52MS5TaWduZWRTZWN0aW9uIvkBCgtQZWVyUmVxdWVzdBIhCgRwaW5nGAEgASgLMhEuaHN1Lm1lc2gudjEuUGluZ0gAEjIKDWluZGlyZWN0X3BpbmcYAiABKAsyGS5oc3UubWVzaC52MS5JbmRpcmVjdFBpbmdIABIuCgdjb21wYXJlGAMgASgLMhsuaHN1Lm1lc2gudjEuQ29tcGFyZVJlcXVlc3RIABIwCghleGNoYW5nZRgEIAEoCzIcLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVxdWVzdEgAEiYKA2tleRgFIAEoCzIXLmhzdS5tZXNoLnYxLktleVJlcXVlc3RIAEIJCgdyZXF1ZXN0IsgBCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAEicKA2tleRgEIAEoCzIYLmhzdS5tZXNoLnYxLktleVJlc3BvbnNlSABCCgoIcmVzcG9uc2UiKwoEUGluZxIjCgZiZWxpZWYYASABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiQwoMSW5kaXJlY3RQaW5nEg4KBnRhcmdldBgBIAEoCRIjCgZiZWxpZWYYAiABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIifQoDQWNrEg0KBWFsaXZlGAEgASgIEhMKC2luY2FybmF0aW9uGAIgASgEEi0KBnJlY29yZBgDIAEoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSIwoGYmVsaWVmGAQgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIi0KDkNvbXBhcmVSZXF1ZXN0EgwKBHZpZXcYASABKAwSDQoFYWZ0ZXIYAiABKAkiZAoPQ29tcGFyZVJlc3BvbnNlEgwKBHNhbWUYASABKAgSJAoHZGlnZXN0cxgCIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIMCgRuZXh0GAMgASgJEg8KB3J1bGluZ3MYBCABKAwilwIKD0V4Y2hhbmdlUmVxdWVzdBIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIOCgZ3YW50ZWQYBCADKAkSMwoPc2lnbmVkX3NlY3Rpb25zGAUgAygLMhouaHN1Lm1lc2gudjEuU2lnbmVkU2VjdGlvbhIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nEhUKDXdhbnRzX3J1bGluZ3MYByABKAgilAIKEEV4Y2hhbmdlUmVzcG9uc2USLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSJgoIc2VjdGlvbnMYAiADKAsyFC5oc3UubWVzaC52MS5TZWN0aW9uEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISIQoEaGVsZBgEIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIzCg9zaWduZWRfc2VjdGlvbnMYBSADKAsyGi5oc3UubWVzaC52MS5TaWduZWRTZWN0aW9uEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -86,6 +86,27 @@ export type NodeRecord = Message<"hsu.mesh.v1.NodeRecord"> & {
    * @generated from field: uint64 started_incarnation = 10;
    */
   startedIncarnation: bigint;
+
+  /**
+   * SHA-256 of other link certificates of the node that count as well: the one it had before, the one it will have next.
+   *
+   * @generated from field: repeated bytes further_link_fingerprints = 11;
+   */
+  furtherLinkFingerprints: Uint8Array[];
+
+  /**
+   * The node signs its sections: what comes as its section and is not signed is not its section.
+   *
+   * @generated from field: bool signs_sections = 12;
+   */
+  signsSections: boolean;
+
+  /**
+   * For each mesh key that the node has, newest first, 16 bytes that only those who have it can make or check.
+   *
+   * @generated from field: repeated bytes key_proofs = 13;
+   */
+  keyProofs: Uint8Array[];
 };
 
 /**
@@ -314,6 +335,185 @@ export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 5);
 
 /**
+ * @generated from message hsu.mesh.v1.SignedSection
+ */
+export type SignedSection = Message<"hsu.mesh.v1.SignedSection"> & {
+  /**
+   * A Section in binary form; signed as it stands, so it must be kept as received.
+   *
+   * @generated from field: bytes section = 1;
+   */
+  section: Uint8Array;
+
+  /**
+   * Ed25519 of the owner over "hsu.mesh.v1.Section\n" followed by `section`.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.SignedSection.
+ * Use `create(SignedSectionSchema)` to create a new message.
+ */
+export const SignedSectionSchema: GenMessage<SignedSection> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
+
+/**
+ * What a member decided for the whole mesh. All keep it, over restarts; of one subject the highest number counts.
+ *
+ * @generated from message hsu.mesh.v1.Ruling
+ */
+export type Ruling = Message<"hsu.mesh.v1.Ruling"> & {
+  /**
+   * Node id of who decided.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * Grows with each ruling on the same subject.
+   *
+   * @generated from field: uint64 number = 2;
+   */
+  number: bigint;
+
+  /**
+   * When, by the issuer's wall clock, in ms since the epoch. For people.
+   *
+   * @generated from field: uint64 issued_ms = 3;
+   */
+  issuedMs: bigint;
+
+  /**
+   * Who asked for it, as they say of themselves.
+   *
+   * @generated from field: string actor = 4;
+   */
+  actor: string;
+
+  /**
+   * @generated from oneof hsu.mesh.v1.Ruling.subject
+   */
+  subject: {
+    /**
+     * @generated from field: hsu.mesh.v1.NodeRuling node = 5;
+     */
+    value: NodeRuling;
+    case: "node";
+  } | {
+    /**
+     * @generated from field: hsu.mesh.v1.KeyRuling key = 6;
+     */
+    value: KeyRuling;
+    case: "key";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message hsu.mesh.v1.Ruling.
+ * Use `create(RulingSchema)` to create a new message.
+ */
+export const RulingSchema: GenMessage<Ruling> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
+
+/**
+ * Whether a node may be a member. Its subject is the node.
+ *
+ * @generated from message hsu.mesh.v1.NodeRuling
+ */
+export type NodeRuling = Message<"hsu.mesh.v1.NodeRuling"> & {
+  /**
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * False: it may be one again.
+   *
+   * @generated from field: bool removed = 2;
+   */
+  removed: boolean;
+
+  /**
+   * What it was called.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.NodeRuling.
+ * Use `create(NodeRulingSchema)` to create a new message.
+ */
+export const NodeRulingSchema: GenMessage<NodeRuling> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
+
+/**
+ * Which mesh key comes next. There is one such subject.
+ *
+ * @generated from message hsu.mesh.v1.KeyRuling
+ */
+export type KeyRuling = Message<"hsu.mesh.v1.KeyRuling"> & {
+  /**
+   * Of the new key: tells keys apart without showing them.
+   *
+   * @generated from field: string fingerprint = 1;
+   */
+  fingerprint: string;
+
+  /**
+   * How long a node that gets the new key goes on accepting those before it.
+   *
+   * @generated from field: uint64 overlap_ms = 2;
+   */
+  overlapMs: bigint;
+
+  /**
+   * Who may have the new key: the 32-byte public keys inside the node ids of all that were members then.
+   *
+   * @generated from field: repeated bytes holders = 3;
+   */
+  holders: Uint8Array[];
+};
+
+/**
+ * Describes the message hsu.mesh.v1.KeyRuling.
+ * Use `create(KeyRulingSchema)` to create a new message.
+ */
+export const KeyRulingSchema: GenMessage<KeyRuling> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
+
+/**
+ * @generated from message hsu.mesh.v1.SignedRuling
+ */
+export type SignedRuling = Message<"hsu.mesh.v1.SignedRuling"> & {
+  /**
+   * A Ruling in binary form; signed as it stands, so it must be kept as received.
+   *
+   * @generated from field: bytes ruling = 1;
+   */
+  ruling: Uint8Array;
+
+  /**
+   * Ed25519 of the issuer over "hsu.mesh.v1.Ruling\n" followed by `ruling`.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.SignedRuling.
+ * Use `create(SignedRulingSchema)` to create a new message.
+ */
+export const SignedRulingSchema: GenMessage<SignedRuling> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
+
+/**
  * How new one's copy of a member is.
  *
  * @generated from message hsu.mesh.v1.Digest
@@ -370,7 +570,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -393,6 +593,16 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
    * @generated from field: repeated hsu.mesh.v1.Section sections = 3;
    */
   sections: Section[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 4;
+   */
+  rulings: SignedRuling[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
+   */
+  signedSections: SignedSection[];
 };
 
 /**
@@ -400,7 +610,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * Asked over a stream; one request, one response.
@@ -435,6 +645,12 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
      */
     value: ExchangeRequest;
     case: "exchange";
+  } | {
+    /**
+     * @generated from field: hsu.mesh.v1.KeyRequest key = 5;
+     */
+    value: KeyRequest;
+    case: "key";
   } | { case: undefined; value?: undefined };
 };
 
@@ -443,7 +659,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -470,6 +686,12 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
      */
     value: ExchangeResponse;
     case: "exchange";
+  } | {
+    /**
+     * @generated from field: hsu.mesh.v1.KeyResponse key = 4;
+     */
+    value: KeyResponse;
+    case: "key";
   } | { case: undefined; value?: undefined };
 };
 
@@ -478,7 +700,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -497,7 +719,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -521,7 +743,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -559,7 +781,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 17);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -587,7 +809,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 18);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -611,6 +833,13 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
    * @generated from field: string next = 3;
    */
   next: string;
+
+  /**
+   * Hash of all rulings the asked knows; empty when it knows none.
+   *
+   * @generated from field: bytes rulings = 4;
+   */
+  rulings: Uint8Array;
 };
 
 /**
@@ -618,7 +847,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 19);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -645,6 +874,23 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
    * @generated from field: repeated string wanted = 4;
    */
   wanted: string[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
+   */
+  signedSections: SignedSection[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 6;
+   */
+  rulings: SignedRuling[];
+
+  /**
+   * The answer is to hold all rulings.
+   *
+   * @generated from field: bool wants_rulings = 7;
+   */
+  wantsRulings: boolean;
 };
 
 /**
@@ -652,7 +898,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 20);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -681,6 +927,16 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
    * @generated from field: repeated hsu.mesh.v1.Digest held = 4;
    */
   held: Digest[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
+   */
+  signedSections: SignedSection[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 6;
+   */
+  rulings: SignedRuling[];
 };
 
 /**
@@ -688,7 +944,45 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 16);
+  messageDesc(file_hsu_mesh_v1_mesh, 21);
+
+/**
+ * Asks for the mesh key that a ruling tells of.
+ *
+ * @generated from message hsu.mesh.v1.KeyRequest
+ */
+export type KeyRequest = Message<"hsu.mesh.v1.KeyRequest"> & {
+  /**
+   * @generated from field: string fingerprint = 1;
+   */
+  fingerprint: string;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.KeyRequest.
+ * Use `create(KeyRequestSchema)` to create a new message.
+ */
+export const KeyRequestSchema: GenMessage<KeyRequest> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 22);
+
+/**
+ * @generated from message hsu.mesh.v1.KeyResponse
+ */
+export type KeyResponse = Message<"hsu.mesh.v1.KeyResponse"> & {
+  /**
+   * Empty when the asked has not got it either, or the asker may not have it.
+   *
+   * @generated from field: bytes key = 1;
+   */
+  key: Uint8Array;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.KeyResponse.
+ * Use `create(KeyResponseSchema)` to create a new message.
+ */
+export const KeyResponseSchema: GenMessage<KeyResponse> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 23);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus
