@@ -17,6 +17,7 @@ import { jobHandlers } from './control-jobs.ts'
 import { lifeHandlers } from './control-life.ts'
 import { logHandlers } from './control-logs.ts'
 import { meshHandlers } from './control-mesh.ts'
+import { serviceHandlers } from './control-services.ts'
 import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
 import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
@@ -47,6 +48,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...logHandlers(core),
     ...jobHandlers(core),
     ...meshHandlers(core),
+    ...serviceHandlers(core),
     ...usageHandlers(core),
   })
 }
@@ -79,9 +81,6 @@ function readers(core: NodeCore) {
       const events: MessageInitShape<typeof EventSchema>[] = []
       for await (const event of core.events.query({ ...LATEST, units: [unit] }, signal)) events.push(toEvent(event))
       return { instances: unitsOf(core, unit), configJson: JSON.stringify(spec.config), events }
-    },
-    async listServices() {
-      return { services: core.services() }
     },
     async getConfig() {
       return core.config()

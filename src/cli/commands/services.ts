@@ -1,18 +1,37 @@
 import type { Command } from '../command.ts'
-import { readOptions } from '../control.ts'
-import { serviceShape } from '../shapes.ts'
+import { callOptions, readOptions } from '../control.ts'
+import { flag } from '../options.ts'
+import { type ServiceShape, serviceShape } from '../shapes.ts'
+import type { Style } from '../style.ts'
 import { serviceTable } from '../views.ts'
 
 export const servicesCommand: Command = {
   name: 'services',
   summary: 'list the gRPC services of the mesh and where they are served',
   args: [],
-  options: [],
-  json: '[{service, endpoints: [{unit, instance, node, address, ready, inFlight}]}]',
+  options: [{ flags: '-f, --follow', summary: 'go on with each change as it comes, until ^C' }],
+  json: `[{service, endpoints: [{unit, instance, node, address, ready, inFlight}]}]
+with -f one object a line: {services: [as above], removed: [SERVICE]}; the first has all of them, the others what changed`,
+  examples: ['hsu services', 'hsu services -f -o json'],
 
-  async run(_input, context) {
-    const { services } = await (await context.client()).listServices({}, readOptions(context))
-    await context.output.print(services.map(serviceShape), serviceTable)
+  async run({ options }, context) {
+    const client = await context.client()
+    if (!flag(options, 'follow')) {
+      const { services } = await client.listServices({}, readOptions(context))
+      await context.output.print(services.map(serviceShape), serviceTable)
+      return undefined
+    }
+    for await (const { services, removed } of client.watchServices({}, callOptions(context))) {
+      await context.output.line({ services: services.map(serviceShape), removed }, changeView)
+    }
     return undefined
   },
+}
+
+function changeView(
+  { services, removed }: { readonly services: readonly ServiceShape[]; readonly removed: readonly string[] },
+  style: Style,
+): string {
+  const gone = removed.map((service) => `${service} is offered by nobody any more`)
+  return [...(services.length > 0 || gone.length === 0 ? [serviceTable(services, style)] : []), ...gone].join('\n')
 }

@@ -107,6 +107,19 @@ t.test('hsu services', async (t) => {
     ].join('\n'),
   )
   t.equal((await hsu('services', { client: { listServices: async () => ({ services: [] }) } })).stdout, 'no services\n')
+
+  const steps = [
+    { services, removed: [] },
+    { services: [], removed: ['shop.v1.Orders'] },
+  ]
+  const watching: FakeClient = { watchServices: () => streamOf(...steps) }
+  const lines = (await hsu('services -f -o json', { client: watching })).stdout.trim().split('\n')
+  t.strictSame(
+    lines.map((line) => JSON.parse(line) as unknown),
+    steps,
+  )
+  const { stdout } = await hsu('services -f', { client: watching })
+  t.match(stdout, /^SERVICE[\s\S]*echo-0-3fa2b1[\s\S]*\nshop[.]v1[.]Orders is offered by nobody any more\n$/)
 })
 
 const time = { seconds: 1_700_000_000n, nanos: 1_000_000 }
