@@ -15,6 +15,9 @@ const EPOCH_MS = 0
 /** Cron expressions know whole seconds. */
 const SECOND_MS = 1_000
 
+/** Loaded when a unit has a schedule. */
+let croner: Promise<typeof import('croner')> | undefined
+
 /**
  * Understands a cron expression of five fields, or six with seconds in front. `croner` is loaded here, so that only
  * nodes with a schedule pay for it. In a time zone that changes its clocks, a fixed time that is left out comes at the
@@ -23,7 +26,7 @@ const SECOND_MS = 1_000
  * @throws HsuError `CONFIG_INVALID` in words that follow the expression
  */
 export async function readCadence(cron: string, timezone: string | undefined): Promise<Cadence> {
-  const { Cron } = await import('croner')
+  const { Cron } = await (croner ??= import('croner'))
   const zone = timezone === undefined ? {} : { timezone }
   try {
     if (!/^@|\s/.test(cron.trim())) throw new Error('has one field')

@@ -1,5 +1,3 @@
-// Loaded on demand by what is tested: here it must be there before simulated time passes.
-import 'croner'
 import t, { type Test } from 'tap'
 import { createTaskGroup } from '../../../src/base/task-group.ts'
 import { createTopic } from '../../../src/base/topic.ts'
@@ -7,6 +5,7 @@ import type { MemberView, NodeRecord, Registration } from '../../../src/mesh/ind
 import { toRegistration } from '../../../src/node/registrations.ts'
 import { createScheduleClaims, type ScheduleClaims } from '../../../src/node/schedule-claims.ts'
 import { schedule } from '../../../src/process/config/schedule.ts'
+import { readCadence } from '../../../src/process/jobs/cadence.ts'
 import { Ticker } from '../../../src/process/jobs/ticker.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
 import { seeded } from '../../support/seeded.ts'
@@ -14,6 +13,9 @@ import { SimClock } from '../../support/sim-clock.ts'
 
 const MINUTE_MS = 60_000
 const TERMS = schedule.parse({ cron: '* * * * *', timezone: 'UTC', scope: 'mesh', missed: 'once' })
+
+// What it takes to read schedules is loaded on demand: here it must be there before simulated time passes.
+await readCadence(TERMS.cron, TERMS.timezone)
 
 /** How long a message takes. */
 const DELAY_MS = 20
