@@ -21,7 +21,7 @@ export const GLOBAL_OPTIONS: readonly Option[] = [
 /** What a group of commands is about, for its help. */
 export const GROUPS: Readonly<Record<string, string>> = {
   config: 'check and show configuration',
-  mesh: 'make a mesh and its key',
+  mesh: 'make a mesh and its key, and say who may be in it',
 }
 
 const GLOBAL_GROUP = 'Global options:'

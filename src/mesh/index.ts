@@ -3,6 +3,7 @@ import type { Transport } from './transport.ts'
 
 export { MESH_PRESETS, MeshConfig, type MeshTiming } from './config.ts'
 export { type Identity, loadIdentity } from './identity.ts'
+export { KeyRing } from './keys/key-ring.ts'
 export { MESH_KEY_BYTES, meshKeyFingerprint, newMeshKey } from './keys/mesh-key.ts'
 export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 export type { MemberView, MeshEvent, NodeRecord, Registration, ScheduleClaim } from './member.ts'

@@ -19,6 +19,8 @@ export interface NodeRecord {
   readonly labels: Readonly<Record<string, string>>
   /** Version of HSU that the node runs. */
   readonly version: string
+  /** A `holderProof` for each mesh key it has, newest first; left out by earlier versions. */
+  readonly keyProofs?: readonly string[]
 }
 
 /** A record with the bytes and signature it came with, which are passed on as they are. */
@@ -140,6 +142,8 @@ export interface MeshEvent {
     | 'member.left'
     | 'member.removed'
     | 'member.restored'
+    | 'mesh.key-changed'
+    | 'mesh.key-retired'
     | 'mesh.refused'
     | 'mesh.identity-conflict'
     | 'mesh.name-conflict'

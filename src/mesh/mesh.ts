@@ -17,8 +17,11 @@ import { decodeBroadcast, EMPTY_BATCH, encodeBroadcast } from './gossip/codec.ts
 import { sectionBytes, sectionFromProto, sectionToProto } from './gossip/items.ts'
 import { createRefusals, type Refusals } from './gossip/refusals.ts'
 import type { Identity } from './identity.ts'
+import { holderProof } from './keys/holder-proof.ts'
+import type { KeyRing } from './keys/key-ring.ts'
+import { createRotation, type KeyReport, type Rotation } from './keys/rotation.ts'
 import { MAX_SECTION_BYTES } from './limits.ts'
-import type { Batch, MemberView, MeshEvent, Registration, Rumour, Section } from './member.ts'
+import type { Batch, MemberView, MeshEvent, NodeRecord, Registration, Rumour, Section } from './member.ts'
 import { Membership } from './membership.ts'
 import { createNotices, type Notices } from './notices.ts'
 import { createReactions, createTwinReport } from './reactions.ts'
@@ -60,6 +63,15 @@ export interface Mesh extends Service {
   remove(nodeId: string, actor: string): Promise<void>
   /** Lets a removed node be a member again. @throws HsuError NODE_NOT_FOUND when it is not removed */
   restore(nodeId: string, actor: string): Promise<void>
+  /**
+   * Replaces the mesh key: the new one goes to all members, present and remembered, save the removed; those before it are
+   * accepted for `overlapMs` more. Returns its fingerprint and the node ids of those who may have it.
+   *
+   * @throws HsuError USAGE while a key is being replaced already
+   */
+  rotateKey(overlapMs: number, actor: string): Promise<{ fingerprint: string; holders: readonly string[] }>
+  /** The mesh keys of this node by their fingerprints, and who has the newest. */
+  keys(): KeyReport
   /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
   suspend(): Promise<void>
 }
@@ -70,6 +82,8 @@ export interface MeshSeams {
   readonly log: Log
   readonly store: Store
   readonly identity: Identity
+  /** The mesh keys of this node; left out where the transport needs none. */
+  readonly keys?: KeyRing
   /** Started and stopped by the mesh. */
   readonly transport: Transport
 }
@@ -105,6 +119,7 @@ class MeshNode implements Mesh {
   readonly #refusals: Refusals
   readonly #rulings: Rulings
   readonly #removals: Removals
+  readonly #rotation: Rotation
   readonly #view: View
   readonly #sync: Sync
   readonly #flush: Flush
@@ -121,7 +136,8 @@ class MeshNode implements Mesh {
     const nodeId = identity.nodeId
     const failed = (error: unknown): void => log.error('mesh task failed', { cause: messageOf(error) })
     const awareness = createAwareness()
-    const self = new Self(seams, { ...config, meshAddresses: transport.addresses })
+    const keyProofs = (): string[] => (seams.keys?.inForce() ?? []).map((key) => holderProof(key, nodeId))
+    const self = new Self(seams, { ...config, meshAddresses: transport.addresses, keyProofs })
     const registry = new Registry(nodeId)
     const notices = createNotices(failed)
     const reactions = createReactions({
@@ -163,7 +179,16 @@ class MeshNode implements Mesh {
       { clock, random, membership, awareness, self: nodeId, pinger, tasks: this.#tasks, spread },
       timing,
     )
-    const keyFor = (): undefined => undefined
+    this.#rotation = createRotation({
+      ...{ clock, log, rulings, notices, ring: seams.keys, self: nodeId },
+      others: () => this.#knownRecords(),
+      connected: () => transport.connected(),
+      disconnect: (peer) => transport.disconnect(peer),
+      ask: (peer, fingerprint, signal) => this.#sync.askKey(peer, fingerprint, signal),
+      tell: (signed) => this.#tellRuling(signed, ''),
+      changed: () => this.#announceAddresses(),
+    })
+    const { keyFor } = this.#rotation
     this.#takeCalls(createAnswers({ self, view, pinger, sync: this.#sync, refusals: this.#refusals, keyFor }))
   }
 
@@ -244,6 +269,24 @@ class MeshNode implements Mesh {
     await this.#removals.restore(nodeId, actor)
   }
 
+  async rotateKey(overlapMs: number, actor: string): Promise<{ fingerprint: string; holders: readonly string[] }> {
+    if (this.#phase !== 'running') throw new HsuError('NOT_STARTED', 'this node is not in the mesh')
+    return this.#rotation.rotate(overlapMs, actor)
+  }
+
+  keys(): KeyReport {
+    const { keys, holders, others } = this.#rotation.report()
+    const present = new Set(this.#membership.live().map(({ member }) => member.nodeId))
+    const isPresent = (id: string): boolean => present.has(id)
+    return { keys, holders: holders.filter(isPresent), others: others.filter(isPresent) }
+  }
+
+  /** Of all members but this one, the present first. */
+  #knownRecords(): NodeRecord[] {
+    const [present, gone] = [this.#membership.live(), this.#membership.entries()]
+    return [...new Set([...present, ...gone])].map(({ signed }) => signed.record)
+  }
+
   #drop(nodeId: string): void {
     this.#detector.cleared(nodeId)
     this.#registry.drop(nodeId)
@@ -319,6 +362,7 @@ class MeshNode implements Mesh {
       onOwnSection: (section: Section, peer: string) => this.#outbid(section, peer),
       onRuling: ({ ruling }: SignedRuling) => {
         if (ruling.kind === 'node') this.#removals.carryOut(ruling)
+        else this.#tasks.run((signal) => this.#rotation.upkeep(signal))
       },
       onRefused: (peer: string, why: string) => this.#refusals.note(peer, why),
     }
@@ -351,6 +395,7 @@ class MeshNode implements Mesh {
     const { clock, random, log, transport } = this.#seams
     const task = async (inner: AbortSignal): Promise<void> => {
       this.#membership.expire()
+      await this.#rotation.upkeep(inner)
       this.#announceAddresses()
       const peers = transport.connected()
       const peer = peers[below(Math.max(1, peers.length), random)]

@@ -3,11 +3,15 @@ import { HsuError } from '../base/error.ts'
 import { checkCount, checkList, checkNodeId, checkText } from './gossip/check.ts'
 import { NodeRecordSchema } from './gen/hsu/mesh/v1/mesh_pb.ts'
 import { type Identity, verifySigned } from './identity.ts'
+import { PROOF_BYTES } from './keys/holder-proof.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES } from './limits.ts'
 import type { NodeRecord, SignedRecord, Unverified } from './member.ts'
 
 /** Goes before the record in what is signed, so that the signature is good for nothing else. */
 const DOMAIN = new TextEncoder().encode('hsu.mesh.v1.NodeRecord\n')
+
+/** The most mesh keys a node may show that it has. */
+const MAX_PROOFS = 4
 
 /** Signs a record with the key of its own node. @throws HsuError LIMIT_EXCEEDED when it is larger than 16 KiB. */
 export function signRecord(identity: Identity, record: NodeRecord): SignedRecord {
@@ -55,6 +59,7 @@ function toProto(record: NodeRecord) {
     linkFingerprint: Buffer.from(record.linkFingerprint, 'hex'),
     labels: { ...record.labels },
     version: record.version,
+    keyProofs: (record.keyProofs ?? []).map((proof) => Buffer.from(proof, 'hex')),
   })
 }
 
@@ -86,5 +91,13 @@ function fromProto(bytes: Uint8Array): NodeRecord {
       ]),
     ),
     version: checkText('version', message.version),
+    ...(message.keyProofs.length > 0 && {
+      keyProofs: checkList('key_proofs', message.keyProofs, MAX_PROOFS, checkProof),
+    }),
   }
+}
+
+function checkProof(proof: Uint8Array): string {
+  if (proof.length !== PROOF_BYTES) throw new HsuError('USAGE', `a proof has ${PROOF_BYTES} bytes, not ${proof.length}`)
+  return Buffer.from(proof).toString('hex')
 }

@@ -27,6 +27,8 @@ export interface SelfDescription {
   /** Asked again every few seconds, so that a changed address becomes known. */
   readonly linkAddresses: () => readonly string[]
   readonly meshAddresses: () => readonly string[]
+  /** What shows others that this node has its mesh keys. */
+  readonly keyProofs: () => readonly string[]
 }
 
 /** What a node needs to write and keep its record. */
@@ -88,11 +90,12 @@ export class Self {
     this.#incarnation = incarnation
   }
 
-  /** Signs a new version of the record if an address changed; whether one did. */
+  /** Signs a new version of the record if an address or a mesh key changed; whether one did. */
   refresh(): boolean {
-    const { meshAddresses, linkAddresses } = this.#describe()
+    const { meshAddresses, linkAddresses, keyProofs = [] } = this.#describe()
     const known = this.signed.record
-    if (isSame(meshAddresses, known.meshAddresses) && isSame(linkAddresses, known.linkAddresses)) return false
+    const sameAddresses = isSame(meshAddresses, known.meshAddresses) && isSame(linkAddresses, known.linkAddresses)
+    if (sameAddresses && isSame(keyProofs, known.keyProofs ?? [])) return false
     const { incarnation, startedIncarnation, recordVersion } = known
     this.#sign({ incarnation, startedIncarnation, recordVersion: recordVersion + 1 })
     return true
@@ -147,6 +150,7 @@ export class Self {
 
   #describe() {
     const { name, version, labels, linkFingerprint, linkAddresses, meshAddresses } = this.#description
+    const keyProofs = this.#description.keyProofs()
     return {
       name,
       version,
@@ -155,6 +159,7 @@ export class Self {
       // A host may have more (container bridges); the best come first.
       linkAddresses: linkAddresses().slice(0, MAX_ENTRIES),
       meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),
+      ...(keyProofs.length > 0 && { keyProofs }),
     }
   }
 

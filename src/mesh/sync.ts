@@ -40,6 +40,8 @@ export interface Sync {
   withPeer(peer: string, signal: AbortSignal): Promise<void>
   /** Sends news and returns what the peer holds afterwards of the owners concerned. @throws as `withPeer` */
   push(peer: string, batch: Batch, signal: AbortSignal): Promise<readonly Digest[]>
+  /** Asks for a mesh key; undefined when the peer has not got it, or this node may not have it. @throws as `withPeer` */
+  askKey(peer: string, fingerprint: string, signal: AbortSignal): Promise<Uint8Array | undefined>
   /** Answers another node's `compare`. */
   compare(request: Extract<PeerRequest, { kind: 'compare' }>): Comparison
   /** Answers another node's `exchange`. */
@@ -118,6 +120,9 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
     withPeer,
     async push(peer, batch, signal) {
       return (await exchange(peer, batch, [], signal)).held
+    },
+    async askKey(peer, fingerprint, signal) {
+      return (await ask('key', peer, { kind: 'key', fingerprint }, signal)).key
     },
     compare({ view: theirs, after }) {
       const known = rulings.hash()

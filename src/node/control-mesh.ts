@@ -1,12 +1,22 @@
 import { HsuError } from '../base/error.ts'
+import { parseDurationMs } from '../base/quantity.ts'
 import type { MemberView, Mesh } from '../mesh/index.ts'
-import type { CallContext } from '../rpc/index.ts'
+import type { CallContext, RotateMeshKeyRequest } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
 import type { NodeCore } from './node-core.ts'
-import { toNode } from './to-proto.ts'
+import { fromDuration, toNode, toTimestamp } from './to-proto.ts'
+
+/** How long the key before is accepted unless told: whoever is away for less than a day gets the new one. */
+const OVERLAP_MS = parseDurationMs('1d') as number
+
+/** Less would lose members whose next sync comes late. */
+const MIN_OVERLAP_MS = 10_000
+const MAX_OVERLAP_MS = parseDurationMs('30d') as number
 
 /** The part of the control API that is about who may be in the mesh. */
 export function meshHandlers(core: NodeCore) {
+  const nameOfId = (nodeId: string): string =>
+    nameOf(core.world.members().find((one) => one.nodeId === nodeId)) ?? nodeId
   const viewOf = (nodeId: string) => {
     const view = core.world.members().find((member) => member.nodeId === nodeId)
     return view === undefined ? {} : { node: toNode(view, core.world.registrationsOf(nodeId).length) }
@@ -24,6 +34,29 @@ export function meshHandlers(core: NodeCore) {
       const known = viewOf(nodeId)
       await mesh.restore(nodeId, askerOf(context).actor)
       return known
+    },
+    async getMeshKeys() {
+      const { keys, holders, others } = meshOf(core).keys()
+      return {
+        keys: keys.map(({ fingerprint, sinceMs, untilMs }) => {
+          return {
+            fingerprint,
+            since: toTimestamp(sinceMs),
+            ...(untilMs !== undefined && { until: toTimestamp(untilMs) }),
+          }
+        }),
+        file: core.info.meshKeyFile ?? '',
+        holders: holders.map(nameOfId),
+        others: others.map(nameOfId),
+      }
+    },
+    async rotateMeshKey({ overlap }: RotateMeshKeyRequest, context: CallContext) {
+      const overlapMs = overlap === undefined ? OVERLAP_MS : fromDuration(overlap)
+      if (overlapMs < MIN_OVERLAP_MS || overlapMs > MAX_OVERLAP_MS) {
+        throw new HsuError('USAGE', 'the overlap must be from 10 seconds to 30 days')
+      }
+      const { fingerprint, holders } = await meshOf(core).rotateKey(overlapMs, askerOf(context).actor)
+      return { fingerprint, holders: holders.map(nameOfId) }
     },
   }
 }
@@ -53,6 +86,6 @@ function idOf({ world }: NodeCore, nameOrId: string, meant: (member: MemberView)
   throw new HsuError('NODE_NOT_FOUND', `no node '${nameOrId}' is known; hsu nodes lists them`, { details })
 }
 
-function nameOf({ record, removal }: MemberView): string | undefined {
-  return record?.name ?? removal?.name
+function nameOf(member: MemberView | undefined): string | undefined {
+  return member?.record?.name ?? member?.removal?.name
 }

@@ -22,6 +22,8 @@ export interface NodeInfo {
   readonly nodeId: string
   /** Undefined: this host alone. */
   readonly mesh: string | undefined
+  /** Absolute. */
+  readonly meshKeyFile: string | undefined
   readonly dataDir: string
   readonly controlSocket: string
   readonly pid: number

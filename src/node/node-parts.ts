@@ -8,6 +8,7 @@ import type { Store } from '../base/store.ts'
 import {
   createMesh,
   type Identity,
+  KeyRing,
   libp2pTransport,
   MESH_PRESETS,
   type Mesh,
@@ -38,6 +39,7 @@ import { openEventLog } from './event-log.ts'
 import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
 import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
+import { keyFileWriter } from './mesh-key-file.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
@@ -292,16 +294,17 @@ async function openMesh(
   const { clock, random, log } = seams
   if (mesh === undefined) throw new Error('a node without a mesh opens none')
   const { discovery, preset } = mesh.config
+  const keys = await KeyRing.load({ clock, log, store, writeFile: keyFileWriter(mesh.keyFile, log) }, mesh.keys)
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
     {
-      keys: () => mesh.keys,
+      keys: keys.inForce,
       listen: meshListen(listen.mesh, legacy),
       discovery: { ...discovery, interfaces: discovery.interfaces ?? [] },
     },
   )
   return createMesh(
-    { clock, random, log, store, identity, transport },
+    { clock, random, log, store, identity, transport, keys },
     {
       ...MESH_PRESETS[preset],
       name,

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
 import type { UnitSpec } from '../process/index.ts'
@@ -22,7 +23,9 @@ export interface NodeSetup {
   readonly paths: NodePaths
   readonly listen: NodeFileConfig['node']['listen']
   /** Undefined: this host alone. */
-  readonly mesh: { readonly config: MeshFileConfig; readonly keys: readonly Uint8Array[] } | undefined
+  readonly mesh:
+    | { readonly config: MeshFileConfig; readonly keys: readonly Uint8Array[]; readonly keyFile: string }
+    | undefined
   /** How much of what happened is kept. */
   readonly events: { readonly maxBytes: number; readonly maxAgeMs: number }
   readonly units: readonly UnitSpec[]
@@ -53,7 +56,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     paths,
     listen: node.listen,
     events: { maxBytes: node.events.max_size, maxAgeMs: node.events.max_age },
-    mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, readFile),
+    mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, baseDir, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
       name,
       config: unit,
@@ -71,8 +74,9 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
 
 async function meshSetup(
   config: MeshFileConfig,
+  baseDir: string,
   readFile: SetupSources['readFile'],
-): Promise<{ config: MeshFileConfig; keys: readonly Uint8Array[] }> {
+): Promise<NonNullable<NodeSetup['mesh']>> {
   const text = await readFile(config.key_file).catch((cause: unknown) => {
     const why = systemCode(cause) === 'ENOENT' ? 'there is no such file' : String(cause)
     throw new HsuError(
@@ -81,5 +85,5 @@ async function meshSetup(
       { cause, details: { file: config.key_file } },
     )
   })
-  return { config, keys: parseMeshKeys(text, config.key_file) }
+  return { config, keys: parseMeshKeys(text, config.key_file), keyFile: resolve(baseDir, config.key_file) }
 }

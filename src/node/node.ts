@@ -247,7 +247,16 @@ function infoOf(
 ): NodeInfo {
   const { identity, controlSocket, startedAtMs } = known
   const { nodeId } = identity
-  return { name, nodeId, mesh: mesh?.config.name, dataDir: paths.dataDir, controlSocket, pid, startedAtMs }
+  return {
+    name,
+    nodeId,
+    mesh: mesh?.config.name,
+    meshKeyFile: mesh?.keyFile,
+    dataDir: paths.dataDir,
+    controlSocket,
+    pid,
+    startedAtMs,
+  }
 }
 
 /** Something that only has an end. */

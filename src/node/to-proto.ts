@@ -33,6 +33,11 @@ export function toTimestamp(wallMs: number): Timestamp {
 }
 
 /** Milliseconds as google.protobuf.Duration, which has the same fields. */
+/** Milliseconds of a google.protobuf.Duration. */
+export function fromDuration({ seconds, nanos }: Timestamp): number {
+  return Number(seconds) * 1_000 + nanos / 1e6
+}
+
 function toDuration(ms: number): Timestamp {
   return toTimestamp(ms)
 }

@@ -1,6 +1,7 @@
 import type { Random } from '../../src/base/random.ts'
 import { lan, type MeshTiming } from '../../src/mesh/config.ts'
 import { type Identity, identityFrom } from '../../src/mesh/identity.ts'
+import { KeyRing } from '../../src/mesh/keys/key-ring.ts'
 import type { MeshEvent, Registration } from '../../src/mesh/member.ts'
 import type { MemberStatus } from '../../src/mesh/merge.ts'
 import { createMesh, type Mesh } from '../../src/mesh/mesh.ts'
@@ -21,6 +22,8 @@ export interface SimNode {
   readonly log: MemoryLog
   /** Undefined while the node is down. */
   mesh: Mesh | undefined
+  /** What its key file holds, newest first. */
+  keyFile: readonly Uint8Array[]
   transport: SimTransport | undefined
 }
 
@@ -33,6 +36,9 @@ export interface SimMeshOptions {
   /** How long connections outlive a partition. Default 10 s. */
   readonly brokenAfterMs?: number
 }
+
+/** What the key file of every node holds at first. */
+export const FIRST_KEY = new Uint8Array(32).fill(1)
 
 /** Simulated time that passes between two looks at a condition. */
 const STEP_MS = 10
@@ -79,14 +85,22 @@ export class SimMesh {
   async start(name: string): Promise<Mesh> {
     const node = this.node(name)
     const transport = this.network.transport(node.nodeId)
+    const store = simStore(node.disk)
+    const clock = this.network.clockOf(node.nodeId)
+    const writeFile = async (keys: readonly Uint8Array[]): Promise<void> => {
+      node.keyFile = keys
+    }
+    const keys = await KeyRing.load({ clock, log: node.log, store, writeFile }, node.keyFile)
+    transport.keys = keys.inForce
     const mesh = createMesh(
       {
-        clock: this.network.clockOf(node.nodeId),
+        clock,
         random: seeded(Math.floor(this.#random.next() * 2 ** 32)),
         log: node.log,
-        store: simStore(node.disk),
+        store,
         identity: node.identity,
         transport,
+        keys,
       },
       {
         ...this.#timing,
@@ -245,6 +259,13 @@ function storedIncarnation(node: SimNode | undefined): number {
 
 function newNode(number: number): SimNode {
   const identity = identityFrom(Uint8Array.from({ length: 32 }, (_, index) => (index === 0 ? number : 7)))
-  const node = { identity, nodeId: identity.nodeId, disk: new Map(), events: [], log: memoryLog() }
+  const node = {
+    identity,
+    nodeId: identity.nodeId,
+    disk: new Map(),
+    events: [],
+    log: memoryLog(),
+    keyFile: [FIRST_KEY],
+  }
   return { name: `n${number}`, ...node, mesh: undefined, transport: undefined }
 }

@@ -187,7 +187,9 @@ export class SimNetwork {
       this.#reaches(one, other) &&
       this.#knows(one, other)
     const admitted = (): boolean =>
-      one.handlers.admits?.(other.nodeId) !== false && other.handlers.admits?.(one.nodeId) !== false
+      shareKey(one, other) &&
+      one.handlers.admits?.(other.nodeId) !== false &&
+      other.handlers.admits?.(one.nodeId) !== false
     if (this.#dialling.has(key) || !wanted()) return
     this.#dialling.add(key)
     do await this.#clock.sleep(20 + 100 * this.#random.next())
@@ -267,6 +269,8 @@ export class SimTransport implements Transport {
   /** Peers whose addresses were learnt and not forgotten. */
   readonly known = new Map<string, readonly string[]>()
   readonly #network: SimNetwork
+  /** The mesh keys it has; two ends without a key in common do not connect. */
+  keys: () => readonly Uint8Array[] = () => [new Uint8Array()]
   /** Multiaddresses; tests change them to move the node. */
   own: readonly string[]
   up = false
@@ -337,6 +341,10 @@ export class SimTransport implements Transport {
   forget(peer: string): void {
     this.known.delete(peer)
   }
+}
+
+function shareKey(one: SimTransport, other: SimTransport): boolean {
+  return one.keys().some((key) => other.keys().some((theirs) => Buffer.from(key).equals(theirs)))
 }
 
 function unreachable(peer: string): HsuError {

@@ -304,7 +304,10 @@ t.test('hsu mesh', async (t) => {
 
   t.test('key shows its fingerprint', async (t) => {
     const cwd = t.testdir({ 'mesh.key': 'KEY\n', x: 'X\n' })
-    t.equal((await hsu('mesh key', { local, world: { cwd } })).stdout, `print of KEY  ${join(cwd, 'mesh.key')}\n`)
+    t.equal(
+      (await hsu('mesh key mesh.key', { local, world: { cwd } })).stdout,
+      `print of KEY\nfile: ${join(cwd, 'mesh.key')}\n`,
+    )
     t.match(JSON.parse((await hsu('mesh key x -o json', { local, world: { cwd } })).stdout), {
       fingerprint: 'print of X',
     })
