@@ -48,7 +48,7 @@ export interface Rotation {
    */
   rotate(overlapMs: number, actor: string): Promise<KeyRuling>
   /** The key that `peer` asks for, if it may have it and it is here. */
-  keyFor(peer: string, fingerprint: string): Uint8Array | undefined
+  readonly keyFor: (peer: string, fingerprint: string) => Uint8Array | undefined
   /** Fetches what rulings tell of and is missing, and gives up what has had its time. Called again and again. */
   upkeep(signal: AbortSignal): Promise<void>
   report(): KeyReport
