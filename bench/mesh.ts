@@ -8,8 +8,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { aliveSeen, BenchNode, configOf, freePort, idleCpuPercent, rssMb, until } from './nodes.ts'
 import { type Row, render } from './table.ts'
 
-const SETTLE_MS = 15_000
-const WATCH_MS = 30_000
+/** Long enough for what starting up left to be collected: that is not idling. */
+const SETTLE_MS = 45_000
+const WATCH_MS = 60_000
 const INSIDE = 'HSU_BENCH_NAMESPACE'
 
 if (process.env[INSIDE] === undefined) enterNamespace()
@@ -65,7 +66,7 @@ async function measureIdleMesh(home: string, count: number): Promise<Row[]> {
       { what: `packets sent ${suffix}`, unit: '1/s', samples: [(after.packets - before.packets) / perNode] },
     ]
   } finally {
-    await Promise.all(nodes.map((node) => node.stop()))
+    await Promise.all(nodes.map((node) => node.stop().catch(() => node.node.kill())))
   }
 }
 

@@ -11,15 +11,18 @@ export interface LoopDelay {
 const RESOLUTION_MS = 50
 
 /**
- * Watches the event loop from the first question on, because watching costs twenty timers a second. Each answer is about the
- * time since the one before; the first is 0.
+ * Watches the event loop from the first question on, because watching costs a timer each `resolutionMs`. Each answer is about
+ * the time since the one before; the first is 0.
  */
-export function systemLoopDelay(): { read(): LoopDelay; stop(): void } {
+export function systemLoopDelay(resolutionMs = RESOLUTION_MS): { read(): LoopDelay; stop(): void } {
+  /** The histogram holds whole intervals, in ns. */
+  const lateMs = (intervalNs: number): number => Math.max(0, intervalNs / 1e6 - resolutionMs)
+
   let histogram: IntervalHistogram | undefined
   return {
     read() {
       if (histogram === undefined || histogram.count === 0) {
-        histogram ??= monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+        histogram ??= monitorEventLoopDelay({ resolution: resolutionMs })
         histogram.enable()
         return { meanMs: 0, p99Ms: 0, maxMs: 0 }
       }
@@ -30,9 +33,4 @@ export function systemLoopDelay(): { read(): LoopDelay; stop(): void } {
     },
     stop: () => void histogram?.disable(),
   }
-}
-
-/** The histogram holds whole intervals, in ns. */
-function lateMs(intervalNs: number): number {
-  return Math.max(0, intervalNs / 1e6 - RESOLUTION_MS)
 }

@@ -9,9 +9,10 @@ import { createTaskGroup, type TaskGroup } from '../base/task-group.ts'
 import type { Topic } from '../base/topic.ts'
 import { createAnswers } from './answers.ts'
 import type { MeshTiming } from './config.ts'
-import { createAwareness } from './detector/awareness.ts'
+import { type Awareness, createAwareness } from './detector/awareness.ts'
 import { Detector } from './detector/detector.ts'
 import { createPinger } from './detector/pinger.ts'
+import { createStalls, type LoopWatch, UNWATCHED } from './detector/stalls.ts'
 import { createFlush, type Flush } from './flush.ts'
 import { decodeBroadcast, EMPTY_BATCH, encodeBroadcast } from './gossip/codec.ts'
 import { sectionBytes, sectionFromProto, sectionToProto } from './gossip/items.ts'
@@ -86,6 +87,8 @@ export interface MeshSeams {
   readonly keys?: KeyRing
   /** Started and stopped by the mesh. */
   readonly transport: Transport
+  /** Whether this process comes to its work; stopped by the mesh. Left out: only the lateness of what the mesh does tells. */
+  readonly loop?: LoopWatch
 }
 
 export interface MeshNodeConfig extends MeshTiming {
@@ -125,13 +128,14 @@ class MeshNode implements Mesh {
   readonly #flush: Flush
   readonly #tasks: TaskGroup
   readonly #detector: Detector
+  readonly #awareness: Awareness
   readonly #syncing = new Set<string>()
   #phase: 'idle' | 'running' | 'leaving' | 'stopped' = 'idle'
   #publishing = false
   #outbidAtMs = -Infinity
 
   constructor(seams: MeshSeams, config: MeshNodeConfig) {
-    const { clock, random, log, identity, transport } = seams
+    const { clock, random, log, identity, transport, loop = UNWATCHED } = seams
     const timing: MeshTiming = config
     const nodeId = identity.nodeId
     const failed = (error: unknown): void => log.error('mesh task failed', { cause: messageOf(error) })
@@ -175,10 +179,10 @@ class MeshNode implements Mesh {
     const pinging = { clock, random, transport, membership, view, awareness }
     const pinger = createPinger(pinging, timing)
     const spread = (rumour: Rumour): void => this.#broadcast({ records: [], rumours: [rumour], sections: [] })
-    this.#detector = new Detector(
-      { clock, random, membership, awareness, self: nodeId, pinger, tasks: this.#tasks, spread },
-      timing,
-    )
+    const stalls = createStalls(clock, loop)
+    const judging = { self: nodeId, pinger, stalls, tasks: this.#tasks, spread }
+    this.#detector = new Detector({ clock, random, membership, awareness, ...judging }, timing)
+    this.#awareness = awareness
     this.#rotation = createRotation({
       ...{ clock, log, rulings, notices, ring: seams.keys, self: nodeId },
       others: () => this.#knownRecords(),
@@ -225,6 +229,7 @@ class MeshNode implements Mesh {
   async suspend(): Promise<void> {
     this.#phase = 'stopped'
     await this.#tasks.stop()
+    this.#seams.loop?.stop()
     await this.#seams.transport.stop()
     await this.#self.refuted()
     await this.#rulings.saved()
@@ -371,6 +376,8 @@ class MeshNode implements Mesh {
   #refute(incarnation: number): void {
     if (this.#phase !== 'running') return
     this.#self.refute(incarnation, () => {
+      // Whoever is suspected may well be slow itself (Lifeguard).
+      this.#awareness.note(1)
       this.#seams.log.debug('rumour about this node refuted', { incarnation: this.#self.incarnation })
       this.#broadcast({ records: [this.#self.signed], rumours: [], sections: [] })
       this.#notices.changed()
@@ -410,6 +417,7 @@ class MeshNode implements Mesh {
     this.#syncing.add(peer)
     try {
       await this.#sync.withPeer(peer, signal)
+      this.#detector.heardFrom(peer)
     } catch (error) {
       // The next sync, with this peer or another, makes good for it.
       this.#seams.log.debug('sync failed', { nodeId: peer, cause: messageOf(error) })

@@ -5,6 +5,7 @@ import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
+import { systemLoopDelay } from '../base/system-loop-delay.ts'
 import {
   createMesh,
   type Identity,
@@ -284,6 +285,9 @@ interface MeshNeeds {
   readonly linkServer: LinkServer | undefined
 }
 
+/** How finely the mesh watches the event loop: well below the time a ping may take, and ten timers a second. */
+const LOOP_RESOLUTION_MS = 100
+
 /** Loads libp2p, which is why it happens late and only where there is a mesh. */
 async function openMesh(
   seams: NodeSeams,
@@ -304,7 +308,7 @@ async function openMesh(
     },
   )
   return createMesh(
-    { clock, random, log, store, identity, transport, keys },
+    { clock, random, log, store, identity, transport, keys, loop: systemLoopDelay(LOOP_RESOLUTION_MS) },
     {
       ...MESH_PRESETS[preset],
       name,

@@ -47,7 +47,7 @@ const STEP_MS = 10
 export class SimMesh {
   readonly clock = new SimClock()
   readonly network: SimNetwork
-  readonly nodes: readonly SimNode[]
+  readonly nodes: SimNode[]
   readonly #random: Random
   readonly #timing: MeshTiming
 
@@ -83,8 +83,19 @@ export class SimMesh {
 
   /** Starts a node; with what its disk holds, if it ran before. It registers one unit named after it. */
   async start(name: string): Promise<Mesh> {
-    const node = this.node(name)
-    const transport = this.network.transport(node.nodeId)
+    return this.#run(this.node(name), this.network.transport(this.node(name).nodeId))
+  }
+
+  /** Starts a second node with the identity of another, on a disk of its own: somebody copied the data directory. */
+  async startTwin(of: string, name: string): Promise<Mesh> {
+    const { identity, nodeId } = this.node(of)
+    const twin: SimNode = { ...newNode(0), name, identity, nodeId }
+    this.nodes.push(twin)
+    return this.#run(twin, this.network.transport(nodeId, true))
+  }
+
+  async #run(node: SimNode, transport: SimTransport): Promise<Mesh> {
+    const { name } = node
     const store = simStore(node.disk)
     const clock = this.network.clockOf(node.nodeId)
     const writeFile = async (keys: readonly Uint8Array[]): Promise<void> => {
@@ -101,6 +112,7 @@ export class SimMesh {
         identity: node.identity,
         transport,
         keys,
+        loop: this.network.loopOf(node.nodeId),
       },
       {
         ...this.#timing,
@@ -206,7 +218,7 @@ export class SimMesh {
           throw new Error(`${name} serves endpoints of a ${status} member\n${this.show()}`)
       }
       for (const { nodeId, incarnation, record } of members.values()) {
-        const stored = storedIncarnation(this.nodes.find((node) => node.nodeId === nodeId))
+        const stored = Math.max(...this.nodes.filter((node) => node.nodeId === nodeId).map(storedIncarnation))
         if (incarnation > stored)
           throw new Error(`${name} saw ${record?.name}@${incarnation}, but its disk has ${stored}\n${this.show()}`)
       }
@@ -250,8 +262,8 @@ export function registration(unit: string, changes: Partial<Registration> = {}):
   }
 }
 
-function storedIncarnation(node: SimNode | undefined): number {
-  const stored = node?.disk.get('mesh/self.json')
+function storedIncarnation(node: SimNode): number {
+  const stored = node.disk.get('mesh/self.json')
   return stored === undefined
     ? 0
     : (JSON.parse(new TextDecoder().decode(stored)) as { incarnation: number }).incarnation

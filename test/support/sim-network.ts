@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/base/clock.ts'
 import { HsuError } from '../../src/base/error.ts'
 import type { Random } from '../../src/base/random.ts'
+import type { LoopWatch } from '../../src/mesh/detector/stalls.ts'
 import type { Transport, TransportHandlers } from '../../src/mesh/transport.ts'
 
 export interface SimNetworkOptions {
@@ -21,26 +22,47 @@ interface Link {
   readonly onClose: Set<() => void>
 }
 
+/** A node that does nothing for the moment. */
+interface Frozen {
+  readonly sinceMs: number
+  /** Its machine sleeps, so that its monotonic clock stands still. */
+  readonly asleep: boolean
+  readonly thawed: Promise<void>
+  thaw(): void
+}
+
 /**
- * A network in memory, with the faults of a real one: `partition`, `heal`, `loss`, `crash`, `freeze`, `thaw`.
+ * A network in memory, with the faults of a real one: `partition`, `cutOneWay`, `heal`, `loss`, `lossFrom`, `crash`,
+ * and of its nodes: `freeze` and `thaw`, `stall`, `sleep` and `wake`, `skew`.
  * Messages between connected nodes take a random time, may be lost, and overtake each other.
  */
 export class SimNetwork {
   /** Probability that a message is lost, 0 to 1, one way. */
   loss = 0
+  /** The same for what one node sends, by node id; `loss` comes on top. */
+  readonly lossFrom = new Map<string, number>()
   /** Messages that were sent, lost ones included. */
   sent = 0
+  /** Their bytes, without what a real network puts around them. */
+  sentBytes = 0
   readonly #clock: Clock
   readonly #random: Random
   readonly #latencyMs: readonly [number, number]
   readonly #discovery: boolean
   readonly #brokenAfterMs: number
-  readonly #nodes = new Map<string, SimTransport>()
+  readonly #nodes = new Set<SimTransport>()
   /** Each link under both of its ends. */
   readonly #links = new Map<SimTransport, Map<string, Link>>()
   readonly #dialling = new Set<string>()
-  readonly #frozen = new Map<string, { thawed: Promise<void>; thaw: () => void }>()
+  readonly #frozen = new Map<string, Frozen>()
+  /** How long each node was asleep in all. */
+  readonly #sleptMs = new Map<string, number>()
+  readonly #skewMs = new Map<string, number>()
+  /** The longest stall of each node since it last asked. */
+  readonly #stalledMs = new Map<string, number>()
   #groups = new Map<string, number>()
+  /** `FROM TO` for each way that nothing passes. */
+  #cuts = new Set<string>()
   #partitions = 0
 
   constructor({ clock, random, latencyMs = [1, 5], discovery = true, brokenAfterMs = 10_000 }: SimNetworkOptions) {
@@ -51,23 +73,48 @@ export class SimNetwork {
     this.#brokenAfterMs = brokenAfterMs
   }
 
-  /** A transport for a node; a second one for the same id takes the place of the first, as after a restart. */
-  transport(nodeId: string): SimTransport {
+  /**
+   * A transport for a node; a second one for the same id takes the place of the first, as after a restart.
+   *
+   * @param twin leaves the first where it is: two nodes use one identity
+   */
+  transport(nodeId: string, twin = false): SimTransport {
     const transport = new SimTransport(this, nodeId, this.#nodes.size + 1)
-    this.#nodes.set(nodeId, transport)
+    if (!twin) for (const before of this.#named(nodeId)) this.#nodes.delete(before)
+    this.#nodes.add(transport)
     return transport
   }
 
-  /** Time as the node feels it: while it is frozen, nothing wakes up. */
+  /** Time as the node feels it: while it is frozen nothing wakes up, and while it is asleep no time passes for it. */
   clockOf(nodeId: string): Clock {
     const clock = this.#clock
+    const nowMs = (): number => {
+      const frozen = this.#frozen.get(nodeId)
+      const untilMs = frozen?.asleep === true ? frozen.sinceMs : clock.nowMs()
+      return untilMs - (this.#sleptMs.get(nodeId) ?? 0)
+    }
     return {
-      nowMs: () => clock.nowMs(),
-      wallMs: () => clock.wallMs(),
+      nowMs,
+      wallMs: () => clock.wallMs() + (this.#skewMs.get(nodeId) ?? 0),
       sleep: async (ms, signal) => {
-        await clock.sleep(ms, signal)
-        await this.#thawed(nodeId)
+        const dueMs = nowMs() + Math.max(0, ms)
+        do {
+          await clock.sleep(Math.max(0, dueMs - nowMs()), signal)
+          await this.#thawed(nodeId)
+        } while (nowMs() < dueMs)
       },
+    }
+  }
+
+  /** What the node sees of its own event loop: being frozen is a delay, being asleep is none. */
+  loopOf(nodeId: string): LoopWatch {
+    return {
+      read: () => {
+        const maxMs = this.#stalledMs.get(nodeId) ?? 0
+        this.#stalledMs.delete(nodeId)
+        return { maxMs }
+      },
+      stop: () => undefined,
     }
   }
 
@@ -78,40 +125,68 @@ export class SimNetwork {
     const partition = this.#partitions
     void this.#clock.sleep(this.#brokenAfterMs).then(() => {
       if (partition !== this.#partitions) return
-      for (const node of this.#nodes.values()) {
+      for (const node of this.#nodes) {
         for (const link of this.#linksOf(node)) if (!this.#reaches(...link.ends)) this.#close(link)
       }
     })
   }
 
+  /** Silently loses all that `from` sends to `to`, until `heal`. Adds to what is cut already. */
+  cutOneWay(from: readonly string[], to: readonly string[]): void {
+    for (const one of from) for (const other of to) this.#cuts.add(`${one} ${other}`)
+  }
+
   heal(): void {
     this.#groups = new Map()
+    this.#cuts = new Set()
     this.#partitions += 1
-    for (const node of this.#nodes.values()) this.dial(node)
+    for (const node of this.#nodes) this.dial(node)
   }
 
   /** Ends a node at once; its peers see the reset, unless a partition hides it from them for a while. */
   crash(nodeId: string): void {
-    this.#nodes.get(nodeId)?.end()
+    for (const node of this.#named(nodeId)) node.end()
   }
 
   /** Stops a node without ending it: connections stay, nothing is answered, what arrives waits. */
-  freeze(nodeId: string): void {
+  freeze(nodeId: string, asleep = false): void {
     let thaw = (): void => undefined
     const thawed = new Promise<void>((resolve) => {
       thaw = resolve
     })
-    this.#frozen.set(nodeId, { thawed, thaw })
+    this.#frozen.set(nodeId, { sinceMs: this.#clock.nowMs(), asleep, thawed, thaw })
   }
 
   thaw(nodeId: string): void {
-    this.#frozen.get(nodeId)?.thaw()
+    const frozen = this.#frozen.get(nodeId)
+    if (frozen === undefined) return
     this.#frozen.delete(nodeId)
+    const ms = this.#clock.nowMs() - frozen.sinceMs
+    const totals = frozen.asleep ? this.#sleptMs : this.#stalledMs
+    totals.set(nodeId, frozen.asleep ? (totals.get(nodeId) ?? 0) + ms : Math.max(totals.get(nodeId) ?? 0, ms))
+    frozen.thaw()
+    for (const node of this.#named(nodeId)) this.dial(node)
+  }
+
+  /** The lid of a laptop: like `freeze`, but the clock of the node stands still too. `thaw` opens it. */
+  sleep(nodeId: string): void {
+    this.freeze(nodeId, true)
+  }
+
+  /** Blocks the event loop of a node for `ms`. */
+  stall(nodeId: string, ms: number): void {
+    this.freeze(nodeId)
+    void this.#clock.sleep(ms).then(() => this.thaw(nodeId))
+  }
+
+  /** Sets the wall clock of a node `ms` off. */
+  skew(nodeId: string, ms: number): void {
+    this.#skewMs.set(nodeId, ms)
   }
 
   /** For transports: connects a node, after a while, to all who want that too. */
   dial(node: SimTransport): void {
-    for (const other of this.#nodes.values()) if (other !== node) void this.#dialPair(node, other)
+    for (const other of this.#nodes) if (other.nodeId !== node.nodeId) void this.#dialPair(node, other)
   }
 
   /** For transports: those that `node` has a link to. */
@@ -136,7 +211,7 @@ export class SimNetwork {
     const spread = (from: SimTransport): void => {
       for (const to of this.peersOf(from)) {
         if (seen.has(to)) continue
-        void this.#deliver(from, to, () => {
+        void this.#deliver(from, to, bytes.length, () => {
           if (seen.has(to)) return
           seen.add(to)
           to.handlers.onBroadcast(author.nodeId, Uint8Array.from(bytes))
@@ -163,16 +238,17 @@ export class SimNetwork {
       const close = done(() => reject(unreachable(peer)))
       signal.addEventListener('abort', abort)
       link.onClose.add(close)
-      void this.#deliver(from, to, () => {
+      void this.#deliver(from, to, bytes.length, () => {
         const answer = to.handlers.onRequest(from.nodeId, Uint8Array.from(bytes))
         answer.then(
           (response) =>
             void this.#deliver(
               to,
               from,
+              response.length,
               done(() => resolve(Uint8Array.from(response))),
             ),
-          () => void this.#deliver(to, from, close),
+          () => void this.#deliver(to, from, 0, close),
         )
       })
     })
@@ -185,6 +261,7 @@ export class SimNetwork {
       other.up &&
       this.#links.get(one)?.has(other.nodeId) !== true &&
       this.#reaches(one, other) &&
+      this.#reaches(other, one) &&
       this.#knows(one, other)
     const admitted = (): boolean =>
       shareKey(one, other) &&
@@ -195,7 +272,8 @@ export class SimNetwork {
     do await this.#clock.sleep(20 + 100 * this.#random.next())
     while (wanted() && !admitted())
     this.#dialling.delete(key)
-    if (!wanted()) return
+    // Who is frozen takes no part in a handshake, and dials when it thaws.
+    if (!wanted() || this.#frozen.has(one.nodeId) || this.#frozen.has(other.nodeId)) return
     const link: Link = { ends: [one, other], onClose: new Set() }
     this.#under(one).set(other.nodeId, link)
     this.#under(other).set(one.nodeId, link)
@@ -223,6 +301,10 @@ export class SimNetwork {
     this.dial(node)
   }
 
+  #named(nodeId: string): SimTransport[] {
+    return [...this.#nodes].filter((node) => node.nodeId === nodeId)
+  }
+
   #linksOf(node: SimTransport): Link[] {
     return [...(this.#links.get(node)?.values() ?? [])]
   }
@@ -233,9 +315,11 @@ export class SimNetwork {
     return links
   }
 
-  async #deliver(from: SimTransport, to: SimTransport, arrive: () => void): Promise<void> {
+  async #deliver(from: SimTransport, to: SimTransport, bytes: number, arrive: () => void): Promise<void> {
     this.sent += 1
-    if (this.#random.next() < this.loss) return
+    this.sentBytes += bytes
+    const arrives = (1 - this.loss) * (1 - (this.lossFrom.get(from.nodeId) ?? 0))
+    if (this.#random.next() >= arrives) return
     await this.#clock.sleep(this.#latency())
     if (this.#reaches(from, to)) await this.#whenThawed(to, arrive)
   }
@@ -253,6 +337,7 @@ export class SimNetwork {
   }
 
   #reaches(one: SimTransport, other: SimTransport): boolean {
+    if (this.#cuts.has(`${one.nodeId} ${other.nodeId}`)) return false
     return (this.#groups.get(one.nodeId) ?? 0) === (this.#groups.get(other.nodeId) ?? 0)
   }
 

@@ -6,6 +6,7 @@ import type { Rumour } from '../member.ts'
 import type { Entry } from '../membership.ts'
 import { createPingOrder, type PingOrder } from './ping-order.ts'
 import type { Pinger, PingSeams } from './pinger.ts'
+import type { Stalls } from './stalls.ts'
 import { confirmationsWanted, suspicionMinMs, suspicionMs } from './suspicion.ts'
 
 export interface DetectorSeams extends Pick<PingSeams, 'clock' | 'random' | 'membership' | 'awareness'> {
@@ -13,6 +14,7 @@ export interface DetectorSeams extends Pick<PingSeams, 'clock' | 'random' | 'mem
   readonly self: string
   readonly tasks: TaskGroup
   readonly pinger: Pinger
+  readonly stalls: Stalls
   /** Tells everybody what this node found out itself. */
   readonly spread: (rumour: Rumour) => void
 }
@@ -54,12 +56,16 @@ export class Detector {
     this.#seams.tasks.run((signal) => this.#rounds(signal))
   }
 
-  /** The last connection to a member is gone: a strong hint, so it is suspect and asked at once. */
+  /**
+   * The last connection to a member is gone: a strong hint, so it is suspect and asked at once. A node that has just woken
+   * finds all its connections gone, which is news of itself: it tries to reach the member first.
+   */
   connectionLost(nodeId: string): void {
-    this.#accuse(nodeId, true)
+    if (this.#heldUntilMs <= this.#seams.clock.nowMs()) this.#accuse(nodeId, true)
+    else this.#seams.tasks.run((signal) => this.#verify(nodeId, signal))
   }
 
-  /** A member asked us something: it lives, and need not be pinged soon. */
+  /** A member asked or answered something: it lives, and need not be pinged soon. */
   heardFrom(nodeId: string): void {
     this.#order.heard(nodeId, this.#seams.clock.nowMs())
   }
@@ -91,39 +97,57 @@ export class Detector {
   }
 
   async #rounds(signal: AbortSignal): Promise<void> {
-    const { clock, random, membership, awareness } = this.#seams
-    let lateMs = 0
+    const { clock, membership, awareness, stalls } = this.#seams
+    let startedAtMs = -Infinity
     while (!signal.aborted) {
-      awareness.wasLate(lateMs)
-      const allowedMs = this.#allowedMs
-      const startedAtMs = clock.nowMs()
+      awareness.wasLate(stalls.longestSince(startedAtMs))
+      startedAtMs = clock.nowMs()
       const candidates = membership.live().map(({ member }) => member.nodeId)
-      const target = this.#order.next(candidates, startedAtMs)
-      if (target !== undefined) await this.#round(target, allowedMs, signal)
-      const roundedAtMs = clock.nowMs()
-      const jitter = 1 + PERIOD_JITTER * (2 * random.next() - 1)
-      const periodMs = this.#timing.pingPeriodMs * awareness.multiplier() * jitter
-      const restMs = Math.max(periodMs / 2, periodMs - (roundedAtMs - startedAtMs))
-      await clock.sleep(restMs, signal).catch(() => undefined)
-      // A block of the event loop makes late whichever of the two it falls into.
-      lateMs = Math.max(roundedAtMs - startedAtMs - allowedMs, clock.nowMs() - roundedAtMs - restMs)
+      const chosen = this.#order.next(candidates, startedAtMs, this.#timing.pingPeriodMs)
+      if (chosen?.dueInMs === 0) await this.#round(chosen.nodeId, signal)
+      await this.#restSince(startedAtMs, chosen?.dueInMs ?? 0, signal)
     }
   }
 
-  /** @param allowedMs how long the round may take, if this node is awake all the while */
-  async #round(target: string, allowedMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, awareness, pinger } = this.#seams
+  /** Rests until a ping period has passed since `startedAtMs`, or until `dueInMs` has passed when that is less. */
+  async #restSince(startedAtMs: number, dueInMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, random, awareness, stalls } = this.#seams
+    const jitter = 1 + PERIOD_JITTER * (2 * random.next() - 1)
+    const periodMs = this.#timing.pingPeriodMs * awareness.multiplier() * jitter
+    const roundedAtMs = clock.nowMs()
+    const leftMs = periodMs - (roundedAtMs - startedAtMs)
+    const restMs = dueInMs > 0 ? Math.min(dueInMs * jitter, leftMs) : Math.max(periodMs / 2, leftMs)
+    await clock.sleep(restMs, signal).catch(() => undefined)
+    stalls.note(clock.nowMs() - roundedAtMs - restMs)
+  }
+
+  async #round(target: string, signal: AbortSignal): Promise<void> {
+    const { clock, awareness, pinger, stalls } = this.#seams
     const startedAtMs = clock.nowMs()
-    if ((await pinger.direct(target, signal)) === 'alive') {
+    const allowedMs = this.#allowedMs
+    const direct = await pinger.direct(target, signal)
+    const { alive, asked, answered } =
+      direct === 'alive' ? { alive: true, asked: 0, answered: 0 } : await pinger.indirect(target, signal)
+    if (signal.aborted) return
+    stalls.note(clock.nowMs() - startedAtMs - allowedMs)
+    if (direct === 'alive') {
       awareness.note(-1)
       return
     }
-    const { alive, asked, answered } = await pinger.indirect(target, signal)
-    if (signal.aborted) return
-    // A late end means that this node slept, and the answer may still lie unread.
-    const late = clock.nowMs() - startedAtMs > allowedMs
-    if (late || (!alive && answered < asked)) awareness.note(1)
-    if (!late && !alive) this.#accuse(target, false)
+    // While this node did nothing, the answer may have come and lies unread.
+    const stalled = stalls.longestSince(startedAtMs) >= this.#timing.pingTimeoutMs / 2
+    if (stalled || (!alive && answered < asked)) awareness.note(1)
+    if (stalled) this.#order.recall(target)
+    else if (!alive) this.#accuse(target, false)
+  }
+
+  /** Accuses a member only if it can still not be reached once this node has found its feet again. */
+  async #verify(nodeId: string, signal: AbortSignal): Promise<void> {
+    const { clock, membership, pinger } = this.#seams
+    await clock.sleep(this.#heldUntilMs - clock.nowMs(), signal).catch(() => undefined)
+    const live = membership.live().some(({ member }) => member.nodeId === nodeId)
+    if (!live || (await pinger.direct(nodeId, signal)) === 'alive') return
+    if (!signal.aborted) this.#accuse(nodeId, false)
   }
 
   #accuse(nodeId: string, linkLost: boolean): void {
@@ -141,21 +165,15 @@ export class Detector {
 
   /** Waits until the suspicion has run its time, which voices shorten; then the member is dead. */
   async #awaitEnd(nodeId: string, watch: Watch, signal: AbortSignal): Promise<void> {
-    const { clock, membership, awareness } = this.#seams
-    let notBeforeMs = 0
+    const { clock, membership, stalls } = this.#seams
     while (!signal.aborted && this.#watches.get(nodeId) === watch) {
       const suspicion = membership.get(nodeId)?.suspicion
       if (suspicion === undefined) return
       const endsAtMs = suspicion.startedAtMs + suspicionMs(suspicion, membership.size, this.#timing)
-      const wakeAtMs = Math.max(endsAtMs, notBeforeMs, this.#trustedUntilMs(watch))
+      const wakeAtMs = Math.max(endsAtMs, this.#heldUntilMs, this.#trustedUntilMs(watch))
       if (wakeAtMs > clock.nowMs()) {
         await this.#rest(watch, wakeAtMs - clock.nowMs(), signal)
-        const late = clock.nowMs() - wakeAtMs > this.#timing.pingTimeoutMs
-        if (late) {
-          // This node slept through the end: what speaks for the suspect may still lie unread.
-          awareness.note(1)
-          notBeforeMs = clock.nowMs() + this.#minMs
-        }
+        stalls.note(clock.nowMs() - wakeAtMs)
       } else if (suspicion.voices.has(this.#self)) {
         this.#declareDead(nodeId)
       } else {
@@ -197,6 +215,11 @@ export class Detector {
   /** A suspect that answered is alive, even while its refutation is on its way. */
   #trustedUntilMs({ reachedAtMs }: Watch): number {
     return reachedAtMs === undefined ? 0 : reachedAtMs + this.#minMs
+  }
+
+  /** After a stall of this node nobody is judged before what came meanwhile has been read, and the suspect was asked again. */
+  get #heldUntilMs(): number {
+    return this.#seams.stalls.awakeSinceMs(this.#timing.pingTimeoutMs) + this.#minMs
   }
 
   async #rest(watch: Watch, ms: number, signal: AbortSignal): Promise<void> {

@@ -13,8 +13,18 @@ const SPREAD = 0.25
 export interface PingOrder {
   /** A member gave a sign of life of its own: it asked us something, or answered. */
   heard(nodeId: string, nowMs: number): void
-  /** The next of `candidates`; undefined when there is none. It counts as heard until it has been chosen again. */
-  next(candidates: readonly string[], nowMs: number): string | undefined
+  /** The last ping of a member proved nothing: it is due again. */
+  recall(nodeId: string): void
+  /**
+   * The next of `candidates`; undefined when there is none. It counts as heard until it has been chosen again. Nobody who
+   * was heard less than `quietMs` ago need be pinged: then `dueInMs` is above 0 and says when somebody is.
+   */
+  next(candidates: readonly string[], nowMs: number, quietMs: number): Choice | undefined
+}
+
+interface Choice {
+  readonly nodeId: string
+  readonly dueInMs: number
 }
 
 export function createPingOrder(random: Random): PingOrder {
@@ -23,7 +33,8 @@ export function createPingOrder(random: Random): PingOrder {
     heard(nodeId, nowMs) {
       if (heardAtMs.has(nodeId)) heardAtMs.set(nodeId, nowMs)
     },
-    next(candidates, nowMs) {
+    recall: (nodeId) => void heardAtMs.delete(nodeId),
+    next(candidates, nowMs, quietMs) {
       // Only candidates are kept; one that is new was silent for ever.
       heardAtMs = new Map(candidates.map((nodeId) => [nodeId, heardAtMs.get(nodeId) ?? -Infinity]))
       let chosen: string | undefined
@@ -34,8 +45,10 @@ export function createPingOrder(random: Random): PingOrder {
         chosen = nodeId
         greatest = age
       }
-      if (chosen !== undefined) heardAtMs.set(chosen, nowMs)
-      return chosen
+      if (chosen === undefined) return undefined
+      const dueInMs = Math.max(0, quietMs - (nowMs - (heardAtMs.get(chosen) ?? 0)))
+      if (dueInMs === 0) heardAtMs.set(chosen, nowMs)
+      return { nodeId: chosen, dueInMs }
     },
   }
 }

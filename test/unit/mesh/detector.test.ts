@@ -14,6 +14,7 @@ import {
   suspicionMinMs,
   suspicionMs,
 } from '../../../src/mesh/detector/suspicion.ts'
+import { createStalls, UNWATCHED } from '../../../src/mesh/detector/stalls.ts'
 import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
 import type { Rumour, SignedRecord } from '../../../src/mesh/member.ts'
 import { Membership, type MembershipListener } from '../../../src/mesh/membership.ts'
@@ -99,6 +100,42 @@ t.test('awareness stretches timeouts with bad health and a late event loop, with
   t.equal(awareness.multiplier(), 1)
 })
 
+t.test('stalls', async (t) => {
+  t.test('are what the event loop tells and what others here notice, by when they ended', async (t) => {
+    const clock = new SimClock()
+    let maxMs = 0
+    const loop = { read: () => ({ maxMs }) }
+    const stalls = createStalls(clock, loop)
+    await clock.advance(1_000)
+    t.equal(stalls.longestSince(0), 0)
+    t.equal(stalls.awakeSinceMs(100), -Infinity)
+    stalls.note(300)
+    maxMs = 150
+    await clock.advance(1_000)
+    t.equal(stalls.longestSince(0), 300)
+    t.equal(stalls.longestSince(1_500), 150)
+    t.equal(stalls.awakeSinceMs(200), 1_000)
+    t.equal(stalls.awakeSinceMs(100), 2_000)
+    maxMs = 20
+    await clock.advance(1_000)
+    t.equal(stalls.longestSince(2_500), 0, 'short ones are the everyday of a busy process')
+  })
+
+  t.test('a machine that slept shows in the wall clock, and a clock that was set back does not', async (t) => {
+    const clock = new SimClock()
+    const stalls = createStalls(clock, UNWATCHED)
+    await clock.advance(1_000)
+    clock.setWall(clock.wallMs() + 3_600_000)
+    t.equal(stalls.longestSince(0), 3_600_000)
+    t.equal(stalls.awakeSinceMs(200), 1_000)
+    await clock.advance(1_000)
+    clock.setWall(clock.wallMs() - 86_400_000)
+    t.equal(stalls.longestSince(1_500), 0)
+    await clock.advance(1_000)
+    t.equal(stalls.longestSince(1_500), 0)
+  })
+})
+
 t.test('ping order', async (t) => {
   t.test('goes through all before it comes to one again, nearly', async (t) => {
     const order = createPingOrder(seeded(1))
@@ -106,7 +143,7 @@ t.test('ping order', async (t) => {
     const last = new Map<string, number>()
     let longest = 0
     for (let turn = 0; turn < 500; turn += 1) {
-      const chosen = order.next(names, turn * 400) ?? ''
+      const chosen = order.next(names, turn * 400, 0)?.nodeId ?? ''
       if (last.has(chosen)) longest = Math.max(longest, turn - (last.get(chosen) ?? 0))
       last.set(chosen, turn)
     }
@@ -116,12 +153,23 @@ t.test('ping order', async (t) => {
 
   t.test('passes over whoever was heard from, and begins with whoever is new', async (t) => {
     const order = createPingOrder(seeded(1))
-    order.next(['a', 'b'], 0)
-    order.next(['a', 'b'], 100)
+    order.next(['a', 'b'], 0, 0)
+    order.next(['a', 'b'], 100, 0)
     order.heard('a', 1_000)
-    t.equal(order.next(['a', 'b'], 1_100), 'b')
-    t.equal(order.next(['a', 'b', 'c'], 1_200), 'c')
-    t.equal(order.next([], 1_300), undefined)
+    t.equal(order.next(['a', 'b'], 1_100, 0)?.nodeId, 'b')
+    t.equal(order.next(['a', 'b', 'c'], 1_200, 0)?.nodeId, 'c')
+    t.equal(order.next([], 1_300, 0), undefined)
+  })
+
+  t.test('leaves alone whoever was heard a moment ago, and says when that is over', async (t) => {
+    const order = createPingOrder(seeded(1))
+    t.same(order.next(['a'], 0, 400), { nodeId: 'a', dueInMs: 0 }, 'who is new is due')
+    t.same(order.next(['a'], 300, 400), { nodeId: 'a', dueInMs: 100 })
+    order.heard('a', 350)
+    t.same(order.next(['a'], 400, 400), { nodeId: 'a', dueInMs: 350 }, 'asking counted for nothing')
+    t.same(order.next(['a'], 750, 400), { nodeId: 'a', dueInMs: 0 })
+    order.recall('a')
+    t.same(order.next(['a'], 760, 400), { nodeId: 'a', dueInMs: 0 }, 'a ping that proved nothing is repeated')
   })
 })
 
@@ -154,6 +202,8 @@ t.test('detector', async (t) => {
     }
     const x = createIdentity()
     const spoken: string[] = []
+    /** What the event loop tells when it is next asked. */
+    const loopMs: number[] = []
     const listener: MembershipListener = {
       onStatus: ({ member }) => {
         if (member.status !== 'suspect') detector.cleared(member.nodeId)
@@ -179,6 +229,7 @@ t.test('detector', async (t) => {
         awareness,
         pinger,
         tasks,
+        stalls: createStalls(clock, { read: () => ({ maxMs: loopMs.splice(0).reduce((a, b) => Math.max(a, b), 0) }) }),
         spread: ({ status }) => spoken.push(status),
       },
       lan,
@@ -188,7 +239,7 @@ t.test('detector', async (t) => {
     const jump = (ms: number): void => {
       jumpedMs += ms
     }
-    return { sim, x, members, detector, spoken, tasks, status, jump, awareness }
+    return { sim, x, members, detector, spoken, loopMs, tasks, status, jump, awareness }
   }
 
   t.test('a member that is silent is suspect, tried again, and dead after the time of a mesh of two', async (t) => {
@@ -256,6 +307,44 @@ t.test('detector', async (t) => {
     t.equal(status(), 'suspect')
     await sim.advance(lan.suspicionMinMs)
     t.equal(status(), 'dead')
+  })
+
+  t.test('a ping that failed while the event loop was blocked proves nothing, and is repeated at once', async (t) => {
+    let blocked = true
+    let pings = 0
+    const made = lab(async () => {
+      pings += 1
+      if (!blocked) return 'alive'
+      blocked = false
+      made.jump(lan.pingTimeoutMs)
+      made.loopMs.push(lan.pingTimeoutMs)
+      return 'silent'
+    })
+    const { sim, detector, spoken, awareness } = made
+    detector.start()
+    await sim.advance(1)
+    t.same(spoken, [])
+    t.equal(awareness.multiplier(), 2, 'and speaks against this node')
+    await sim.advance(2 * lan.pingPeriodMs * 1.1)
+    t.equal(pings, 2, 'in the next round, not when its turn comes again')
+  })
+
+  t.test('connections that are lost while this node sleeps or is stopped are no news of others', async (t) => {
+    const { sim, detector, x, loopMs, spoken, status } = lab(async () => 'alive')
+    loopMs.push(3_000)
+    detector.connectionLost(x.nodeId)
+    await sim.advance(10_000)
+    t.same(spoken, [], 'it was tried, and answered')
+
+    const gone = lab(async () => 'silent')
+    gone.loopMs.push(3_000)
+    gone.detector.connectionLost(gone.x.nodeId)
+    t.equal(gone.status(), 'alive')
+    await gone.sim.advance(lan.suspicionMinMs + 1)
+    t.equal(gone.status(), 'suspect', 'tried, and silent')
+    await gone.sim.advance(lan.suspicionAloneMs + 10)
+    t.equal(gone.status(), 'dead')
+    t.equal(status(), 'alive')
   })
 
   t.test('a suspect that answers is not declared dead, even while its refutation is missing', async (t) => {
