@@ -182,18 +182,21 @@ export class LimitKeeper {
       this.#seams.log.warn('this host cannot throttle a unit; its limit is only watched', { resource })
       return
     }
-    await this.#hold({ cpu: THROTTLED_CORES })
+    if (!(await this.#hold({ cpu: THROTTLED_CORES }))) return
     const reason = `throttled to ${formatAmount('cpu', THROTTLED_CORES)} until it uses less memory`
     this.#say('unit.limit_throttled', resource, reason, 'throttle')
   }
 
-  /** What the kernel refuses must not end the supervision. */
-  async #hold(more: Amounts): Promise<void> {
+  /** False when the kernel refused, which must not end the supervision. */
+  async #hold(more: Amounts): Promise<boolean> {
     const { cell, means, config } = this.#subject
-    const held = cell?.hold({ ...capsOf(this.#plans, means, config), ...more })
-    await held?.catch((error: unknown) => {
+    try {
+      await cell?.hold({ ...capsOf(this.#plans, means, config), ...more })
+      return true
+    } catch (error) {
       this.#seams.log.warn('the kernel did not take the limits of a unit', { cause: messageOf(error) })
-    })
+      return false
+    }
   }
 
   #say(type: LimitNews['type'], resource: Resource, reason: string, action: LimitAction | undefined): string {
