@@ -5,6 +5,9 @@ import { userNamed } from './accounts.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { type ListeningPort, portsOf } from './look.ts'
 import { isSame, type ProcessInfo, type ProcessTable, treeOf } from './process-table.ts'
+import { wellKnown } from './well-known.ts'
+
+const INIT_PID = 1
 
 /** What would have to be written down of a process to start one like it. Undefined = not told, or not to us. */
 export interface Portrait {
@@ -13,6 +16,8 @@ export interface Portrait {
   readonly argv: readonly string[]
   /** The process changed how its arguments look, so that `argv` is a guess. */
   readonly rewritten: boolean
+  /** Its parent is process 1: it was started by that, or went into the background by itself. */
+  readonly orphan: boolean
   readonly cwd: string | undefined
   readonly env: Readonly<Record<string, string>> | undefined
   /** Name, or number when it has none. */
@@ -42,6 +47,7 @@ export async function portray(identity: ProcessIdentity, table: ProcessTable): P
   return {
     identity,
     ...(await commandOf(info, cwd, env)),
+    orphan: info.ppid === INIT_PID,
     cwd,
     env,
     user: uid === undefined ? undefined : await userNamed(uid),
@@ -51,7 +57,7 @@ export async function portray(identity: ProcessIdentity, table: ProcessTable): P
 }
 
 /** Programs that write a title over their arguments put it into one word; some keep the old command behind a colon. */
-const TITLE_WITH_COMMAND = /^[\w./ -]+: (?:master process )?(\/.*)$/
+const TITLE_WITH_COMMAND = /^[\w./ -]+: (\/.*)$/
 
 async function commandOf(
   { argv, executable, name }: ProcessInfo,
@@ -62,10 +68,11 @@ async function commandOf(
   const program = executable ?? first
   const isTitle = rest.length === 0 && /\s/.test(first) && basename(first) !== basename(program)
   if (!isTitle) return { argv: [await pathOf(first, program, cwd, env), ...rest], rewritten: false }
-  const words = TITLE_WITH_COMMAND.exec(first)?.[1]?.trim().split(/\s+/)
   // `redis-server *:6379`: at least by which of its names the program was called.
   const [title = ''] = first.split(/[\s:]/)
-  return { argv: words ?? [await pathOf(title, program, cwd, env)], rewritten: true }
+  const told = wellKnown(title)?.calledAs?.(first) ?? TITLE_WITH_COMMAND.exec(first)?.[1]?.trim().split(/\s+/)
+  const [word, ...args] = told ?? [title]
+  return { argv: [await pathOf(word ?? title, program, cwd, env), ...args], rewritten: true }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import type { Test } from 'tap'
+import { until } from './until.ts'
 
 /** Why hosts as network namespaces cannot be made here; undefined when they can. */
 export function lanMissing(): string | undefined {
@@ -67,3 +68,27 @@ export function createLan(t: Test, hosts: readonly string[]): readonly LanHost[]
     }
   })
 }
+
+/** A network namespace with nothing but loopback, where every port is free. Whatever runs in it ends with the test. */
+export interface Loopback {
+  /** Put in front of a command to run it in there. Unlike `ip netns exec` this leaves /sys as it is, control groups included. */
+  readonly prefix: readonly string[]
+  /** The processes in it. */
+  pids(): number[]
+}
+
+export function createLoopback(t: Test): Loopback {
+  const name = `hsu${process.pid}-${String(++loopbacks)}`
+  const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' })
+  const pids = (): number[] => ip('netns', 'pids', name).split('\n').filter(Boolean).map(Number)
+  ip('netns', 'add', name)
+  t.teardown(async () => {
+    for (const pid of pids()) process.kill(pid, 'SIGKILL')
+    await until('the namespace to be empty', () => pids().length === 0)
+    ip('netns', 'delete', name)
+  })
+  ip('-n', name, 'link', 'set', 'lo', 'up')
+  return { prefix: ['nsenter', `--net=/run/netns/${name}`], pids }
+}
+
+let loopbacks = 0

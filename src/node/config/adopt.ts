@@ -1,5 +1,5 @@
 import { Document, isMap, isScalar, type Pair, Scalar, visit } from 'yaml'
-import type { ListeningPort, Portrait } from '../../process/index.ts'
+import { type ListeningPort, type Portrait, wellKnown } from '../../process/index.ts'
 import { escapeDollars } from './interpolate.ts'
 import { isNoise, redact, variableOf } from './secrets.ts'
 
@@ -16,19 +16,29 @@ const FIRST_EPHEMERAL = 32_768
 
 /** Writes the configuration that starts a process like the one of `portrait`. What looks like a secret is not in it. */
 export function adoptionOf(unit: string, portrait: Portrait): Adoption {
-  const { identity, cwd, env = {}, user, ownUser } = portrait
+  const { identity, argv, cwd, env = {}, user, ownUser } = portrait
+  const known = wellKnown(argv[0] ?? '')
   const notes: string[] = []
   const secrets: Secret[] = []
   const keys = {
     kind: 'managed',
-    run: commandOf(portrait, secrets),
+    run: commandOf(known?.inForeground?.(argv) ?? argv, secrets),
     cwd,
     ...(ownUser || user === undefined ? {} : { user }),
     env: environmentOf(env, secrets),
     env_inherit: [],
     ...portsOf(portrait, notes),
+    ...(known?.stopSignal === undefined ? {} : { stop: { signal: known.stopSignal } }),
   }
   if (portrait.rewritten) notes.push('the process hides how it was called; compare run with how it is started now')
+  if (known?.inForeground !== undefined) {
+    notes.push('run says that it is to stay in the foreground; leave that out when its own configuration says so')
+  }
+  if (known === undefined && portrait.orphan) {
+    notes.push(
+      'its parent is process 1: should it go into the background by itself, add the option that keeps it from it',
+    )
+  }
   if (!ownUser) notes.push(`user: ${user ?? '?'} needs a node that runs as root`)
   for (const { variable, from } of secrets) {
     notes.push(`${from} looks like a secret and is left out; put ${variable}=... into .env beside this file`)
@@ -46,7 +56,7 @@ interface Secret {
   readonly from: string
 }
 
-function commandOf({ argv }: Portrait, secrets: Secret[]): string[] {
+function commandOf(argv: readonly string[], secrets: Secret[]): string[] {
   let flag = ''
   return argv.map((word, index) => {
     const found = index === 0 ? undefined : redact.argument(word, flag, index)

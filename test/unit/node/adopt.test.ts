@@ -8,6 +8,7 @@ const portrait = (changed: Partial<Portrait> = {}): Portrait => ({
   identity: { pid: 4711, startTime: '1', bootId: 'b' },
   argv: ['/usr/bin/app'],
   rewritten: false,
+  orphan: false,
   cwd: '/srv/app',
   env: {},
   user: 'root',
@@ -120,4 +121,26 @@ t.test('a secret is told by its name or by its form, and its place is none', asy
     ['DATABASE_URL', 'postgres://localhost/x', false],
   ]
   for (const [name, value, secret] of cases) t.equal(redact.variable(name, value), secret, `${name}=${value}`)
+})
+
+t.test(
+  'a program that goes into the background by itself is told to stay, and how it ends in good order',
+  async (t) => {
+    const unitOf = async (argv: readonly string[]) =>
+      (await load(adoptionOf('app', portrait({ argv })).yaml)).config.units['app']
+    t.match(await unitOf(['/usr/sbin/nginx', '-c', '/n.conf']), {
+      run: ['/usr/sbin/nginx', '-c', '/n.conf', '-g', 'daemon off;'],
+      stop: { signal: 'SIGQUIT' },
+    })
+    t.match(await unitOf(['/usr/bin/redis-server', '/r.conf']), {
+      run: ['/usr/bin/redis-server', '/r.conf', '--daemonize', 'no'],
+    })
+    t.match(await unitOf(['/usr/lib/postgresql/15/bin/postgres', '-D', '/d']), { stop: { signal: 'SIGINT' } })
+  },
+)
+
+t.test('of others it is only said that they may', async (t) => {
+  const notes = (changed: Partial<Portrait>): string => adoptionOf('app', portrait(changed)).notes.join('\n')
+  t.match(notes({ orphan: true }), /its parent is process 1/)
+  t.notMatch(notes({ orphan: false }), /its parent is process 1/)
 })
