@@ -1,5 +1,8 @@
 import type { Clock } from '../base/clock.ts'
+import type { Instance } from './instance.ts'
+import { launchHash, type UnitSpec } from './launch.ts'
 import type { SlotRecord } from './slot-record.ts'
+import type { InstanceStatus } from './status.ts'
 import { INITIAL_STATE, type UnitState } from './unit-state.ts'
 
 /** The two clocks drift against each other by less than this in the time of a crash; a record is not written anew for that. */
@@ -46,4 +49,84 @@ export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
     reason,
   }
   return { ...INITIAL_STATE, ...state }
+}
+
+/** What is known of a slot: what is wanted of it, how far it has come, what runs there. */
+export interface SlotFacts {
+  readonly spec: UnitSpec
+  readonly replica: number
+  readonly state: UnitState
+  /** The instance that has processes; undefined when there is none. */
+  readonly run: Pick<Instance, 'pid' | 'usage' | 'facts'> | undefined
+  /** Name of the last instance; '' before the first. */
+  readonly instance: string
+  readonly ports: Readonly<Record<string, number>>
+  /** Id of the event that explains the present state; '' when there is none. */
+  readonly eventId: string
+}
+
+/** What is shown of a slot besides its facts. */
+export type SlotSurroundings = Pick<InstanceStatus, 'limits' | 'retryAtMs'> & {
+  /** What is wrong around it, shown while it runs well itself; '' = nothing. */
+  readonly caveat: string
+}
+
+/** A slot as people see it. */
+export function statusOf(facts: SlotFacts, { limits, retryAtMs, caveat }: SlotSurroundings): InstanceStatus {
+  const { spec, replica, run, instance, ports, eventId } = facts
+  const { phase, want, ready, restarts, exit, reason } = facts.state
+  return {
+    unit: spec.name,
+    instance,
+    replica,
+    kind: spec.config.kind,
+    state: phase,
+    ready,
+    pid: run?.pid,
+    startedAtMs: run?.facts.startedAtMs,
+    restarts,
+    cpu: run?.usage?.cpu ?? 0,
+    rssBytes: run?.usage?.rssBytes ?? 0,
+    usage: run?.usage,
+    ports,
+    exit: run === undefined ? exit : undefined,
+    limits,
+    reason: reason === '' && ready ? caveat : reason,
+    want,
+    retryAtMs,
+    eventId,
+  }
+}
+
+/** What is written down of a slot besides its facts. */
+export interface SlotMemory {
+  readonly bootId: string
+  readonly args: readonly string[]
+  /** What was wanted of it when the node began to stop; undefined while it does not. */
+  readonly closing: UnitState['want'] | undefined
+}
+
+/** A slot as the next node is to find it. */
+export function recordOf(facts: SlotFacts, { bootId, args, closing }: SlotMemory, clock: Clock): SlotRecord {
+  const { spec, replica, state, run, instance, ports, eventId } = facts
+  const { kind, stop } = spec.config
+  const { leader, main } = run?.facts.child ?? {}
+  return {
+    format: 1,
+    unit: spec.name,
+    replica,
+    kind: kind === 'integrated' ? 'integrated' : 'managed',
+    ...toRecord(state, clock),
+    ...(closing === undefined ? {} : { want: closing }),
+    closed: closing !== undefined && run === undefined && state.phase === 'down',
+    bootId,
+    instance,
+    ...(leader === undefined ? {} : { leader, main }),
+    ports,
+    ...(args.length === 0 ? {} : { args: [...args] }),
+    ...(run === undefined ? {} : { startedAtMs: run.facts.startedAtMs }),
+    eventId,
+    launchHash: run?.facts.launchHash ?? launchHash(spec),
+    stop: { signal: stop.signal, graceMs: stop.grace },
+  }
 }
