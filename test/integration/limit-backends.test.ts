@@ -85,7 +85,8 @@ for (const name of ['cgroup v1', 'cgroup v2']) {
     await until('it is frozen', () => /^State:\s+[DS]/m.test(statusOf(pid)))
     t.notOk(answered)
     await cell.freeze(false)
-    t.ok((await cell.pids()).includes(await forked))
+    const child = await forked
+    t.ok((await cell.pids()).includes(child))
     await cell.kill()
     await until('the cell is removed', () => cell.remove())
   })
