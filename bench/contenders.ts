@@ -5,6 +5,9 @@ import { SpawnedNode } from '../test/support/spawned-node.ts'
 import { missing, PM2, PROCESS_COMPOSE, type Peer, SUPERVISOR } from './peers.ts'
 import type { TrivialUnits } from './trivial-units.ts'
 
+/** Units and the place of their files. */
+export type Units = Pick<TrivialUnits, 'directory' | 'names' | 'argvOf'>
+
 /** A supervisor that can run the same programs as the others. */
 export interface Contender {
   readonly name: string
@@ -12,7 +15,9 @@ export interface Contender {
   /** A supervisor that waits a second or more before each restart is crashed less often. */
   readonly isSlow?: boolean
   /** Begins to run it, with the units under it. */
-  readonly start: (units: TrivialUnits) => Supervising
+  readonly start: (units: Units) => Supervising
+  /** Where the logs of a unit that is called `flood` are. Undefined for one that keeps none unless it is told to. */
+  readonly logsIn?: (directory: string) => string
 }
 
 export interface Supervising {
@@ -26,6 +31,7 @@ const STOP_TIMEOUT_MS = 60_000
 
 export const hsu: Contender = {
   name: 'HSU',
+  logsIn: (directory) => join(directory, 'node', 'log', 'units', 'flood'),
   start({ directory, names, argvOf }) {
     const restart = { policy: 'always', backoff: '0ms..0ms', jitter: '0%', give_up: '100000/1m' }
     const units = Object.fromEntries(names.map((name) => [name, { run: argvOf(name), restart }]))
@@ -45,6 +51,7 @@ export const hsu: Contender = {
 const supervisord: Contender = {
   name: 'supervisord',
   peer: SUPERVISOR,
+  logsIn: (directory) => directory,
   start({ directory, names, argvOf }) {
     const files = `logfile=${join(directory, 'supervisord.log')}\npidfile=${join(directory, 'pid')}\nchildlogdir=${directory}`
     const programs = names.map((name) =>
@@ -67,6 +74,7 @@ const supervisord: Contender = {
 const pm2: Contender = {
   name: 'PM2',
   peer: PM2,
+  logsIn: (directory) => join(directory, 'pm2', 'logs'),
   start({ directory, names, argvOf }) {
     const apps = names.map((name) => {
       const [script, ...args] = argvOf(name)

@@ -6,6 +6,7 @@ import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { measureCalls } from './calls.ts'
+import { measureLogs } from './logs.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
 import { measureRestart } from './restart.ts'
 import { type Row, render, renderJson } from './table.ts'
@@ -14,6 +15,7 @@ import { measureUsage } from './usage.ts'
 const PARTS = {
   alone: [measureAlone],
   process: [measureRestart, measureUsage],
+  logs: [measureLogs],
   mesh: [measureMesh],
   calls: [measureCalls],
 } as const
