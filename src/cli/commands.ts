@@ -15,6 +15,8 @@ import { findCommand } from './commands/find.ts'
 import { killCommand } from './commands/kill.ts'
 import { logsCommand } from './commands/logs.ts'
 import { meshCreateCommand } from './commands/mesh-create.ts'
+import { meshInviteCommand } from './commands/mesh-invite.ts'
+import { meshJoinCommand } from './commands/mesh-join.ts'
 import { meshKeyCommand } from './commands/mesh-key.ts'
 import { meshRemoveCommand, meshRestoreCommand } from './commands/mesh-remove.ts'
 import { nodesCommand } from './commands/nodes.ts'
@@ -67,6 +69,8 @@ const NAMED: readonly Command[] = [
   servicesCommand,
   callCommand,
   meshCreateCommand,
+  meshInviteCommand,
+  meshJoinCommand,
   meshKeyCommand,
   meshRemoveCommand,
   meshRestoreCommand,

@@ -55,4 +55,14 @@ export interface LocalNode {
   createMeshKey(): string
   /** Tells mesh keys apart without showing them, newest first. @throws HsuError CONFIG_INVALID when `content`, of `file`, is no mesh key */
   meshKeyFingerprints(content: string, file: string): readonly string[]
+  /**
+   * Fetches the mesh key by the code of an invitation, from `address` or from where the code leads.
+   *
+   * @throws HsuError USAGE for what is no code, NODE_UNREACHABLE, NOT_PERMITTED when the code leads to nothing (any more)
+   */
+  joinByInvite(
+    code: string,
+    address: string | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly mesh: string; readonly keyFile: string; readonly seeds: readonly string[] }>
 }

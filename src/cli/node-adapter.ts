@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Fields, Log } from '../base/log.ts'
+import { systemClock } from '../base/system-clock.ts'
 import { pinoLog } from '../base/pino-log.ts'
 import {
   createMeshKey,
   describeConfig,
+  joinByInvite,
   jsonSchema,
   type LoadedConfig,
   loadNodeConfig,
@@ -71,6 +73,7 @@ export function localNode(env: Environment, cwd: string, { predecessor, lifeline
     configSchema: () => jsonSchema(),
     createMeshKey,
     meshKeyFingerprints,
+    joinByInvite: (code, address, signal) => joinByInvite(systemClock, code, address, signal),
   }
 }
 

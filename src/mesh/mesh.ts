@@ -71,6 +71,8 @@ export interface Mesh extends Service {
    * @throws HsuError USAGE while a key is being replaced already
    */
   rotateKey(overlapMs: number, actor: string): Promise<{ fingerprint: string; holders: readonly string[] }>
+  /** The mesh keys of this node, newest first: secret. */
+  heldKeys(): readonly Uint8Array[]
   /** The mesh keys of this node by their fingerprints, and who has the newest. */
   keys(): KeyReport
   /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
@@ -277,6 +279,10 @@ class MeshNode implements Mesh {
   async rotateKey(overlapMs: number, actor: string): Promise<{ fingerprint: string; holders: readonly string[] }> {
     if (this.#phase !== 'running') throw new HsuError('NOT_STARTED', 'this node is not in the mesh')
     return this.#rotation.rotate(overlapMs, actor)
+  }
+
+  heldKeys(): readonly Uint8Array[] {
+    return this.#seams.keys?.inForce() ?? []
   }
 
   keys(): KeyReport {

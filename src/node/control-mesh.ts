@@ -1,13 +1,22 @@
 import { HsuError } from '../base/error.ts'
 import { parseDurationMs } from '../base/quantity.ts'
 import type { MemberView, Mesh } from '../mesh/index.ts'
-import type { CallContext, RotateMeshKeyRequest } from '../rpc/index.ts'
+import type { CallContext, CreateInviteRequest, RotateMeshKeyRequest } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
+import { formatInvite } from './invite/invite-code.ts'
 import type { NodeCore } from './node-core.ts'
 import { fromDuration, toNode, toTimestamp } from './to-proto.ts'
 
 /** How long the key before is accepted unless told: whoever is away for less than a day gets the new one. */
 const OVERLAP_MS = parseDurationMs('1d') as number
+
+/** How long an invitation is good unless told, and at most. */
+const TTL_MS = parseDurationMs('10m') as number
+const MAX_TTL_MS = parseDurationMs('1d') as number
+const MAX_USES = 1_000
+
+/** How many addresses a code has: each makes it eleven digits longer. */
+const MAX_PLACES = 2
 
 /** Less would lose members whose next sync comes late. */
 const MIN_OVERLAP_MS = 10_000
@@ -50,6 +59,9 @@ export function meshHandlers(core: NodeCore) {
         others: others.map(nameOfId),
       }
     },
+    async createInvite({ ttl, uses }: CreateInviteRequest, context: CallContext) {
+      return createInvite(core, ttl === undefined ? TTL_MS : fromDuration(ttl), uses || 1, askerOf(context).actor)
+    },
     async rotateMeshKey({ overlap }: RotateMeshKeyRequest, context: CallContext) {
       const overlapMs = overlap === undefined ? OVERLAP_MS : fromDuration(overlap)
       if (overlapMs < MIN_OVERLAP_MS || overlapMs > MAX_OVERLAP_MS) {
@@ -59,6 +71,20 @@ export function meshHandlers(core: NodeCore) {
       return { fingerprint, holders: holders.map(nameOfId) }
     },
   }
+}
+
+/** @throws HsuError USAGE for a time or a number out of bounds; NOT_STARTED without a mesh */
+function createInvite(core: NodeCore, ttlMs: number, uses: number, actor: string) {
+  meshOf(core)
+  if (ttlMs < 1_000 || ttlMs > MAX_TTL_MS) throw new HsuError('USAGE', 'an invitation is good for 1 second to 1 day')
+  if (uses > MAX_USES) throw new HsuError('USAGE', `an invitation is good for at most ${MAX_USES} hosts`)
+  const known = core.self().record?.linkAddresses ?? []
+  const v4 = known.filter((address) => !address.startsWith('['))
+  const addresses = (v4.length > 0 ? v4 : known).slice(0, MAX_PLACES)
+  const { secret } = core.invites.create(ttlMs, uses)
+  core.log.info('invitation made', { actor, ttlMs, uses })
+  const expiresAt = toTimestamp(core.clock.wallMs() + ttlMs)
+  return { code: formatInvite({ secret, addresses }), expiresAt, addresses }
 }
 
 /** @throws HsuError NOT_STARTED for a node without a mesh, or before it joined */

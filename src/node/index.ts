@@ -15,6 +15,7 @@ export type {
 } from './succession.ts'
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
 export type { NodeEvent } from './event.ts'
+export { joinByInvite } from './invite/joining.ts'
 export { createMeshKey, meshKeyFingerprints } from './mesh-key.ts'
 export { type NodePaths, socketPath } from './paths.ts'
 export { loadNodeConfig, nodeLogFile, systemPaths, type NodeRequest, type RunOptions, runNode } from './run-node.ts'

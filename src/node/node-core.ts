@@ -10,6 +10,7 @@ import type { Attachments } from './attachments.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { ConfigReport } from './node-setup.ts'
+import type { Invites } from './invite/invites.ts'
 import type { MeshPart } from './mesh-part.ts'
 import type { Offers } from './offers.ts'
 import type { Reload } from './reload.ts'
@@ -49,6 +50,7 @@ export interface NodeCoreParts {
   readonly world: WorldView
   readonly offers: Offers
   readonly mesh: Pick<MeshPart, 'current'>
+  readonly invites: Invites
   readonly ingress: Ingress
   /** Undefined when it is off. */
   readonly admin: AdminServer | undefined

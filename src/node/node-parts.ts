@@ -35,6 +35,7 @@ import {
 import { ACTOR_KEY } from './actor.ts'
 import type { DataDirLock } from './data-dir-lock.ts'
 import { slotsElsewhere } from './elsewhere.ts'
+import type { NodeEvent } from './event.ts'
 import { fileEventDisk } from './event-disk.ts'
 import { openEventLog } from './event-log.ts'
 import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
@@ -42,6 +43,9 @@ import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
 import { keyFileWriter } from './mesh-key-file.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
+import { createGuests } from './invite/guests.ts'
+import { giftOf } from './invite/gift.ts'
+import { Invites } from './invite/invites.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { createOffers, type Offers } from './offers.ts'
@@ -59,6 +63,9 @@ export interface NodeSeams {
   readonly host: ProcessHost
   readonly pid: number
 }
+
+/** A certificate is shown to whoever connects: it says nothing of the node. */
+const CERTIFICATE_NAME = 'link'
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
@@ -110,6 +117,7 @@ export interface Parts {
   readonly mesh: MeshPart
   /** Undefined without a mesh. */
   readonly claims: ScheduleClaims | undefined
+  readonly invites: Invites
 }
 
 export async function makeTools(
@@ -123,7 +131,7 @@ export async function makeTools(
     () => openEventLog({ clock, log, disk }, eventLimits),
     () => clock.wallMs(),
   )
-  const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, name)
+  const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, CERTIFICATE_NAME)
   return {
     certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
     events,
@@ -208,15 +216,22 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     configuredServices: setup.servicesOf,
     claimOf: (unit) => claims?.claimOf(unit),
   })
+  const invites = new Invites(clock)
+  const guests = createGuests({
+    ...{ clock, log, invites },
+    gift: () => giftOf(setup, mesh.current()),
+    tell: (type, reason, details) =>
+      tools.events.append(meshEvent(tools, clock.wallMs(), { type, reason, details, node: name })),
+  })
   const linkServer =
     certificate &&
     createLinkServer(
-      { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight },
+      { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight, guests },
       { listen: listen.link, nodeId, certificate, controlSocket: sockets.api, ...takeoverOf(legacy?.handles, 'link') },
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, supervisor, offers, linkServer, mesh, claims }
+  return { world, ingress, supervisor, offers, linkServer, mesh, claims, invites }
 }
 
 /** Probes want the reason of a no as a throw. */
@@ -260,10 +275,18 @@ export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { even
     opened.changes.subscribe(() => world.refresh())
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
       const details = { nodeId, name }
-      const about = { node, unit: '', instance: '', type, reason, details, cause, causedBy: '', actor: '' }
-      events.append({ id: events.nextId(), wallMs: clock.wallMs(), ...about })
+      events.append({ ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause })
     })
   })
+}
+
+/** An event about the mesh, as this node sees it. */
+function meshEvent(
+  { events }: Pick<Tools, 'events'>,
+  wallMs: number,
+  about: Pick<NodeEvent, 'type' | 'reason' | 'details' | 'node'>,
+): NodeEvent {
+  return { id: events.nextId(), wallMs, unit: '', instance: '', cause: '', causedBy: '', actor: '', ...about }
 }
 
 /** What cannot be published (too many instances, say) is said once; the others keep what they last heard. */

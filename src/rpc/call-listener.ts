@@ -36,6 +36,16 @@ export interface LinkTls {
   readonly certificate: LinkCertificate
   /** The id of the node with this certificate; undefined for strangers, who are not let in. */
   readonly admit: (fingerprint: string) => string | undefined
+  /** Left out: strangers get nothing. */
+  readonly guests?: Guests
+}
+
+/** Strangers that are expected, told by the name of the protocol they offer. To all others the port looks as if there were none. */
+export interface Guests {
+  /** The one of these protocols that an expected guest offers, if one does. */
+  readonly protocolOf: (offered: readonly string[]) => string | undefined
+  /** Serves a guest and ends its connection. Must not reject. */
+  readonly take: (socket: TLSSocket, protocol: string) => Promise<void>
 }
 
 /** Accepts HTTP/2 connections and hands over their calls. */
@@ -138,7 +148,7 @@ interface TlsServerSeams {
 function tlsServer(
   { clock, log }: TlsServerSeams,
   listener: string,
-  { certificate, admit }: LinkTls,
+  { certificate, admit, guests }: LinkTls,
   connections: Connections,
 ): Server {
   const maySay = createLogLimiter(clock, COMPLAINT_INTERVAL_MS)
@@ -146,13 +156,19 @@ function tlsServer(
     cert: certificate.certPem,
     key: certificate.keyPem,
     minVersion: 'TLSv1.3',
-    ALPNProtocols: ['h2'],
+    // Whoever offers none of these is refused in the handshake.
+    ALPNCallback: ({ protocols }) => (protocols.includes('h2') ? 'h2' : guests?.protocolOf(protocols)),
     requestCert: true,
     // There is no CA: `admit` is the whole check.
     rejectUnauthorized: false,
     handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
   })
   server.on('secureConnection', (socket: TLSSocket) => {
+    const { alpnProtocol } = socket
+    if (guests !== undefined && typeof alpnProtocol === 'string' && alpnProtocol !== 'h2') {
+      void guests.take(socket, alpnProtocol)
+      return
+    }
     const shown = socket.getPeerX509Certificate()
     const fingerprint = shown === undefined ? undefined : fingerprintOf(shown.raw)
     const nodeId = fingerprint === undefined ? undefined : admit(fingerprint)

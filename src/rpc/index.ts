@@ -1,6 +1,8 @@
 export { type CallOptions, type Connection, connect, type ServiceClient } from './client.ts'
 export { createDynamicCaller, type DynamicCaller, type DynamicCallerOptions } from './dynamic.ts'
 export * from './gen/hsu/control/v1/control_pb.ts'
+export type { Guests } from './call-listener.ts'
+export { askAsGuest, joinProtocol, serveGuest } from './join.ts'
 export { createLinkCertificate, type LinkCertificate } from './link-certificate.ts'
 export { createGrpcProber, type GrpcProber } from './prober.ts'
 export { type ApiServerConfig, type ApiServerSeams, createApiServer } from './server.ts'

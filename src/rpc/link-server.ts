@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
-import { createCallListener, type Takeover } from './call-listener.ts'
+import { createCallListener, type Guests, type Takeover } from './call-listener.ts'
 import type { RouteConfig } from './config.ts'
 import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
@@ -23,6 +23,8 @@ export interface LinkServerSeams {
   readonly routeOf?: (unit: string) => RouteConfig | undefined
   /** Shared with the ingress, so that an instance is drained of the calls of both. */
   readonly inFlight?: InFlight
+  /** Strangers that may come, and what they get. */
+  readonly guests?: Guests
 }
 
 /** Where a link server listens, and who it is. */
@@ -68,7 +70,12 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
       onCall: (call, caller) =>
         forward(call, () => route(call.head, caller), { clock, upstreams, inFlight, whenUnreached: 'refuse' }),
     },
-    { name: 'link', listen, tls: { certificate, admit: isMember }, ...(takeover && { takeover }) },
+    {
+      name: 'link',
+      listen,
+      tls: { certificate, admit: isMember, ...(seams.guests && { guests: seams.guests }) },
+      ...(takeover && { takeover }),
+    },
   )
 
   return {

@@ -5,7 +5,6 @@ import { VERSION } from '../../base/version.ts'
 /** Commands of the design that this version does not have, and what to do instead. */
 const NOT_YET: Readonly<Record<string, string>> = {
   drain: 'stop units with `hsu stop`, which drains them first',
-  'mesh join': 'put the key file into `mesh.key_file` of hsu.yaml and start the node again',
   'mesh leave': 'stop the node with `hsu down`, or remove `mesh` from hsu.yaml and start it again',
 }
 

@@ -111,6 +111,7 @@ function fakeLocal(given: Partial<LocalNode>): LocalNode {
     configSchema: unexpected('configSchema'),
     createMeshKey: unexpected('createMeshKey'),
     meshKeyFingerprints: unexpected('meshKeyFingerprints'),
+    joinByInvite: unexpected('joinByInvite'),
     ...given,
   }
 }

@@ -82,7 +82,7 @@ t.test('the command line', async (t) => {
   )
 
   t.test('what is not there yet says so by name', async (t) => {
-    for (const line of ['mesh join a', 'mesh leave']) {
+    for (const line of ['drain a', 'mesh leave']) {
       const { code, stderr } = await hsu(line)
       t.equal(code, 1, line)
       t.match(stderr, new RegExp(`^hsu: hsu .* is not there yet in ${VERSION.replaceAll('.', '[.]')}; .*\n$`))
@@ -206,7 +206,7 @@ t.test('completion', async (t) => {
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { stdout } = await hsu(`completion ${shell}`)
     for (const { name } of visible) t.ok(stdout.includes(name.split(' ').at(-1) ?? ''), `${shell}: ${name}`)
-    t.notMatch(stdout, /\bjoin\b/)
+    t.notMatch(stdout, /-a leave\b|restore leave\b/)
   }
   t.match(await hsu('completion tcsh'), { code: 2 })
 
