@@ -1,15 +1,13 @@
 import { HsuError, messageOf } from '../base/error.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
-import { readJson, type Store, writeJson } from '../base/store.ts'
+import type { Store } from '../base/store.ts'
 import type { Identity } from './identity.ts'
+import { KeptIncarnation } from './kept-incarnation.ts'
 import { MAX_COUNT, MAX_ENTRIES } from './limits.ts'
 import type { NodeRecord, SignedRecord } from './member.ts'
 import { type Member, type MemberStatus, refute } from './merge.ts'
 import { parseRecord, signRecord } from './record.ts'
-
-/** Where the incarnation is kept. */
-const KEY = 'mesh/self.json'
 
 /** How many refutations may follow each other at once; then one a second. Two nodes of one identity outbid each other for ever. */
 const REFUTE_BURST = 10
@@ -43,6 +41,7 @@ export interface SelfSeams {
 export class Self {
   readonly #seams: SelfSeams
   readonly #description: SelfDescription
+  readonly #kept: KeptIncarnation
   readonly #written = new Set<string>()
   #signed: SignedRecord | undefined
   #incarnation = 0
@@ -54,6 +53,7 @@ export class Self {
   constructor(seams: SelfSeams, description: SelfDescription) {
     this.#seams = seams
     this.#description = description
+    this.#kept = new KeptIncarnation(seams.store, seams.log)
   }
 
   get nodeId(): string {
@@ -81,10 +81,8 @@ export class Self {
    * @throws HsuError LIMIT_EXCEEDED when others would refuse the record, for example for its labels.
    */
   async begin(): Promise<void> {
-    const { store, log } = this.#seams
-    const kept = await readJson(store, KEY, parseIncarnation, log)
-    const incarnation = Math.max(kept ?? 0, this.#incarnation) + 1
-    await writeJson(store, KEY, { incarnation })
+    const incarnation = Math.max(await this.#kept.load(), this.#incarnation) + 1
+    await this.#kept.put(incarnation)
     this.#sign({ incarnation, startedIncarnation: incarnation, recordVersion: 1 })
     this.#startedIncarnation = incarnation
     this.#incarnation = incarnation
@@ -111,7 +109,7 @@ export class Self {
       // What was asked for before this may have outbid the rumour already.
       const { incarnation } = refute(this.#member('alive', this.#incarnation), this.#member('suspect', rumoured))
       if (incarnation === this.#incarnation || !this.#spendCredit()) return
-      await writeJson(this.#seams.store, KEY, { incarnation }).catch((error: unknown) => {
+      await this.#kept.put(incarnation).catch((error: unknown) => {
         // Better a number that may repeat after a crash (the next run would outbid it) than to be taken for dead.
         this.#seams.log.error('incarnation cannot be stored', { incarnation, cause: messageOf(error) })
       })
@@ -183,14 +181,6 @@ function checkAcceptable(signed: SignedRecord): void {
   } catch (cause) {
     throw new HsuError('LIMIT_EXCEEDED', `node record cannot be sent: ${messageOf(cause)}`, { cause })
   }
-}
-
-function parseIncarnation(raw: unknown): number {
-  const { incarnation } = (raw ?? {}) as { incarnation?: unknown }
-  if (typeof incarnation !== 'number' || !Number.isSafeInteger(incarnation) || incarnation < 0) {
-    throw new HsuError('STORE_CORRUPT', 'mesh/self.json has no incarnation')
-  }
-  return incarnation
 }
 
 function whereabouts({ linkFingerprint, linkAddresses, meshAddresses }: NodeRecord): string {

@@ -263,10 +263,14 @@ export function registration(unit: string, changes: Partial<Registration> = {}):
 }
 
 function storedIncarnation(node: SimNode): number {
-  const stored = node.disk.get('mesh/self.json')
-  return stored === undefined
-    ? 0
-    : (JSON.parse(new TextDecoder().decode(stored)) as { incarnation: number }).incarnation
+  return Math.max(
+    ...['mesh/self.json', 'mesh/self-2.json'].map((place) => {
+      const stored = node.disk.get(place)
+      return stored === undefined
+        ? 0
+        : (JSON.parse(Buffer.from(stored).toString()) as { incarnation: number }).incarnation
+    }),
+  )
 }
 
 function newNode(number: number): SimNode {
