@@ -10,6 +10,7 @@ import { measureLogs } from './logs.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
 import { measureRestart } from './restart.ts'
 import { type Row, render, renderJson } from './table.ts'
+import { measureUpgrade } from './upgrade.ts'
 import { measureUsage } from './usage.ts'
 
 const PARTS = {
@@ -18,6 +19,7 @@ const PARTS = {
   logs: [measureLogs],
   mesh: [measureMesh],
   calls: [measureCalls],
+  upgrade: [measureUpgrade],
 } as const
 
 type Part = keyof typeof PARTS

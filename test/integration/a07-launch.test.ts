@@ -61,7 +61,8 @@ t.test('A07: a unit gets exactly the arguments, directory and environment it sho
     bare: { run: show('bare'), env_inherit: [] },
     chosen: { run: show('chosen'), env_inherit: ['TZ', 'AWS_SECRET', 'NOT_SET'] },
   }
-  const alone = node('alone', { config: aloneConfig('alone', units), env: NODE_ENV })
+  const asked = { run: [...show('asked'), '--me={unit.name}'], activation: 'manual' }
+  const alone = node('alone', { config: aloneConfig('alone', { ...units, asked }), env: NODE_ENV })
   mkdirSync(join(alone.directory, 'sub dir'))
   await alone.start()
   for (const unit of Object.keys(units)) await until(`${unit} to show itself`, () => existsSync(out(unit)))
@@ -81,6 +82,26 @@ t.test('A07: a unit gets exactly the arguments, directory and environment it sho
     t.equal(shown('args').cwd, alone.directory)
     t.equal(shown('line').cwd, join(alone.directory, 'sub dir'), 'relative to the config file')
     t.equal(shown('map').cwd, home)
+  })
+
+  await t.test('a start may add arguments, which last as long as that start', async (t) => {
+    const more = ['--date', '2025-01-01', 'two words', '$HOME', '{unit.name}', '--help']
+    t.equal((await alone.hsu('start', 'asked', '--', ...more)).code, 0)
+    await until('it to show itself', () => existsSync(out('asked')))
+    t.same(shown('asked').args, ['--me=asked', ...more], 'behind its own, as they are')
+
+    const { pid } = shown('asked')
+    const late = await alone.hsu('start', 'asked', '--', '--late')
+    t.not(late.code, 0)
+    t.match(late.stderr, /runs already, so it cannot be given arguments; stop it first/)
+    t.equal((await alone.hsu('kill', 'asked')).code, 0)
+    await until('it to be back after the crash', () => shown('asked').pid !== pid)
+    t.same(shown('asked').args, ['--me=asked', ...more], 'a crash does not change them')
+
+    const again = shown('asked').pid
+    t.equal((await alone.hsu('restart', 'asked')).code, 0)
+    await until('another process', () => shown('asked').pid !== again)
+    t.same(shown('asked').args, ['--me=asked'], 'whoever restarts it gives it new ones, or none')
   })
 
   /** All that a unit has in its environment besides its own `env` and `env_inherit`. */

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
+import grpc from '@grpc/grpc-js'
 import t from 'tap'
 import { EchoChat, EchoLoad } from '../support/echo-load.ts'
 import { aloneConfig, ECHO_UNIT } from '../support/node-configs.ts'
@@ -196,6 +197,28 @@ t.test(
     t.ok(isAlive(pid))
     t.same(await faultsOfLog(each, 'sole'), [])
     t.equal(screams(space.home), '')
+    t.equal((await each.hsu('down')).code, 0)
+  },
+)
+
+t.test(
+  'a stream that lasts longer than the drain of an upgrade is cut, and its client is told',
+  { timeout: 60_000 },
+  async (t) => {
+    const { node } = nodeHome(t)
+    const each = node('each', { config: aloneConfig('each', { echo: ECHO_UNIT }) })
+    await each.start()
+    await untilReady(each)
+    const address = addressOf(each, 'ingress')
+    const chat = new EchoChat(address)
+    t.teardown(() => chat.close())
+    t.equal(await chat.say('before'), 'before')
+    t.equal((await each.hsu('upgrade', '--drain', '100ms')).code, 0)
+    t.equal(await each.ended(), 0, 'the old process does not wait for it')
+    await t.rejects(chat.say('after'), { code: grpc.status.UNAVAILABLE })
+    const next = new EchoChat(address)
+    t.teardown(() => next.close())
+    t.equal(await next.say('again'), 'again', 'the next one is for the new process')
     t.equal((await each.hsu('down')).code, 0)
   },
 )

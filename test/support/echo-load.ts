@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import grpc from '@grpc/grpc-js'
 import protoLoader from '@grpc/proto-loader'
 import { repoRoot } from './paths.ts'
@@ -19,21 +20,30 @@ export interface LoadReport {
   readonly longestMs: number
 }
 
+export interface LoadOptions {
+  /** So long each client rests between two calls. Default: not at all. */
+  readonly restMs?: number
+  /** Told of each call once it has ended, with why it failed if it did. */
+  readonly onCall?: (tookMs: number, failure: string | undefined) => void
+}
+
 /** Calls of `echo.v1` through one address, from several clients with a connection each, one call after the other. */
 export class EchoLoad {
   readonly #clients: readonly grpc.Client[]
   readonly #failures: string[] = []
   readonly #callers: readonly Promise<void>[]
+  readonly #options: LoadOptions
   #calls = 0
   #longestMs = 0
   #ended = false
 
   /** Begins at once. A client of its own for each of `clients`, as if they were programs of their own. */
-  constructor(address: string, clients: number) {
-    const options = { 'grpc.use_local_subchannel_pool': 1 }
+  constructor(address: string, clients: number, options: LoadOptions = {}) {
+    this.#options = options
+    const channel = { 'grpc.use_local_subchannel_pool': 1 }
     this.#clients = Array.from(
       { length: clients },
-      () => new grpc.Client(address, grpc.credentials.createInsecure(), options),
+      () => new grpc.Client(address, grpc.credentials.createInsecure(), channel),
     )
     this.#callers = this.#clients.map((client) => this.#keepCalling(client))
   }
@@ -50,12 +60,16 @@ export class EchoLoad {
   }
 
   async #keepCalling(client: grpc.Client): Promise<void> {
+    const { restMs = 0, onCall } = this.#options
     while (!this.#ended) {
       const beganAtMs = performance.now()
       const failure = await echo(client, 'hi')
-      this.#longestMs = Math.max(this.#longestMs, performance.now() - beganAtMs)
+      const tookMs = performance.now() - beganAtMs
+      this.#longestMs = Math.max(this.#longestMs, tookMs)
       this.#calls += 1
       if (failure !== undefined) this.#failures.push(failure)
+      onCall?.(tookMs, failure)
+      if (restMs > 0) await pause(restMs)
     }
   }
 }
