@@ -11,6 +11,7 @@ import {
   type ServiceImplementation,
 } from '../rpc/index.ts'
 import { askerOf } from './actor.ts'
+import { concealUnit } from './config/index.ts'
 import { attachHandlers } from './control-attach.ts'
 import { eventHandlers } from './control-events.ts'
 import { jobHandlers } from './control-jobs.ts'
@@ -80,7 +81,7 @@ function readers(core: NodeCore) {
       const spec = core.specOf(unit)
       const events: MessageInitShape<typeof EventSchema>[] = []
       for await (const event of core.events.query({ ...LATEST, units: [unit] }, signal)) events.push(toEvent(event))
-      return { instances: unitsOf(core, unit), configJson: JSON.stringify(spec.config), events }
+      return { instances: unitsOf(core, unit), configJson: JSON.stringify(concealUnit(spec.config)), events }
     },
     async getConfig() {
       return core.config()

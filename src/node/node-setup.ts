@@ -3,7 +3,7 @@ import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
 import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
-import type { LoadedConfig, NodeFileConfig } from './config/index.ts'
+import { conceal, type LoadedConfig, type NodeFileConfig } from './config/index.ts'
 import { parseMeshKeys } from './mesh-key.ts'
 import type { NodePaths } from './paths.ts'
 
@@ -66,7 +66,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     servicesOf: (unit) => units[unit]?.services,
     routeOf: (unit) => units[unit]?.route,
     config: {
-      configJson: JSON.stringify(loaded.effective),
+      configJson: JSON.stringify(conceal(loaded.effective)),
       origins: Object.fromEntries(loaded.origins),
     },
   }

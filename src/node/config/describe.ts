@@ -1,11 +1,12 @@
 import { Document, isCollection, isMap, isScalar, Scalar, visit } from 'yaml'
+import { conceal } from './conceal.ts'
 import { escapeDollars } from './interpolate.ts'
 import type { LoadedConfig } from './load.ts'
 import { formatPath, type Path } from './place.ts'
 
 /** What `hsu config show` prints. */
 export interface ConfigDescription {
-  /** The effective configuration with the origin of each value as a comment; loads again to the same configuration. */
+  /** The effective configuration with the origin of each value as a comment; loads again to the same, save what is hidden. */
   readonly yaml: string
   /** The same for programs. */
   readonly json: {
@@ -19,7 +20,8 @@ export interface ConfigDescription {
 
 /** The effective configuration: everything that was written, and every default, in the words of the file. */
 export function describeConfig(loaded: LoadedConfig): ConfigDescription {
-  const { effective, origins, warnings, files } = loaded
+  const { origins, warnings, files } = loaded
+  const effective = conceal(loaded.effective)
   return {
     yaml: toYaml(effective, origins),
     json: { config: effective, origins: Object.fromEntries(origins), warnings, files },

@@ -1,3 +1,4 @@
+export { conceal, concealUnit } from './conceal.ts'
 export { type ConfigDescription, describeConfig } from './describe.ts'
 export type { ConfigSources, ReadFile } from './files.ts'
 export { type ConfigSeams, type LoadedConfig, loadConfig } from './load.ts'

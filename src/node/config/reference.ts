@@ -106,7 +106,7 @@ export function configReference(): string {
   return [INTRODUCTION, ...texts, gaps].join('\n')
 }
 
-/** A map with fixed keys is a section of its own, after the one that holds it. */
+/** A map with fixed keys, in a list too, is a section of its own, after the one that holds it. */
 function sectionsOf({ key, schema }: Section): readonly Section[] {
   if (schema.properties !== undefined) {
     const inner = Object.entries(schema.properties).flatMap(([name, child]) =>
@@ -117,7 +117,8 @@ function sectionsOf({ key, schema }: Section): readonly Section[] {
   const options = [...(schema.anyOf ?? [])].map((option) => ({ key, schema: withoutText(option, schema) }))
   const values = typeof schema.additionalProperties === 'object' ? [schema.additionalProperties] : []
   const named = values.map((value) => ({ key: `${key}.NAME`, schema: withoutText(value, schema) }))
-  return [...options, ...named].flatMap((section) => sectionsOf(section))
+  const listed = schema.items === undefined ? [] : [{ key: `${key}[]`, schema: withoutText(schema.items, schema) }]
+  return [...options, ...named, ...listed].flatMap((section) => sectionsOf(section))
 }
 
 function withoutText(schema: JsonSchema, above: JsonSchema): JsonSchema {

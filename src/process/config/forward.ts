@@ -43,6 +43,7 @@ const destination = z
   .superRefine((value, context) => {
     const add = (message: string, key?: string): void =>
       context.addIssue({ code: 'custom', message, ...(key === undefined ? {} : { path: [key] }) })
+    if (/^https?:\/\/[^/?#]*@/i.test(value.otlp ?? '')) add('must not hold a password: write it into headers', 'otlp')
     if ((value.syslog === undefined) === (value.otlp === undefined)) add('must have exactly one of syslog, otlp')
     if (value.syslog === undefined)
       for (const key of ONLY_SYSLOG) if (value[key] !== undefined) add('is for syslog', key)

@@ -174,3 +174,37 @@ t.test('the reference has a row for every key, and names what is refused', async
   t.match(text, /^\| `kind` \| `managed`, `unmanaged`, `integrated` \| `managed` \|/m)
   t.match(text, /^- `activation: on-call`$/m)
 })
+
+t.test('show tells the names of the headers of logs.forward, and hides their values', async (t) => {
+  const loaded = await load(
+    stringify({
+      version: 1,
+      units: {
+        api: {
+          kind: 'managed',
+          run: ['api'],
+          logs: { forward: [{ otlp: 'http://127.0.0.1:4318', headers: { authorization: 'Bearer s3cret' } }] },
+        },
+      },
+    }),
+  )
+  const { yaml, json } = describeConfig(loaded)
+  t.notMatch(`${yaml}${JSON.stringify(json)}`, 's3cret')
+  t.match(yaml, 'authorization: (hidden)')
+  const { forward } = loaded.config.units['api']?.logs ?? {}
+  t.same(forward?.[0]?.headers, { authorization: 'Bearer s3cret' }, 'the node itself knows it')
+})
+
+t.test('a password in the address of a collector is refused, because addresses are told in events', async (t) => {
+  const forward = [{ otlp: 'http://me:s3cret@127.0.0.1:4318' }]
+  const units = { api: { kind: 'managed', run: ['api'], logs: { forward } } }
+  const refused = load(stringify({ version: 1, units }))
+  await t.rejects(refused, { message: /write it into headers/ })
+})
+
+t.test('the reference tells the keys of what is listed', async (t) => {
+  t.match(
+    configReference(),
+    /## units\.NAME\.logs\.forward\[\]\n\nWhere its lines are sent too\.\n[\s\S]*\| `headers` \|/,
+  )
+})
