@@ -19,6 +19,8 @@ export interface NodeRecord {
   readonly labels: Readonly<Record<string, string>>
   /** Version of HSU that the node runs. */
   readonly version: string
+  /** What it registers is signed: what comes unsigned is not its own. Left out by earlier versions. */
+  readonly signsSections?: boolean
   /** A `holderProof` for each mesh key it has, newest first; left out by earlier versions. */
   readonly keyProofs?: readonly string[]
 }
@@ -91,6 +93,8 @@ export interface Section {
   /** Grows with each change within a run of the owner. */
   readonly version: number
   readonly registrations: readonly Registration[]
+  /** What its owner signed, and the signature; passed on as they are. Left out by earlier versions. */
+  readonly signed?: { readonly bytes: Uint8Array; readonly signature: Uint8Array }
 }
 
 /** Bad news of a member. Good news is a signed record, never a rumour. */

@@ -27,6 +27,7 @@ import { Membership } from './membership.ts'
 import { createNotices, type Notices } from './notices.ts'
 import { createReactions, createTwinReport } from './reactions.ts'
 import { Registry } from './registry/registry.ts'
+import { signSection } from './registry/signed-section.ts'
 import { createRemovals, type Removals } from './rulings/removals.ts'
 import type { SignedRuling } from './rulings/ruling.ts'
 import { Rulings } from './rulings/rulings.ts'
@@ -144,7 +145,7 @@ class MeshNode implements Mesh {
     const awareness = createAwareness()
     const keyProofs = (): string[] => (seams.keys?.inForce() ?? []).map((key) => holderProof(key, nodeId))
     const self = new Self(seams, { ...config, meshAddresses: transport.addresses, keyProofs })
-    const registry = new Registry(nodeId)
+    const registry = new Registry(nodeId, (section) => signSection(identity, section))
     const notices = createNotices(failed)
     const reactions = createReactions({
       clock,

@@ -59,6 +59,7 @@ function toProto(record: NodeRecord) {
     linkFingerprint: Buffer.from(record.linkFingerprint, 'hex'),
     labels: { ...record.labels },
     version: record.version,
+    signsSections: record.signsSections ?? false,
     keyProofs: (record.keyProofs ?? []).map((proof) => Buffer.from(proof, 'hex')),
   })
 }
@@ -91,6 +92,7 @@ function fromProto(bytes: Uint8Array): NodeRecord {
       ]),
     ),
     version: checkText('version', message.version),
+    ...(message.signsSections && { signsSections: true }),
     ...(message.keyProofs.length > 0 && {
       keyProofs: checkList('key_proofs', message.keyProofs, MAX_PROOFS, checkProof),
     }),

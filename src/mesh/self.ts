@@ -157,6 +157,7 @@ export class Self {
       // A host may have more (container bridges); the best come first.
       linkAddresses: linkAddresses().slice(0, MAX_ENTRIES),
       meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),
+      signsSections: true,
       ...(keyProofs.length > 0 && { keyProofs }),
     }
   }

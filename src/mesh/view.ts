@@ -7,6 +7,7 @@ import type { Entry, Membership } from './membership.ts'
 import { isLive, type MemberStatus } from './merge.ts'
 import { compareRecords, isGenuine, parseRecord } from './record.ts'
 import type { Registry } from './registry/registry.ts'
+import { isGenuineSection } from './registry/signed-section.ts'
 import type { SignedRuling } from './rulings/ruling.ts'
 import type { Rulings } from './rulings/rulings.ts'
 import type { Self } from './self.ts'
@@ -64,8 +65,8 @@ export class View {
     let taken = 0
     for (const section of batch.sections) {
       if (way === 'broadcast' && section.owner !== peer) continue
-      if (section.owner === this.#parts.self.nodeId) this.#parts.listener.onOwnSection(section, peer)
-      else if (this.#takeSection(section)) taken += 1
+      if (section.owner === this.#parts.self.nodeId) this.#hearOwnSection(section, peer)
+      else if (this.#takeSection(section, peer)) taken += 1
     }
     if (taken > 0) this.#parts.listener.onSections()
   }
@@ -213,11 +214,25 @@ export class View {
   }
 
   /** A section counts only for a member that is present, and only in the run of it that we know. */
-  #takeSection(section: Section): boolean {
-    const { membership, registry } = this.#parts
+  #takeSection(section: Section, peer: string): boolean {
+    const { membership, registry, listener } = this.#parts
     const entry = membership.get(section.owner)
     if (entry === undefined || !isLive(entry.member.status)) return false
-    return section.incarnation === entry.signed.record.startedIncarnation && registry.take(section)
+    const { startedIncarnation, signsSections = false } = entry.signed.record
+    if (section.incarnation !== startedIncarnation || !registry.isNews(section)) return false
+    // Of an owner that signs nothing (an earlier version) the word of whoever passes it on must do.
+    if (signsSections && !isGenuineSection(section)) {
+      listener.onRefused(peer, 'section is not signed by its owner')
+      return false
+    }
+    return registry.take(section)
+  }
+
+  /** Only what this node signed can be taken for its own by others: an earlier run of it, or its twin. */
+  #hearOwnSection(section: Section, peer: string): void {
+    const { registry, listener } = this.#parts
+    if (isGenuineSection(section)) listener.onOwnSection(section, peer)
+    else if (section.version > registry.own.version) listener.onRefused(peer, 'section is not signed by its owner')
   }
 }
 

@@ -2,6 +2,8 @@ import t from 'tap'
 import { sample } from '../../src/base/random.ts'
 import { EMPTY_BATCH, encodeRequest } from '../../src/mesh/gossip/codec.ts'
 import { seeded } from '../support/seeded.ts'
+import type { Section } from '../../src/mesh/member.ts'
+import { signSection } from '../../src/mesh/registry/signed-section.ts'
 import { registration, SimMesh } from '../support/sim-mesh.ts'
 
 const ALL = ['n1', 'n2', 'n3', 'n4', 'n5']
@@ -64,9 +66,10 @@ t.test(
   (t) =>
     withSeeds(SEEDS.slice(0, 5), async (seed) => {
       const sim = await SimMesh.formed({ seed })
-      const sections = [
-        { owner: sim.node('n1').nodeId, incarnation: 1, version: 50, registrations: [registration('ghost')] },
-      ]
+      // Signed all the same, as by another node with its identity.
+      const { nodeId: owner, identity } = sim.node('n1')
+      const ghost = { owner, incarnation: 1, version: 50, registrations: [registration('ghost')] }
+      const sections = [signSection(identity, ghost)]
       const request = encodeRequest({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections }, wanted: [] })
       const given = sim.node('n2').transport?.request(sim.node('n3').nodeId, request, new AbortController().signal)
       await sim.run(given ?? Promise.reject(new Error('n2 is down')))
@@ -78,6 +81,39 @@ t.test(
       await sim.stopAll()
     }),
 )
+
+t.test('a forged, an altered, an unsigned and an old section change nothing, and are reported once', async (t) => {
+  const sim = await SimMesh.formed({ seed: 1 })
+  const [n1, n2] = [sim.node('n1'), sim.node('n2')]
+  const old = n1.mesh?.registrations().get(n1.nodeId) ?? []
+  const first = signSection(n1.identity, { owner: n1.nodeId, incarnation: 1, version: 1, registrations: old })
+  const ghost = { owner: n1.nodeId, incarnation: 1, version: 50, registrations: [registration('ghost')] }
+  const forged = signSection(n2.identity, ghost)
+  const genuine = signSection(n1.identity, { ...ghost, version: 49 })
+  const altered = {
+    ...forged,
+    signed: { bytes: forged.signed?.bytes ?? Buffer.of(), signature: genuine.signed?.signature ?? Buffer.of() },
+  }
+  const give = async (section: Section): Promise<void> => {
+    const request = encodeRequest({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections: [section] }, wanted: [] })
+    const given = n2.transport?.request(sim.node('n3').nodeId, request, new AbortController().signal)
+    await sim.run(given ?? Promise.reject(new Error('n2 is down')))
+    t.same(sim.unitsOf('n3', 'n1'), ['unit-of-n1'])
+  }
+  for (const section of [ghost, forged, altered, ghost, forged, altered]) await give(section)
+  const refused = sim.node('n3').events.filter(({ type }) => type === 'mesh.refused')
+  t.match(refused, [{ cause: n2.nodeId, reason: 'section is not signed by its owner' }])
+  t.equal(refused.length, 1)
+  n1.mesh?.publish([registration('next')])
+  await sim.until('all know what is next', () => sim.isConverged(), 1_000)
+  const replay = encodeRequest({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections: [first] }, wanted: [] })
+  await sim.run(
+    n2.transport?.request(sim.node('n3').nodeId, replay, new AbortController().signal) ??
+      Promise.reject(new Error('n2 is down')),
+  )
+  t.same(sim.unitsOf('n3', 'n1'), ['next'], 'what was signed before is played again in vain')
+  await sim.stopAll()
+})
 
 t.test('a healed partition makes nobody die who was well', (t) =>
   withSeeds(SEEDS, async (seed) => {

@@ -252,7 +252,8 @@ function encode<D extends DescMessage>(schema: D, message: MessageShape<D>): Uin
 function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
   if (bytes.length > MAX_MESSAGE_BYTES) throw new HsuError('USAGE', `message of ${bytes.length} bytes`)
   try {
-    return fromBinary(schema, bytes, { readUnknownFields: false })
+    // What this version does not know stays where it is: it may be part of what an owner signed.
+    return fromBinary(schema, bytes)
   } catch (cause) {
     throw new HsuError('USAGE', `message cannot be read: ${messageOf(cause)}`, { cause })
   }

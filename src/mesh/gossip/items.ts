@@ -1,7 +1,7 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { HsuError } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
-import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS } from '../limits.ts'
+import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS, MAX_SECTION_BYTES } from '../limits.ts'
 import type { Digest, Registration, Rumour, ScheduleClaim, Section, Unverified } from '../member.ts'
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
@@ -70,6 +70,10 @@ export function recordFromProto({ record, signature }: pb.SignedNodeRecord): Unv
 }
 
 export function sectionToProto(section: Section): pb.Section {
+  if (section.signed !== undefined) {
+    const { bytes, signature } = section.signed
+    return { ...fromBinary(pb.SectionSchema, bytes), signature }
+  }
   return create(pb.SectionSchema, {
     owner: section.owner,
     incarnation: BigInt(section.incarnation),
@@ -80,6 +84,8 @@ export function sectionToProto(section: Section): pb.Section {
 
 /** How large a section is when sent, in bytes. */
 export function sectionBytes(section: Section): number {
+  const { signed } = section
+  if (signed !== undefined) return signed.bytes.length + signed.signature.length
   return toBinary(pb.SectionSchema, sectionToProto(section)).length
 }
 
@@ -90,7 +96,24 @@ export function sectionFromProto(section: pb.Section): Section {
     incarnation: checkCount('incarnation', section.incarnation),
     version: checkCount('version', section.version),
     registrations: checkList('registrations', section.registrations, MAX_REGISTRATIONS, registrationFromProto),
+    ...signedOf(section),
   }
+}
+
+/**
+ * What the signature of a section is over: the section itself, without it. Fields that this version does not know are in
+ * it where they were, so that a section of a newer node keeps its signature when this one passes it on.
+ */
+export function bytesToSign(section: pb.Section): Uint8Array {
+  return toBinary(pb.SectionSchema, { ...section, signature: new Uint8Array() })
+}
+
+function signedOf(section: pb.Section): Pick<Section, 'signed'> {
+  const { signature } = section
+  if (signature.length === 0) return {}
+  const bytes = bytesToSign(section)
+  if (bytes.length > MAX_SECTION_BYTES) throw new HsuError('USAGE', `section has ${bytes.length} bytes`)
+  return { signed: { bytes, signature } }
 }
 
 function registrationToProto(registration: Registration) {

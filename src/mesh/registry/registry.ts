@@ -6,13 +6,16 @@ import { canonical, mergeSection } from './section.ts'
 /** What all nodes register: one section an owner, of which the owner is the only writer. */
 export class Registry {
   readonly #self: string
+  readonly #sign: (section: Section) => Section
   readonly #sections = new Map<string, Section>()
   #ownText: string
   #revision = 0
   #snapshot: ReadonlyMap<string, readonly Registration[]> | undefined
 
-  constructor(self: string) {
+  /** @param sign puts this node's signature on its own section */
+  constructor(self: string, sign: (section: Section) => Section = (section) => section) {
     this.#self = self
+    this.#sign = sign
     this.#sections.set(self, { owner: self, incarnation: 0, version: 0, registrations: [] })
     this.#ownText = canonical([])
   }
@@ -55,11 +58,16 @@ export class Registry {
     return this.#sections.get(owner)
   }
 
-  /** Takes a section of another node if it is newer than ours; whether it was. */
-  take(section: Section): boolean {
+  /** Whether a section of another node is newer than ours, so that its signature is worth checking. */
+  isNews(section: Section): boolean {
     if (section.owner === this.#self) return false
     const known = this.#sections.get(section.owner)
-    if (known !== undefined && mergeSection(known, section) === known) return false
+    return known === undefined || mergeSection(known, section) !== known
+  }
+
+  /** Takes a section of another node if it is newer than ours; whether it was. */
+  take(section: Section): boolean {
+    if (!this.isNews(section)) return false
     this.#put(section)
     return true
   }
@@ -93,7 +101,7 @@ export class Registry {
   }
 
   #put(section: Section): void {
-    this.#sections.set(section.owner, section)
+    this.#sections.set(section.owner, section.owner === this.#self ? this.#sign(section) : section)
     this.#touch()
   }
 

@@ -15,7 +15,9 @@ import {
   type PeerResponse,
 } from '../../../src/mesh/gossip/codec.ts'
 import { createRefusals } from '../../../src/mesh/gossip/refusals.ts'
-import type { Batch, Digest, Rumour } from '../../../src/mesh/member.ts'
+import { createIdentity } from '../../../src/mesh/identity.ts'
+import type { Batch, Digest, Rumour, Section } from '../../../src/mesh/member.ts'
+import { isGenuineSection, signSection } from '../../../src/mesh/registry/signed-section.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { SimClock } from '../../support/sim-clock.ts'
 import { registration } from '../../support/sim-mesh.ts'
@@ -170,4 +172,20 @@ t.test('refusals are all counted, and told once a minute and peer', async (t) =>
     log.entries.map(({ fields }) => fields['refusedBefore']),
     [0, 0, 4],
   )
+})
+
+t.test('a section keeps its signature through a node that does not know all of its fields', async (t) => {
+  const identity = createIdentity()
+  const section = { owner: identity.nodeId, incarnation: 1, version: 2, registrations: [registration('u')] }
+  const signed = signSection(identity, section)
+  const passOn = (one: Section): Section =>
+    decodeBroadcast(encodeBroadcast({ ...EMPTY_BATCH, sections: [one] })).sections[0] as Section
+  t.ok(isGenuineSection(passOn(passOn(signed))))
+  t.notOk(isGenuineSection(passOn(section)))
+  // As a newer version would write it: with a field 100.
+  const { bytes } = signed.signed as { bytes: Uint8Array }
+  const newer = Buffer.concat([bytes, Buffer.from([0xa2, 0x06, 0x01, 0x07])])
+  const signature = identity.sign(Buffer.concat([Buffer.from('hsu.mesh.v1.Section\n'), newer]))
+  t.ok(isGenuineSection(passOn(passOn({ ...section, signed: { bytes: newer, signature } }))))
+  t.notOk(isGenuineSection(passOn({ ...section, signed: { bytes: newer, signature: identity.sign(newer) } })))
 })

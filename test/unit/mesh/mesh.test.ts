@@ -14,6 +14,7 @@ import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
 import type { Batch, MeshEvent, NodeRecord, Rumour, Section, SignedRecord } from '../../../src/mesh/member.ts'
 import { createMesh } from '../../../src/mesh/mesh.ts'
 import { parseRecord, signRecord } from '../../../src/mesh/record.ts'
+import { signSection } from '../../../src/mesh/registry/signed-section.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { seeded } from '../../support/seeded.ts'
 import { settle, SimClock } from '../../support/sim-clock.ts'
@@ -239,12 +240,12 @@ t.test('the own record is one that others take', async (t) => {
 })
 
 t.test('a section of this node that it did not write is outbid, at most once a second', async (t) => {
-  const { mesh, ask, heard, clock } = await startedLab(t)
+  const { mesh, ask, heard, clock, identity } = await startedLab(t)
   mesh.publish([registration('real')])
   await clock.advance(20)
-  const ghost = (version: number, incarnation = 1): Section => {
-    return { owner: mesh.nodeId, incarnation, version, registrations: [registration('ghost')] }
-  }
+  // Signed with its identity: by an earlier run of it, or by another node that uses the same.
+  const ghost = (version: number, incarnation = 1, unit = 'ghost'): Section =>
+    signSection(identity, { owner: mesh.nodeId, incarnation, version, registrations: [registration(unit)] })
   const give = async (section: Section) => {
     heard.length = 0
     const answer = await ask({ kind: 'exchange', batch: { ...EMPTY_BATCH, sections: [section] }, wanted: [] })
@@ -253,13 +254,16 @@ t.test('a section of this node that it did not write is outbid, at most once a s
     return { held, said }
   }
   t.same(await give(ghost(1)), { held: 2, said: [] }, 'an older version is nothing')
-  t.same(await give({ ...ghost(2), registrations: [registration('real')] }), { held: 2, said: [] }, 'its own echo')
+  t.same(await give(ghost(2, 1, 'real')), { held: 2, said: [] }, 'its own echo')
   t.same(await give(ghost(9, 0)), { held: 2, said: [] }, 'nor is one of an earlier run')
   t.same(await give(ghost(2 ** 48)), { held: 2, said: [] }, 'what cannot be outbid is left')
   t.same(await give(ghost(2)), { held: 3, said: [[3, 'real']] })
   t.same(await give(ghost(9)), { held: 3, said: [] }, 'too soon')
   await clock.advance(1_000)
   t.same(await give(ghost(9)), { held: 10, said: [[10, 'real']] })
+  await clock.advance(1_000)
+  const unsigned = { owner: mesh.nodeId, incarnation: 1, version: 50, registrations: [registration('ghost')] }
+  t.same(await give(unsigned), { held: 10, said: [] }, 'what it did not sign, others do not take for its own')
   t.same(mesh.registrations().get(mesh.nodeId)?.[0]?.unit, 'real')
 })
 

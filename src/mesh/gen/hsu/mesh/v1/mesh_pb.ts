@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKDAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIp8CCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiTgoNU2NoZWR1bGVDbGFpbRIQCghzY2hlZHVsZRgBIAEoCRIPCgd0aWNrX21zGAIgASgEEgoKAmJ5GAMgASgJEg4KBmFjdGl2ZRgEIAEoDSJwCgdTZWN0aW9uEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSMAoNcmVnaXN0cmF0aW9ucxgEIAMoCzIZLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbiIzCg1TaWduZWRTZWN0aW9uEg8KB3NlY3Rpb24YASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIqUBCgZSdWxpbmcSDgoGaXNzdWVyGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCglpc3N1ZWRfbXMYAyABKAQSDQoFYWN0b3IYBCABKAkSJwoEbm9kZRgFIAEoCzIXLmhzdS5tZXNoLnYxLk5vZGVSdWxpbmdIABIlCgNrZXkYBiABKAsyFi5oc3UubWVzaC52MS5LZXlSdWxpbmdIAEIJCgdzdWJqZWN0IjwKCk5vZGVSdWxpbmcSDwoHbm9kZV9pZBgBIAEoCRIPCgdyZW1vdmVkGAIgASgIEgwKBG5hbWUYAyABKAkiRQoJS2V5UnVsaW5nEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCm92ZXJsYXBfbXMYAiABKAQSDwoHaG9sZGVycxgDIAMoDCIxCgxTaWduZWRSdWxpbmcSDgoGcnVsaW5nGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLXAQoGRGlnZXN0Eg0KBW93bmVyGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIaChJyZWNvcmRfaW5jYXJuYXRpb24YBCABKAQSFgoOcmVjb3JkX3ZlcnNpb24YBSABKAQSGwoTc2VjdGlvbl9pbmNhcm5hdGlvbhgGIAEoBBIXCg9zZWN0aW9uX3ZlcnNpb24YByABKAQSFAoMcmVjb3JkX2NoZWNrGAggASgHIuoBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgDIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZxIzCg9zaWduZWRfc2VjdGlvbnMYBSADKAsyGi5oc3UubWVzaC52MS5TaWduZWRTZWN0aW9uIvkBCgtQZWVyUmVxdWVzdBIhCgRwaW5nGAEgASgLMhEuaHN1Lm1lc2gudjEuUGluZ0gAEjIKDWluZGlyZWN0X3BpbmcYAiABKAsyGS5oc3UubWVzaC52MS5JbmRpcmVjdFBpbmdIABIuCgdjb21wYXJlGAMgASgLMhsuaHN1Lm1lc2gudjEuQ29tcGFyZVJlcXVlc3RIABIwCghleGNoYW5nZRgEIAEoCzIcLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVxdWVzdEgAEiYKA2tleRgFIAEoCzIXLmhzdS5tZXNoLnYxLktleVJlcXVlc3RIAEIJCgdyZXF1ZXN0IsgBCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAEicKA2tleRgEIAEoCzIYLmhzdS5tZXNoLnYxLktleVJlc3BvbnNlSABCCgoIcmVzcG9uc2UiKwoEUGluZxIjCgZiZWxpZWYYASABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiQwoMSW5kaXJlY3RQaW5nEg4KBnRhcmdldBgBIAEoCRIjCgZiZWxpZWYYAiABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIifQoDQWNrEg0KBWFsaXZlGAEgASgIEhMKC2luY2FybmF0aW9uGAIgASgEEi0KBnJlY29yZBgDIAEoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSIwoGYmVsaWVmGAQgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIi0KDkNvbXBhcmVSZXF1ZXN0EgwKBHZpZXcYASABKAwSDQoFYWZ0ZXIYAiABKAkiZAoPQ29tcGFyZVJlc3BvbnNlEgwKBHNhbWUYASABKAgSJAoHZGlnZXN0cxgCIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIMCgRuZXh0GAMgASgJEg8KB3J1bGluZ3MYBCABKAwilwIKD0V4Y2hhbmdlUmVxdWVzdBIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIOCgZ3YW50ZWQYBCADKAkSMwoPc2lnbmVkX3NlY3Rpb25zGAUgAygLMhouaHN1Lm1lc2gudjEuU2lnbmVkU2VjdGlvbhIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nEhUKDXdhbnRzX3J1bGluZ3MYByABKAgilAIKEEV4Y2hhbmdlUmVzcG9uc2USLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSJgoIc2VjdGlvbnMYAiADKAsyFC5oc3UubWVzaC52MS5TZWN0aW9uEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISIQoEaGVsZBgEIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIzCg9zaWduZWRfc2VjdGlvbnMYBSADKAsyGi5oc3UubWVzaC52MS5TaWduZWRTZWN0aW9uEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKDAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIp8CCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiTgoNU2NoZWR1bGVDbGFpbRIQCghzY2hlZHVsZRgBIAEoCRIPCgd0aWNrX21zGAIgASgEEgoKAmJ5GAMgASgJEg4KBmFjdGl2ZRgEIAEoDSKDAQoHU2VjdGlvbhINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEjAKDXJlZ2lzdHJhdGlvbnMYBCADKAsyGS5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24SEQoJc2lnbmF0dXJlGAUgASgMIqUBCgZSdWxpbmcSDgoGaXNzdWVyGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCglpc3N1ZWRfbXMYAyABKAQSDQoFYWN0b3IYBCABKAkSJwoEbm9kZRgFIAEoCzIXLmhzdS5tZXNoLnYxLk5vZGVSdWxpbmdIABIlCgNrZXkYBiABKAsyFi5oc3UubWVzaC52MS5LZXlSdWxpbmdIAEIJCgdzdWJqZWN0IjwKCk5vZGVSdWxpbmcSDwoHbm9kZV9pZBgBIAEoCRIPCgdyZW1vdmVkGAIgASgIEgwKBG5hbWUYAyABKAkiRQoJS2V5UnVsaW5nEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCm92ZXJsYXBfbXMYAiABKAQSDwoHaG9sZGVycxgDIAMoDCIxCgxTaWduZWRSdWxpbmcSDgoGcnVsaW5nGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLXAQoGRGlnZXN0Eg0KBW93bmVyGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIaChJyZWNvcmRfaW5jYXJuYXRpb24YBCABKAQSFgoOcmVjb3JkX3ZlcnNpb24YBSABKAQSGwoTc2VjdGlvbl9pbmNhcm5hdGlvbhgGIAEoBBIXCg9zZWN0aW9uX3ZlcnNpb24YByABKAQSFAoMcmVjb3JkX2NoZWNrGAggASgHIrUBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgDIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZyL5AQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIABImCgNrZXkYBSABKAsyFy5oc3UubWVzaC52MS5LZXlSZXF1ZXN0SABCCQoHcmVxdWVzdCLIAQoMUGVlclJlc3BvbnNlEh8KA2FjaxgBIAEoCzIQLmhzdS5tZXNoLnYxLkFja0gAEi8KB2NvbXBhcmUYAiABKAsyHC5oc3UubWVzaC52MS5Db21wYXJlUmVzcG9uc2VIABIxCghleGNoYW5nZRgDIAEoCzIdLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVzcG9uc2VIABInCgNrZXkYBCABKAsyGC5oc3UubWVzaC52MS5LZXlSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJImQKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCRIPCgdydWxpbmdzGAQgASgMIuIBCg9FeGNoYW5nZVJlcXVlc3QSLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSJgoIc2VjdGlvbnMYAiADKAsyFC5oc3UubWVzaC52MS5TZWN0aW9uEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISDgoGd2FudGVkGAQgAygJEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSFQoNd2FudHNfcnVsaW5ncxgHIAEoCCLfAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -325,6 +325,14 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
    * @generated from field: repeated hsu.mesh.v1.Registration registrations = 4;
    */
   registrations: Registration[];
+
+  /**
+   * Ed25519 of the owner over "hsu.mesh.v1.Section\n" followed by this message without the signature, its fields in
+   * the order of their numbers, those that one does not know last and as they came.
+   *
+   * @generated from field: bytes signature = 5;
+   */
+  signature: Uint8Array;
 };
 
 /**
@@ -333,32 +341,6 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
  */
 export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 5);
-
-/**
- * @generated from message hsu.mesh.v1.SignedSection
- */
-export type SignedSection = Message<"hsu.mesh.v1.SignedSection"> & {
-  /**
-   * A Section in binary form; signed as it stands, so it must be kept as received.
-   *
-   * @generated from field: bytes section = 1;
-   */
-  section: Uint8Array;
-
-  /**
-   * Ed25519 of the owner over "hsu.mesh.v1.Section\n" followed by `section`.
-   *
-   * @generated from field: bytes signature = 2;
-   */
-  signature: Uint8Array;
-};
-
-/**
- * Describes the message hsu.mesh.v1.SignedSection.
- * Use `create(SignedSectionSchema)` to create a new message.
- */
-export const SignedSectionSchema: GenMessage<SignedSection> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
 
 /**
  * What a member decided for the whole mesh. All keep it, over restarts; of one subject the highest number counts.
@@ -417,7 +399,7 @@ export type Ruling = Message<"hsu.mesh.v1.Ruling"> & {
  * Use `create(RulingSchema)` to create a new message.
  */
 export const RulingSchema: GenMessage<Ruling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
 
 /**
  * Whether a node may be a member. Its subject is the node.
@@ -450,7 +432,7 @@ export type NodeRuling = Message<"hsu.mesh.v1.NodeRuling"> & {
  * Use `create(NodeRulingSchema)` to create a new message.
  */
 export const NodeRulingSchema: GenMessage<NodeRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
 
 /**
  * Which mesh key comes next. There is one such subject.
@@ -485,7 +467,7 @@ export type KeyRuling = Message<"hsu.mesh.v1.KeyRuling"> & {
  * Use `create(KeyRulingSchema)` to create a new message.
  */
 export const KeyRulingSchema: GenMessage<KeyRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
 
 /**
  * @generated from message hsu.mesh.v1.SignedRuling
@@ -511,7 +493,7 @@ export type SignedRuling = Message<"hsu.mesh.v1.SignedRuling"> & {
  * Use `create(SignedRulingSchema)` to create a new message.
  */
 export const SignedRulingSchema: GenMessage<SignedRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
 
 /**
  * How new one's copy of a member is.
@@ -570,7 +552,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -598,11 +580,6 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
    * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 4;
    */
   rulings: SignedRuling[];
-
-  /**
-   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
-   */
-  signedSections: SignedSection[];
 };
 
 /**
@@ -610,7 +587,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * Asked over a stream; one request, one response.
@@ -659,7 +636,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -700,7 +677,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -719,7 +696,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -743,7 +720,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 16);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -781,7 +758,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 17);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -809,7 +786,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 18);
+  messageDesc(file_hsu_mesh_v1_mesh, 17);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -847,7 +824,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 19);
+  messageDesc(file_hsu_mesh_v1_mesh, 18);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -876,11 +853,6 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
   wanted: string[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
-   */
-  signedSections: SignedSection[];
-
-  /**
    * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 6;
    */
   rulings: SignedRuling[];
@@ -898,7 +870,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 20);
+  messageDesc(file_hsu_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -929,11 +901,6 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
   held: Digest[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.SignedSection signed_sections = 5;
-   */
-  signedSections: SignedSection[];
-
-  /**
    * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 6;
    */
   rulings: SignedRuling[];
@@ -944,7 +911,7 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 21);
+  messageDesc(file_hsu_mesh_v1_mesh, 20);
 
 /**
  * Asks for the mesh key that a ruling tells of.
@@ -963,7 +930,7 @@ export type KeyRequest = Message<"hsu.mesh.v1.KeyRequest"> & {
  * Use `create(KeyRequestSchema)` to create a new message.
  */
 export const KeyRequestSchema: GenMessage<KeyRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 22);
+  messageDesc(file_hsu_mesh_v1_mesh, 21);
 
 /**
  * @generated from message hsu.mesh.v1.KeyResponse
@@ -982,7 +949,7 @@ export type KeyResponse = Message<"hsu.mesh.v1.KeyResponse"> & {
  * Use `create(KeyResponseSchema)` to create a new message.
  */
 export const KeyResponseSchema: GenMessage<KeyResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 23);
+  messageDesc(file_hsu_mesh_v1_mesh, 22);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus
