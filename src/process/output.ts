@@ -3,6 +3,7 @@ import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import type { NewEvent } from './causes.ts'
 import { type Capture, type CaptureSource, startCapture } from './logs/capture.ts'
+import type { LossSeams } from './logs/loss.ts'
 import type { ParseMode } from './logs/parse.ts'
 import type { LogCursor, LogLine, LogQuery } from './logs/query.ts'
 import { runQuery, runQueryInBatches } from './logs/run-query.ts'
@@ -60,7 +61,9 @@ export function createOutput(seams: OutputSeams, { logDir, parseOf = () => 'auto
 
   function capture(source: CaptureSource): Capture {
     const { store, release } = stores.acquire(source)
-    const running = startCapture({ ...seams, store }, source)
+    const { unit, instance } = source
+    const tellOfIt: LossSeams['tell'] = (event) => tell({ unit, instance, cause: '', ...event })
+    const running = startCapture({ ...seams, store, tell: tellOfIt }, source)
     let released: Promise<void> | undefined
     const letGo = (): Promise<void> => {
       released ??= release().finally(() => captures.delete(handle))

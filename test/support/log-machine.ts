@@ -2,6 +2,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import type { NewEvent } from '../../src/process/causes.ts'
 import type { CaptureSource } from '../../src/process/logs/capture.ts'
 import { KEEP_EVERYTHING } from '../../src/process/logs/keeping.ts'
 import type { ParseMode } from '../../src/process/logs/parse.ts'
@@ -23,6 +24,8 @@ export const ALL_LINES: LogQuery = {
 export class LogMachine {
   readonly clock = new SimClock()
   readonly log: MemoryLog = memoryLog()
+  /** The events that were told. */
+  readonly told: NewEvent[] = []
   readonly output: Output
   readonly directory: string
 
@@ -30,7 +33,8 @@ export class LogMachine {
     this.directory = mkdtempSync(join(tmpdir(), 'hsu-logs-'))
     const run = async () => ({ exit: { code: 1 }, stdout: '' })
     const { clock, log } = this
-    this.output = createOutput({ clock, log, run }, { logDir: join(this.directory, 'log'), parseOf: () => parse })
+    const tell = (event: NewEvent): void => void this.told.push(event)
+    this.output = createOutput({ clock, log, run, tell }, { logDir: join(this.directory, 'log'), parseOf: () => parse })
     t.teardown(async () => {
       await this.output.close()
       rmSync(this.directory, { recursive: true, force: true })

@@ -7,6 +7,7 @@ import type { Log } from '../../base/log.ts'
 import type { RunCommand } from '../run-command.ts'
 import { HolePunch } from './hole-punch.ts'
 import type { LineFilter } from './line-filter.ts'
+import { createLoss, type Loss, type LossSeams, rawOutputLost } from './loss.ts'
 import type { Stream } from './record.ts'
 import type { Retention } from './retention.ts'
 import type { RawGroup } from './splitter.ts'
@@ -56,7 +57,7 @@ export interface Capture {
   close(): Promise<void>
 }
 
-export interface CaptureSeams {
+export interface CaptureSeams extends LossSeams {
   readonly clock: Clock
   readonly log: Log
   readonly run: RunCommand
@@ -70,6 +71,8 @@ interface Pipe {
   /** What lies before is in the log. */
   storedOffset: number
   afterGap: boolean
+  /** Of what waited beyond the backlog. */
+  readonly loss: Loss
 }
 
 /** Begins at once. Never throws: what goes wrong is logged and tried again. */
@@ -124,7 +127,10 @@ class OutputCapture implements Capture {
       }
     }
     watched.close()
-    for (const { hole } of this.#pipes ?? []) await hole.settled()
+    for (const { hole, loss } of this.#pipes ?? []) {
+      loss.end()
+      await hole.settled()
+    }
     this.#seams.store.release(this.#source.instance)
     return isRead
   }
@@ -183,16 +189,15 @@ class OutputCapture implements Capture {
     const due = surely ? 1 : STATE_EVERY_BYTES
     if (consumed - known >= due) blocks.push({ wallMs, instance, pid, stream, endOffset: consumed, lines: [] })
     await store.append(blocks)
+    pipe.loss.stored()
     pipe.storedOffset = blocks.at(-1)?.endOffset ?? pipe.storedOffset
   }
 
-  /** Said once for each time that the unit runs ahead. */
   #noteDropped(pipe: Pipe): void {
     const bytes = pipe.spool.takeDroppedBytes()
     if (bytes === 0) return
     pipe.afterGap = true
-    const { stream } = pipe
-    this.#seams.log.warn('raw output is dropped: there was more of it than logs.backlog allows', { stream, bytes })
+    pipe.loss.add(bytes, 'there was more of it than logs.backlog allows')
   }
 
   async #pause(pollMs: number): Promise<void> {
@@ -205,14 +210,16 @@ class OutputCapture implements Capture {
   }
 }
 
-async function openPipes({ store, log, run }: CaptureSeams, source: CaptureSource): Promise<readonly Pipe[]> {
+async function openPipes(seams: CaptureSeams, source: CaptureSource): Promise<readonly Pipe[]> {
+  const { store, log, run } = seams
   const progress = await store.progressOf(source.instance)
   const { backlogBytes, ended = false } = source
   const pipe = (stream: Stream, path: string): Pipe => {
     const options = { offset: progress[stream], maxLineBytes: store.maxLineBytes, backlogBytes, ended }
     const spool = new Spool(path, options, log)
     const hole = new HolePunch({ run, log, sync: () => store.sync() }, path)
-    return { stream, spool, hole, storedOffset: progress[stream], afterGap: false }
+    const loss = createLoss(seams, rawOutputLost(source.replica, stream))
+    return { stream, spool, hole, loss, storedOffset: progress[stream], afterGap: false }
   }
   return [pipe('stdout', source.stdoutPath), pipe('stderr', source.stderrPath)]
 }

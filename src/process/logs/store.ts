@@ -5,7 +5,7 @@ import type { Log } from '../../base/log.ts'
 import { linesBackward } from './backward.ts'
 import { logFiles, logPath } from './files.ts'
 import type { Compressor } from './compressor.ts'
-import { createLoss, type Loss, type LossSeams } from './loss.ts'
+import { createLoss, linesLost, type Loss, type LossSeams } from './loss.ts'
 import { ProgressBook } from './progress.ts'
 import { type Block, encodeBlock, encodeProgress, type Progress, writtenAtMs } from './record.ts'
 import { prune, type Retention } from './retention.ts'
@@ -94,7 +94,7 @@ export class LogStore {
     this.#directory = config.directory
     this.#replica = config.replica
     this.#seams = seams
-    this.#loss = createLoss(seams, config.replica)
+    this.#loss = createLoss(seams, linesLost(config.replica))
     this.#limits = normal(config)
   }
 
@@ -157,7 +157,10 @@ export class LogStore {
 
   /** Idempotent; the next append opens it again. */
   close(): Promise<void> {
-    return this.#inTurn(() => this.#closeFile())
+    return this.#inTurn(async () => {
+      this.#loss.end()
+      await this.#closeFile()
+    })
   }
 
   #inTurn<T>(task: () => Promise<T>): Promise<T> {

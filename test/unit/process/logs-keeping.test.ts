@@ -172,7 +172,11 @@ t.test('of raw output beyond the backlog the oldest is dropped, whole lines, cou
   t.equal(read[0]?.seq, 1, 'a gap in the numbers shows it')
   const dropped = lines.join('\n').length - texts.join('\n').length
   t.match(machine.log.entries, [{ level: 'warn', fields: { stream: 'stdout', bytes: dropped } }])
-  t.equal(machine.log.entries.length, 1)
+  t.match(machine.told, [
+    { unit: 'api', instance: 'api-0-aa', type: 'unit.logs_lost', details: { replica: '0', stream: 'stdout' } },
+    { type: 'unit.logs_kept', details: { stream: 'stdout', bytes: String(dropped) } },
+  ])
+  t.equal(machine.told.length, 2, 'nothing of a stream that is read in time')
 })
 
 t.test('raw output of an ended instance that the power cut short is not read twice', async (t) => {

@@ -266,13 +266,23 @@ t.test('the store', async (t) => {
     await clock.advance(2_000)
     await store.append([line('e', 5)])
     t.match(log.entries, [
-      { level: 'warn', message: 'log lines cannot be stored and are dropped' },
-      { level: 'info', message: 'log lines are stored again', fields: { lost: 3 } },
+      { level: 'warn', message: 'output is lost' },
+      { level: 'info', message: 'loss of output is over', fields: { lost: 3 } },
     ])
     t.equal(log.entries.length, 2)
     t.strictSame(told, ['unit.logs_lost', 'unit.logs_kept 3'])
     await store.close()
     t.same(await open(directory).store.progressOf('i1'), { stdout: 5, stderr: 0, nextSeq: 5 })
+  })
+
+  t.test('how much was lost is told at the end too, when nothing more is written', async (t) => {
+    const directory = join(t.testdir({}), 'unit')
+    writeFileSync(directory, '')
+    const { store, told } = open(directory)
+    await store.append([line('a', 1), line('b', 2)])
+    await store.close()
+    await store.close()
+    t.strictSame(told, ['unit.logs_lost', 'unit.logs_kept 2'])
   })
 })
 
