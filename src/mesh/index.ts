@@ -1,7 +1,9 @@
 import type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 import type { Transport } from './transport.ts'
 
-export { MESH_PRESETS, MeshConfig, type MeshTiming } from './config.ts'
+export { MeshConfig } from './config.ts'
+export type { MeshTiming } from './presets.ts'
+export { timingOf } from './timing.ts'
 export { type Identity, loadIdentity } from './identity.ts'
 export { KeyRing } from './keys/key-ring.ts'
 export { MESH_KEY_BYTES, meshKeyFingerprint, newMeshKey } from './keys/mesh-key.ts'

@@ -11,10 +11,10 @@ import {
   type Identity,
   KeyRing,
   libp2pTransport,
-  MESH_PRESETS,
   type Mesh,
   type NodeRecord,
   type Registration,
+  timingOf,
 } from '../mesh/index.ts'
 import { createSupervisor, type ProcessHost, type SupervisorSeams } from '../process/index.ts'
 import {
@@ -320,7 +320,7 @@ async function openMesh(
 ): Promise<Mesh> {
   const { clock, random, log } = seams
   if (mesh === undefined) throw new Error('a node without a mesh opens none')
-  const { discovery, preset } = mesh.config
+  const { discovery, preset, timing } = mesh.config
   const keys = await KeyRing.load({ clock, log, store, writeFile: keyFileWriter(mesh.keyFile, log) }, mesh.keys)
   const transport = await libp2pTransport(
     { clock, random, log, store, identity },
@@ -333,7 +333,7 @@ async function openMesh(
   return createMesh(
     { clock, random, log, store, identity, transport, keys, loop: systemLoopDelay(LOOP_RESOLUTION_MS) },
     {
-      ...MESH_PRESETS[preset],
+      ...timingOf(preset, timing),
       name,
       version,
       labels,

@@ -150,6 +150,7 @@ export class SimNetwork {
 
   /** Stops a node without ending it: connections stay, nothing is answered, what arrives waits. */
   freeze(nodeId: string, asleep = false): void {
+    if (this.#frozen.has(nodeId)) return
     let thaw = (): void => undefined
     const thawed = new Promise<void>((resolve) => {
       thaw = resolve
@@ -175,6 +176,7 @@ export class SimNetwork {
 
   /** Blocks the event loop of a node for `ms`. */
   stall(nodeId: string, ms: number): void {
+    if (this.#frozen.has(nodeId)) return
     this.freeze(nodeId)
     void this.#clock.sleep(ms).then(() => this.thaw(nodeId))
   }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Clock } from '../../../src/base/clock.ts'
 import { createTaskGroup } from '../../../src/base/task-group.ts'
-import { lan, local, MESH_PRESETS, MeshConfig } from '../../../src/mesh/config.ts'
+import { lan, MeshConfig } from '../../../src/mesh/config.ts'
 import { createAwareness } from '../../../src/mesh/detector/awareness.ts'
 import { Detector } from '../../../src/mesh/detector/detector.ts'
 import { createPingOrder } from '../../../src/mesh/detector/ping-order.ts'
@@ -18,6 +18,7 @@ import { createStalls, UNWATCHED } from '../../../src/mesh/detector/stalls.ts'
 import { createIdentity, type Identity } from '../../../src/mesh/identity.ts'
 import type { Rumour, SignedRecord } from '../../../src/mesh/member.ts'
 import { Membership, type MembershipListener } from '../../../src/mesh/membership.ts'
+import { checkTiming, timingOf } from '../../../src/mesh/timing.ts'
 import { signRecord } from '../../../src/mesh/record.ts'
 import { seeded } from '../../support/seeded.ts'
 import { SimClock } from '../../support/sim-clock.ts'
@@ -174,9 +175,8 @@ t.test('ping order', async (t) => {
 })
 
 t.test('config: presets are differences, and a typo is a fault', async (t) => {
-  t.same(MESH_PRESETS, { lan, local })
   const minimal = MeshConfig.parse({ name: 'plant-7', key_file: '/k' })
-  t.same(minimal, { name: 'plant-7', key_file: '/k', discovery: { mdns: true, seeds: [] }, preset: 'lan' })
+  t.same(minimal, { name: 'plant-7', key_file: '/k', discovery: { mdns: true, seeds: [] }, preset: 'lan', timing: {} })
   const seeds = ['10.0.0.5:9471', 'host.lan:1', '[fe80::1]:9471']
   t.ok(MeshConfig.safeParse({ name: 'a', key_file: '/k', discovery: { seeds, interfaces: ['eth0'] } }).success)
   for (const bad of [
@@ -184,10 +184,38 @@ t.test('config: presets are differences, and a typo is a fault', async (t) => {
     { name: 'A B', key_file: '/k' },
     { name: 'a', key_file: '/k', discovery: { mdsn: true } },
     { name: 'a', key_file: '/k', discovery: { seeds: ['10.0.0.5'] } },
-    { name: 'a', key_file: '/k', preset: 'wan' },
+    { name: 'a', key_file: '/k', preset: 'moon' },
   ]) {
     t.notOk(MeshConfig.safeParse(bad).success, JSON.stringify(bad))
   }
+})
+
+t.test('timing', async (t) => {
+  const faultsOf = (timing: object, preset = 'lan'): string[] =>
+    MeshConfig.safeParse({ name: 'a', key_file: '/k', preset, timing }).error?.issues.map(
+      ({ path, message }) => `${path.join('.')}: ${message}`,
+    ) ?? []
+
+  t.test('of each preset fits together, and single values change it', async (t) => {
+    for (const preset of ['lan', 'local', 'wan'] as const) t.same(checkTiming(preset, {}), [], preset)
+    const { preset, timing } = MeshConfig.parse({ name: 'a', key_file: '/k', timing: { ping_period: '1s' } })
+    t.same(timingOf(preset, timing), { ...lan, pingPeriodMs: 1_000 })
+  })
+
+  t.test('that makes no sense is refused with the value that it would need', async (t) => {
+    t.same(faultsOf({ ping_timeout: '2s', ping_period: '1s' }, 'wan'), [
+      'timing.ping_period: must be at least ping_timeout (2000 ms)',
+      'timing.indirect_timeout: must be at least ping_timeout (2000 ms)',
+      'timing.suspicion_min: must be at least ping_timeout + indirect_timeout (3500 ms)',
+    ])
+    t.same(faultsOf({ link_loss: '1s' }), ['timing.suspicion_min: must be at least link_loss (1000 ms)'])
+    t.same(faultsOf({ suspicion_alone: '300ms' }), [
+      'timing.suspicion_alone: must be at least twice ping_timeout (400 ms)',
+    ])
+    t.same(faultsOf({ dead_kept: '1s' }), ['timing.dead_kept: must be at least 10 times sync_interval (20000 ms)'])
+    t.equal(faultsOf({ indirect_pings: 11 }).length, 1)
+    t.equal(faultsOf({ ping_perod: '1s' }).length, 1, 'a typo')
+  })
 })
 
 t.test('detector', async (t) => {
