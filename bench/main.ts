@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { measureCalls } from './calls.ts'
 import { measureLogs } from './logs.ts'
+import { measureLan } from './lan.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
 import { measureRestart } from './restart.ts'
 import { type Row, render, renderJson } from './table.ts'
@@ -18,6 +19,7 @@ const PARTS = {
   process: [measureRestart, measureUsage],
   logs: [measureLogs],
   mesh: [measureMesh],
+  lan: [measureLan],
   calls: [measureCalls],
   upgrade: [measureUpgrade],
 } as const

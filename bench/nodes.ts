@@ -161,6 +161,7 @@ export async function idleCpuPercent(pids: readonly number[], watchMs = IDLE_WAT
   return ((cpuMs(pids) - before) / (performance.now() - startedAt)) * 100
 }
 
+/** Processor time of all `pids` together since they began. */
 export function cpuMs(pids: readonly number[]): number {
   const ticks = pids.map((pid) => {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')

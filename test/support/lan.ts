@@ -17,6 +17,8 @@ export function lanMissing(): string | undefined {
 /** One host of a simulated LAN: a network namespace with one interface `eth0`. */
 export interface LanHost {
   readonly name: string
+  /** Name of its network namespace. */
+  readonly namespace: string
   readonly address: string
   /** Put in front of a command to run it on this host. */
   readonly prefix: readonly string[]
@@ -32,7 +34,7 @@ export interface LanHost {
  * Hosts on one Ethernet segment, made of network namespaces: a bridge in a namespace of its own, and a virtual cable to
  * each host. Nothing of it touches the machine's real interfaces. Removed when the test ends.
  */
-export function createLan(t: Test, hosts: readonly string[]): readonly LanHost[] {
+export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[]): readonly LanHost[] {
   const tag = `hsu${process.pid}`
   const hub = `${tag}-hub`
   const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -60,6 +62,7 @@ export function createLan(t: Test, hosts: readonly string[]): readonly LanHost[]
     ip('-n', name, 'link', 'set', 'eth0', 'up')
     return {
       name: host,
+      namespace: name,
       address,
       prefix: ['ip', 'netns', 'exec', name],
       cable: (state) => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
