@@ -123,7 +123,7 @@ export interface Parts {
 export async function makeTools(
   { clock, log }: NodeSeams,
   { name, mesh, paths, events: eventLimits }: NodeSetup,
-  { store }: Ground,
+  { store, legacy }: Ground,
   sockets: Sockets,
 ): Promise<Tools> {
   const disk = fileEventDisk(join(paths.dataDir, 'events'))
@@ -133,7 +133,10 @@ export async function makeTools(
   )
   const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, CERTIFICATE_NAME)
   return {
-    certificate: mesh === undefined ? undefined : await loadLinkCertificate(store, log, makeCertificate),
+    certificate:
+      mesh === undefined
+        ? undefined
+        : await loadLinkCertificate({ store, log, wallMs: clock.wallMs() }, legacy === undefined, makeCertificate),
     events,
     news: createNodeNews({ clock, events }, name),
     prober: createGrpcProber(),
@@ -274,6 +277,7 @@ export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { even
     publish(opened, offers.registrations())
     opened.changes.subscribe(() => world.refresh())
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
+      if (type === 'member.removed') parts.linkServer?.cut(nodeId)
       const details = { nodeId, name }
       events.append({ ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause })
     })

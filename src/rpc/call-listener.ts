@@ -56,6 +56,8 @@ export interface CallListener {
   open(): Promise<void>
   /** Takes no new calls, lets those under way end for `graceMs`, then ends them. */
   stop(graceMs: number): Promise<void>
+  /** Ends the connections of a node, in the middle of its calls. */
+  cut(nodeId: string): void
   /** The real one: `host:port`, or as configured before `start`. */
   address(): string
   /** The listening socket, for another process; undefined when there is none or it cannot be handed over. */
@@ -103,6 +105,7 @@ export function createCallListener(seams: ConnectionsSeams, config: CallListener
 
   return {
     address: () => address,
+    cut: (nodeId) => connections.cut(nodeId),
 
     handle() {
       const fd = server === undefined ? undefined : descriptorOf(server)

@@ -49,6 +49,7 @@ const MAX_CLOSING_SWEEPS = 10
 interface Connection {
   readonly session: ServerHttp2Session
   readonly socket: Socket
+  readonly caller: Caller
   readonly acceptedAtMs: number
   greeted: boolean
   /** Bytes that had come when it last answered. */
@@ -95,6 +96,7 @@ export class Connections {
     const connection: Connection = {
       session,
       socket,
+      caller,
       acceptedAtMs,
       greeted: false,
       seenBytes: 0,
@@ -131,6 +133,11 @@ export class Connections {
         if (!this.#isSound(connection)) end(connection)
       }
     }
+  }
+
+  /** Ends what a node has open here, in the middle of its calls. */
+  cut(nodeId: string): void {
+    for (const connection of this.#connections) if (connection.caller.nodeId === nodeId) end(connection)
   }
 
   /** No new calls; each connection closes after its last one. */

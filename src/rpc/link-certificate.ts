@@ -15,15 +15,15 @@ const DAY_MS = 86_400_000
 /** A peer whose clock is behind must not refuse a certificate made just now. */
 const VALID_BEFORE_MS = DAY_MS
 
-/** Trust comes from the pinned fingerprint, not from the date, so that the date only has to stay out of the way. */
-const VALID_AFTER_MS = 3_650 * DAY_MS
+/** How long a link certificate is valid. Trust comes from the pinned fingerprint: a peer looks at no date. */
+export const LINK_CERTIFICATE_MS = 365 * DAY_MS
 
 const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
 const SERIAL_BYTES = 16
 
 /**
- * Makes a key pair (ECDSA P-256) and a certificate for it, valid for ten years.
+ * Makes a key pair (ECDSA P-256) and a certificate for it, valid for a year.
  * `commonName` is there for people to read: nothing is decided by it.
  */
 export async function createLinkCertificate(clock: Clock, commonName: string): Promise<LinkCertificate> {
@@ -34,7 +34,7 @@ export async function createLinkCertificate(clock: Clock, commonName: string): P
       serialNumber: positiveSerial(),
       name: [{ CN: [commonName] }],
       notBefore: instant(clock.wallMs() - VALID_BEFORE_MS),
-      notAfter: instant(clock.wallMs() + VALID_AFTER_MS),
+      notAfter: instant(clock.wallMs() + LINK_CERTIFICATE_MS),
       signingAlgorithm: ECDSA_P256,
       keys,
     },

@@ -45,6 +45,8 @@ export interface LinkServer extends Door {
   /** The real `host:port`; a busy configured port is replaced by a free one at `start`. */
   address(): string
   handle(): DoorHandle | undefined
+  /** Ends the connections of a node at once, for it is no longer welcome. */
+  cut(nodeId: string): void
   /** Calls under way to an instance, sent from here. */
   inFlight(instance: string): number
   /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
@@ -84,6 +86,7 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
     open: () => listener.open(),
     retire: (ms) => listener.stop(ms),
     handle: () => listener.handle(),
+    cut: (nodeId) => listener.cut(nodeId),
     async stop() {
       await listener.stop(graceMs)
       await upstreams.stop()

@@ -271,6 +271,28 @@ t.test('a node in doubt about its caller costs no call while another endpoint is
   }
 })
 
+t.test('a node that is cut off loses its connections in the middle of a call, and others do not', async (t) => {
+  const { world, certificates, link, members } = await pair(t)
+  const backend = await rawBackend(t, (stream) => void stream.resume())
+  world.entries = [onOther(backend.address)]
+  members.set(certificates.stranger.fingerprint, 'third')
+  const [doomed, spared] = [certificates.self, certificates.stranger].map(({ certPem: cert, keyPem: key }) => {
+    const session = connectHttp2(`https://${link.address()}`, { cert, key, rejectUnauthorized: false })
+    session.on('error', () => undefined)
+    t.teardown(() => session.destroy())
+    openRaw(session, `/${SERVICE}/Hang`, { 'hsu-unit': 'echo', 'hsu-instance': 'echo-0-aaaaaa' }).on(
+      'error',
+      () => undefined,
+    )
+    return session
+  })
+  await until('both calls are under way', () => link.inFlight('echo-0-aaaaaa') === 2)
+  link.cut('self')
+  await until('one is cut', () => doomed?.destroyed === true)
+  await until('its call is over', () => link.inFlight('echo-0-aaaaaa') === 1)
+  t.notOk(spared?.destroyed)
+})
+
 t.test('a link bears what calls on it do', async (t) => {
   const { world, certificates, log, link } = await pair(t)
   const timeouts: string[][] = []

@@ -170,8 +170,9 @@ function parseKept(raw: unknown): readonly Kept[] {
   return rulings.slice(0, MAX_RULINGS * 2) as Kept[]
 }
 
-function readKept({ ruling, signature }: Kept): SignedRuling | undefined {
+function readKept(kept: Kept): SignedRuling | undefined {
   try {
+    const { ruling, signature } = kept
     const signed = parseRuling({ bytes: Buffer.from(ruling, 'base64'), signature: Buffer.from(signature, 'base64') })
     return isGenuineRuling(signed) ? signed : undefined
   } catch {
