@@ -1,5 +1,5 @@
 import type { Topic } from '../base/topic.ts'
-import type { NodeRequest } from '../node/index.ts'
+import type { LimitCheck, NodeRequest } from '../node/index.ts'
 
 /** Where the node on this host keeps its things. */
 export interface NodePaths {
@@ -51,6 +51,8 @@ export interface LocalNode {
   describeConfig(files: readonly string[]): Promise<KnownConfig>
   /** The JSON Schema of the configuration file. */
   configSchema(): unknown
+  /** What a node on this host could do about each kind of limit. */
+  checkLimits(): Promise<readonly LimitCheck[]>
   /** The content of a new mesh key file. */
   createMeshKey(): string
   /** Tells mesh keys apart without showing them, newest first. @throws HsuError CONFIG_INVALID when `content`, of `file`, is no mesh key */

@@ -5,6 +5,7 @@ import { systemClock } from '../base/system-clock.ts'
 import { pinoLog } from '../base/pino-log.ts'
 import {
   createMeshKey,
+  diagnoseLimits,
   describeConfig,
   joinByInvite,
   jsonSchema,
@@ -71,6 +72,7 @@ export function localNode(env: Environment, cwd: string, { predecessor, lifeline
     },
 
     configSchema: () => jsonSchema(),
+    checkLimits: diagnoseLimits,
     createMeshKey,
     meshKeyFingerprints,
     joinByInvite: (code, address, signal) => joinByInvite(systemClock, code, address, signal),

@@ -1,5 +1,5 @@
 import { access, constants } from 'node:fs/promises'
-import type { LimitSupport } from '../process/index.ts'
+import { limitSupport, type LimitSupport, systemHost } from '../process/index.ts'
 import type { DiscoveryWay, Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
@@ -45,8 +45,20 @@ export async function diagnoseNode({
   ]
 }
 
+/** A kind of limit, and what this host can do about it. */
+export interface LimitCheck {
+  readonly name: string
+  readonly result: 'ok' | 'warning'
+  readonly message: string
+}
+
+/** What a node here could do about limits, told without one. */
+export async function diagnoseLimits(): Promise<readonly LimitCheck[]> {
+  return (await limitSupport(systemHost())).map(limitCheck)
+}
+
 /** A limit that cannot be seen to is a warning: a configuration may ask for it. */
-function limitCheck({ resource, mode, by }: LimitSupport): Check {
+function limitCheck({ resource, mode, by }: LimitSupport): LimitCheck {
   return { name: `limit: ${resource}`, result: mode === 'unsupported' ? 'warning' : 'ok', message: `${mode} (${by})` }
 }
 

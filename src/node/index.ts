@@ -14,6 +14,7 @@ export type {
   Successor,
 } from './succession.ts'
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
+export { diagnoseLimits, type LimitCheck } from './diagnose.ts'
 export type { NodeEvent } from './event.ts'
 export { joinByInvite } from './invite/joining.ts'
 export { createMeshKey, meshKeyFingerprints } from './mesh-key.ts'

@@ -23,10 +23,13 @@ export const doctorCommand: Command = {
 }
 
 async function checkThisHost(nodeRuns: boolean, context: CommandContext): Promise<HostCheck[]> {
-  const paths = (await context.local()).resolvePaths(context.global.dataDir)
+  const local = await context.local()
+  const paths = local.resolvePaths(context.global.dataDir)
   const { env, clock } = context
   const { platform, versions } = process
-  return checkHost({ nodeVersion: versions.node, platform, env, paths, wallMs: clock.wallMs(), nodeRuns })
+  const checks = await checkHost({ nodeVersion: versions.node, platform, env, paths, wallMs: clock.wallMs(), nodeRuns })
+  // A node that runs tells of them itself.
+  return nodeRuns ? checks : [...checks, ...(await local.checkLimits())]
 }
 
 /** What the node says of itself; undefined when none runs here. */

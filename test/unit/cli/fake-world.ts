@@ -109,6 +109,7 @@ function fakeLocal(given: Partial<LocalNode>): LocalNode {
     run: unexpected('run'),
     describeConfig: unexpected('describeConfig'),
     configSchema: unexpected('configSchema'),
+    checkLimits: async () => [{ name: 'limit: memory', result: 'ok', message: 'enforced (cgroup v2)' }],
     createMeshKey: unexpected('createMeshKey'),
     meshKeyFingerprints: unexpected('meshKeyFingerprints'),
     joinByInvite: unexpected('joinByInvite'),

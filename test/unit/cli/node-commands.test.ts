@@ -506,7 +506,7 @@ t.test('hsu doctor', async (t) => {
       local: { resolvePaths },
       world: { ...world, env: { PATH: process.env['PATH'] } },
     })
-    t.match(alone, { code: 0, stdout: /port ingress/ })
+    t.match(alone, { code: 0, stdout: /port ingress[\s\S]*limit: memory +enforced/ }, 'limits without a node too')
     const far = await hsu('doctor --node b -o json', { client: diagnosing('ok') })
     t.same((JSON.parse(far.stdout) as unknown[]).length, 1)
   })
