@@ -13,7 +13,7 @@ const REST_MS = 1_000
 const ASK_EVERY_MS = 10
 const MEGABYTE = 1_000_000
 
-/** At once, as a stack trace of everything is; and 100 MB/s for a while. */
+/** As fast as the program can, within what logs.backlog holds by default; and 100 MB/s for a while. */
 const FLOODS: readonly { readonly name: string; readonly order: Order }[] = [
   { name: '200 MB at once', order: { bytes: 200 * MEGABYTE, bytesPerMs: 1e12 } },
   { name: '100 MB/s for 5 s', order: { bytes: 500 * MEGABYTE, bytesPerMs: 100_000 } },
