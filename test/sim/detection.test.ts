@@ -179,6 +179,8 @@ t.test('a laptop that slept for minutes blames nobody when its lid opens', (t) =
       sim.network.heal()
       sim.network.thaw(nodeId)
       await sim.until('all see all', () => sim.isConverged(), 15_000)
+      const blamed = sim.node('n1').events.filter(({ type, atMs }) => type === 'member.suspect' && atMs >= wokeAtMs)
+      t.same(blamed, [], `seed ${seed}, ${nodes} nodes: not even suspected`)
       t.same(deaths(sim, wokeAtMs), [], `seed ${seed}, ${nodes} nodes`)
       await sim.stopAll()
     }
