@@ -5,6 +5,7 @@ import type { Obstacle } from './admission.ts'
 import type { Origin, Tell } from './causes.ts'
 import { launchHash, type UnitSpec } from './launch.ts'
 import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
+import { Opening } from './opening.ts'
 import { SlotMachine } from './slot-machine.ts'
 import { isAtRest, isDecided, isOver, mayRun, resumptionOf, startsAfresh } from './slot-plan.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
@@ -38,6 +39,7 @@ export class UnitSlot {
   readonly #seams: SlotSeams
   readonly #log: Log
   readonly #waiters = createWaiters()
+  readonly #opening: Opening
   readonly #writer
   readonly #tasks
   readonly #limits: SlotLimits
@@ -56,6 +58,7 @@ export class UnitSlot {
     this.replica = replica
     this.#seams = seams
     this.#spec = spec
+    this.#opening = new Opening(spec.name, seams.clock)
     const log = seams.log.with({ unit: spec.name, replica })
     this.#log = log
     this.#writer = createSlotWriter(seams.store, log)
@@ -113,16 +116,19 @@ export class UnitSlot {
 
   /**
    * Begins its life: takes over what an earlier node left (`record`), or starts afresh.
-   * Resolves when it is known what is there; does not wait for a start.
+   * Resolves when it is known what is there; does not wait for a start. What is asked of it meanwhile waits for that.
    */
   async begin(record: SlotRecord | undefined): Promise<void> {
     try {
       this.#bootId = await this.#seams.host.table.bootId()
+      if (this.#tasks.signal.aborted) return
       if (record === undefined) this.#beginAfresh(undefined)
       else await this.#goOnFrom(record)
     } catch (thrown) {
       this.#log.error('unit cannot be supervised', { error: thrown })
       this.#machine.dispatch('blocked', messageOf(thrown))
+    } finally {
+      this.#opening.open()
     }
   }
 
@@ -217,9 +223,12 @@ export class UnitSlot {
   /**
    * Resolves when it is on its way; `args` are for this start only.
    *
-   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `ALREADY_RUNNING` for arguments that come too late, the signal's reason
+   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `ALREADY_RUNNING` for arguments that come too late, `NODE_DRAINING`,
+   * `TIMED_OUT`, the signal's reason
    */
   async start(signal: AbortSignal, origin?: Origin, args: readonly string[] = []): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#opening.refuseWhenClosing()
     const { phase } = this.#machine.state
     const isUnderWay = phase === 'starting' || phase === 'up'
     if (isUnderWay && args.length > 0) {
@@ -233,9 +242,11 @@ export class UnitSlot {
 
   /**
    * Joins a restart that has not spawned yet. With `force`, waits for no drain, dependency or backoff.
-   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason
+   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `NODE_DRAINING`, `TIMED_OUT`, the signal's reason
    */
   async restart(signal: AbortSignal, origin?: Origin, force = false): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#opening.refuseWhenClosing()
     const { phase, want } = this.#machine.state
     const isUnderWay = phase === 'starting' && want === 'up' && this.#runner.run === undefined
     if (!isUnderWay) {
@@ -250,8 +261,16 @@ export class UnitSlot {
     if (this.#machine.state.want === 'up') this.#machine.dispatch('restart', reason, origin)
   }
 
-  /** Resolves when its processes are gone, with how they ended; with nothing when there were none. @throws the signal's reason */
+  /**
+   * Resolves when its processes are gone, with how they ended; with nothing when there were none.
+   * @throws HsuError `TIMED_OUT`, the signal's reason
+   */
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    return this.#stop(signal, origin)
+  }
+
+  async #stop(signal: AbortSignal, origin: Origin | undefined): Promise<readonly StoppedInstance[]> {
     const { clock } = this.#seams
     const sinceMs = clock.nowMs()
     this.#machine.dispatch('wantDown', STOPPED, origin)
@@ -263,13 +282,15 @@ export class UnitSlot {
     return [{ unit: this.unit, instance: this.#runner.instance, exit, tookMs: clock.nowMs() - sinceMs }]
   }
 
-  /** Ends the whole tree by force; what follows is up to the restart policy. */
+  /** Ends the whole tree by force; what follows is up to the restart policy. @throws HsuError `TIMED_OUT` */
   async kill(origin?: Origin): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(this.#tasks.signal)
     await this.#runner.kill(origin)
   }
 
-  /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none */
+  /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none, `TIMED_OUT` */
   async signal(name: NodeJS.Signals): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(this.#tasks.signal)
     const { run } = this.#runner
     if ((await run?.signal(name)) === true) return
     throw new HsuError(
@@ -278,16 +299,28 @@ export class UnitSlot {
     )
   }
 
+  /** From now on nothing is begun here: it is about to end. */
+  beginClosing(): void {
+    this.#opening.beginClosing()
+  }
+
+  get isClosing(): boolean {
+    return this.#opening.isClosing
+  }
+
   /** Stops it because the node stops: what was wanted of it stays as it was. */
   async close(origin?: Origin): Promise<void> {
+    this.beginClosing()
+    if (!this.#opening.isOpen) await this.#opening.opened()
     this.#closing ??= this.#machine.state.want
-    await this.stop(new AbortController().signal, origin)
+    await this.#stop(new AbortController().signal, origin)
     this.#save()
     await this.#letGo()
   }
 
   /** Lets go of everything without touching the process. */
   async abandon(): Promise<void> {
+    this.beginClosing()
     this.#runner.release()
     await this.#letGo()
     this.#runner.release()

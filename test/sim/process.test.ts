@@ -109,6 +109,19 @@ class Machine {
     void supervisor.start().then(() => supervisor.apply(units))
   }
 
+  /** Starts a node, and asks something of it as soon as it knows a unit: before it knows what is left of the one before. */
+  bootAndAsk(): void {
+    this.boot()
+    const supervisor = this.#supervisor
+    const unit = pickOf(NAMES, this.#random)
+    const asked = pickOf(['startUnit', 'stopUnit', 'restartUnit'] as const, this.#random)
+    const ask = async (): Promise<void> => {
+      while (this.#supervisor === supervisor && supervisor?.spec(unit) === undefined) await this.clock.sleep(1)
+      if (this.#supervisor === supervisor) await supervisor?.[asked](unit, never)
+    }
+    void ask().catch(() => undefined)
+  }
+
   /** SIGKILL of the node. */
   kill(): void {
     this.#life.over = true
@@ -135,7 +148,8 @@ class Machine {
       () => this.kill(),
       () => this.kill(),
       () => this.boot(),
-      () => this.boot(),
+      () => this.bootAndAsk(),
+      () => this.bootAndAsk(),
       () => {
         const [pid] = this.host.freePids
         if (pid !== undefined) this.host.recycle(pid)

@@ -54,11 +54,11 @@ export function mortal({ clock, random, store, host }: MortalSeams, life: Life):
       setAside: (key) => act(() => store.setAside(key)),
     },
     host: {
-      table: host.table,
+      table: { ...host.table, bootId: () => act(() => host.table.bootId()) },
       environment: () => host.environment(),
       spawn: async (request) => childOf(await act(() => host.spawn(request))),
       async adopt(left) {
-        const found = await alive(host.adopt(left))
+        const found = await act(() => host.adopt(left))
         return 'gone' in found ? found : childOf(found)
       },
       signal: (target, signal) => act(() => host.signal(target, signal)),

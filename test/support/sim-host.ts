@@ -56,6 +56,8 @@ export class SimHost implements ProcessHost {
   tableFaults = 0
   /** When set, starts wait for it. */
   gate: Promise<void> | undefined
+  /** When set, whoever asks for the boot or for an instance to adopt waits for it. */
+  lookGate: Promise<void> | undefined
   readonly #processes = new Map<number, SimProcess>()
   readonly #instances = new Map<string, SimInstance>()
   #script: (request: SpawnRequest) => SimScript = () => ({})
@@ -66,7 +68,10 @@ export class SimHost implements ProcessHost {
 
   constructor() {
     this.table = {
-      bootId: async () => this.#bootId,
+      bootId: async () => {
+        await this.lookGate
+        return this.#bootId
+      },
       list: async () => {
         if (this.tableFaults > 0) {
           this.tableFaults -= 1
@@ -184,6 +189,7 @@ export class SimHost implements ProcessHost {
   }
 
   async adopt({ directory, leader, main }: Left): Promise<Child | Gone> {
+    await this.lookGate
     const instance = this.#instances.get(directory)
     if (instance === undefined) return { gone: true, exit: undefined }
     const known = { leader: leader ?? instance.leader, main: main ?? instance.main }

@@ -13,6 +13,7 @@ import { seeded } from './seeded.ts'
 import { SimClock } from './sim-clock.ts'
 import { SimHost } from './sim-host.ts'
 import { SimDisk, simStore } from './sim-store.ts'
+import { until } from './until.ts'
 
 /** A machine, its disk and its time: what stays when supervisors come and go. */
 export class World {
@@ -33,6 +34,14 @@ export class World {
     changed: Partial<SupervisorSeams> = {},
     goesOn = false,
   ): Promise<Watched> {
+    const watched = await this.boot(changed, goesOn)
+    await watched.supervisor.apply(specs)
+    await this.clock.advance(0)
+    return watched
+  }
+
+  /** A supervisor that was not told yet which units it has. */
+  async boot(changed: Partial<SupervisorSeams> = {}, goesOn = false): Promise<Watched> {
     const log = memoryLog()
     const { clock, host } = this
     const supervisor = createSupervisor(
@@ -54,8 +63,6 @@ export class World {
     await clock.advance(10)
     await started
     this.#t.teardown(() => supervisor.abandon())
-    await supervisor.apply(specs)
-    await clock.advance(0)
     return watched
   }
 }
@@ -103,4 +110,18 @@ export class Watched {
   typesOf(unit: string): string[] {
     return this.events.filter((event) => event.unit === unit).map(({ type }) => type.replace('unit.', ''))
   }
+}
+
+/** Lets time pass until it has come about. What units write is on a real disk, so a number of steps is no measure. */
+export async function passUntil<T>(node: Watched, wanted: Promise<T>): Promise<T> {
+  let settled = false
+  const settle = (): void => {
+    settled = true
+  }
+  wanted.then(settle, settle)
+  await until('what is waited for', async () => {
+    await node.pass(10)
+    return settled
+  })
+  return wanted
 }

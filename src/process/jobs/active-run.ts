@@ -26,6 +26,7 @@ export class ActiveRun {
   readonly #instances = new Set<string>()
   #record: RunRecord
   #begun = false
+  #isLetGo = false
   #outcome: Outcome | undefined
   #finish: () => void = () => undefined
   /** Resolves when the run has ended, and all that it wrote was taken; or when it was let go of. */
@@ -66,12 +67,13 @@ export class ActiveRun {
   /** Makes the first attempt. */
   async begin(): Promise<void> {
     await this.slot.begin(undefined)
-    this.#start()
+    this.#startOrEnd()
   }
 
   /** Goes on with what an earlier node left. */
   async adopt(left: SlotRecord): Promise<void> {
     await this.slot.begin(left)
+    if (this.#isLetGo) return
     const { instance, state, want } = this.slot.status
     if (instance !== '') this.#instances.add(instance)
     // Written down, and nothing of it was started.
@@ -107,6 +109,7 @@ export class ActiveRun {
   }
 
   async abandon(): Promise<void> {
+    this.#isLetGo = true
     this.#deadline.abort()
     await this.slot.abandon()
     this.#finish()
@@ -115,6 +118,17 @@ export class ActiveRun {
   /** All that it wrote was taken, and its outcome is on the disk. */
   finish(): void {
     this.#finish()
+  }
+
+  /** It may have been ended before it had begun: then nothing of it is started. */
+  #startOrEnd(): void {
+    if (this.#isLetGo) return
+    if (this.#record.ending === undefined) {
+      this.#start()
+      return
+    }
+    this.#begun = true
+    this.#follow()
   }
 
   #start(): void {

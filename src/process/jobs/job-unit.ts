@@ -249,13 +249,17 @@ export class JobUnit {
   async #retire(active: ActiveRun): Promise<void> {
     const eventId = this.#seams.publish(runEnded(this.#spec.name, active.record, active.slot.status.eventId))
     const record = { ...active.record, eventId }
-    await this.#save()
-    await active.close()
-    await deleteSlotRecord(this.#seams.store, this.#spec.name, record.lane)
-    this.#active.delete(record.id)
-    this.#remember(record)
-    active.finish()
-    this.#seams.shown()
+    try {
+      await this.#save()
+      await active.close()
+      await deleteSlotRecord(this.#seams.store, this.#spec.name, record.lane)
+    } finally {
+      // A record that cannot be deleted is cleared away by the next node; nobody is kept waiting for it.
+      this.#active.delete(record.id)
+      this.#remember(record)
+      active.finish()
+      this.#seams.shown()
+    }
   }
 
   #remember(record: RunRecord): void {

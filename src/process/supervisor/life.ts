@@ -36,6 +36,7 @@ export function createLife(seams: LifeSeams): SupervisorLife {
 
   /** Nothing is begun any more by itself. */
   async function quieten(): Promise<void> {
+    for (const unit of units.owned) unit.beginClosing()
     gate.close()
     await turns.settled()
     await watches.close()

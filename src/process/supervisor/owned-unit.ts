@@ -5,6 +5,7 @@ import { JobUnit } from '../jobs/job-unit.ts'
 import type { ScheduleMesh } from '../jobs/schedule-mesh.ts'
 import { isJob } from '../jobs/terms.ts'
 import type { UnitSpec } from '../launch.ts'
+import { Opening } from '../opening.ts'
 import { deleteScale, deleteSlotRecord, readScale, writeScale } from '../slot-record.ts'
 import type { InstanceStatus, StoppedInstance } from '../status.ts'
 import { type SlotSeams, UnitSlot } from '../unit.ts'
@@ -16,7 +17,7 @@ export interface OwnedUnitSeams {
   readonly mesh: ScheduleMesh
   readonly store: Store
   readonly inheritance: Pick<Inheritance, 'take' | 'peek'>
-  readonly news: Pick<StatusNews, 'changed' | 'forget'>
+  readonly news: Pick<StatusNews, 'changed' | 'gone' | 'forget'>
   /** Aborts when the supervisor ends, and nothing is waited for any more. */
   readonly life: AbortSignal
 }
@@ -26,7 +27,9 @@ export class OwnedUnit implements Dependant {
   readonly jobs: JobUnit
   readonly #seams: OwnedUnitSeams
   readonly #runDir: string
+  /** Those too many are among them until they are gone. */
   readonly #replicas: UnitSlot[] = []
+  readonly #opening: Opening
   #spec: UnitSpec
 
   constructor(seams: OwnedUnitSeams, spec: UnitSpec, runDir: string) {
@@ -35,6 +38,7 @@ export class OwnedUnit implements Dependant {
     this.#runDir = runDir
     const { slot, mesh, inheritance, news } = seams
     const { name } = spec
+    this.#opening = new Opening(name, slot.clock)
     const jobSeams = {
       ...slot,
       mesh,
@@ -53,7 +57,7 @@ export class OwnedUnit implements Dependant {
     return isJob(this.#spec.config)
   }
 
-  /** Those that are kept running. */
+  /** Those that are kept running, and those that are ending because they are too many. */
   get replicas(): readonly UnitSlot[] {
     return this.#replicas
   }
@@ -69,8 +73,12 @@ export class OwnedUnit implements Dependant {
 
   /** Goes on with what an earlier node left, or starts afresh; resolves when it is known what is there. */
   async begin(): Promise<void> {
-    await this.#resize(await this.#wantedReplicas())
-    await this.jobs.begin()
+    try {
+      await this.#resize(await this.#wantedReplicas())
+      await this.jobs.begin()
+    } finally {
+      this.#opening.open()
+    }
   }
 
   /** From now on it is this that is wanted; nothing is done yet. */
@@ -102,26 +110,43 @@ export class OwnedUnit implements Dependant {
 
   /** Wants it up, or runs it once. @throws as `UnitSlot.start` and `JobUnit.run` */
   async start(signal: AbortSignal, origin?: Origin, asker?: Asker, args: readonly string[] = []): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#opening.refuseWhenClosing()
     if (this.isJob) await this.jobs.run({ cause: 'person', actor: asker?.actor ?? '', args, origin })
-    else await Promise.all(this.#replicas.map((slot) => slot.start(signal, origin, args)))
+    else await Promise.all(this.#kept.map((slot) => slot.start(signal, origin, args)))
   }
 
   /** @throws as `UnitSlot.restart` and `JobUnit.run` */
   async restart(signal: AbortSignal, origin?: Origin, asker?: Asker, force = false): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#opening.refuseWhenClosing()
     if (this.isJob) {
       await this.jobs.stop()
       await this.start(signal, origin, asker)
-    } else await Promise.all(this.#replicas.map((slot) => slot.restart(signal, origin, force)))
+    } else await Promise.all(this.#kept.map((slot) => slot.restart(signal, origin, force)))
   }
 
-  /** Resolves when its processes are gone, with how each of them ended. @throws the signal's reason */
+  /** Resolves when its processes are gone, with how each of them ended. @throws as `UnitSlot.stop` */
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
     const slots = this.#replicas.map((slot) => slot.stop(signal, origin))
     return (await Promise.all([this.jobs.stop(), ...slots])).flat()
   }
 
+  /** Does something to all slots once it is known which there are. @throws HsuError `TIMED_OUT`, what `task` throws */
+  async each(task: (slot: UnitSlot) => Promise<void>): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(this.#seams.life)
+    await Promise.all(this.slots.map(task))
+  }
+
+  /** From now on nothing is begun here: it is about to end. */
+  beginClosing(): void {
+    this.#opening.beginClosing()
+  }
+
   /** Stops it because the node stops: what was wanted of it stays as it was. */
   async close(origin: Origin): Promise<void> {
+    this.beginClosing()
     await Promise.all([this.jobs.close(), ...this.#replicas.map((slot) => slot.close(origin))])
   }
 
@@ -132,8 +157,8 @@ export class OwnedUnit implements Dependant {
 
   /** Stops it for good and forgets what was written down of it. */
   async remove(): Promise<void> {
-    for (const slot of this.#replicas.splice(0)) await this.#retire(slot)
-    await this.jobs.remove()
+    this.beginClosing()
+    await Promise.all([this.jobs.remove(), ...this.#replicas.map((slot) => this.#retire(slot))])
     await deleteScale(this.#seams.store, this.#spec.name)
   }
 
@@ -145,7 +170,7 @@ export class OwnedUnit implements Dependant {
   }
 
   async #resize(replicas: number, origin?: Origin): Promise<void> {
-    const surplus = this.#replicas.splice(replicas)
+    const surplus = this.#replicas.slice(replicas)
     for (let replica = this.#replicas.length; replica < replicas; replica += 1) {
       const slot = new UnitSlot(this.#seams.slot, this.#spec, replica, this.#runDir)
       this.#replicas.push(slot)
@@ -154,12 +179,23 @@ export class OwnedUnit implements Dependant {
     await Promise.all(surplus.map((slot) => this.#retire(slot, origin)))
   }
 
-  /** Stops a slot for good. */
+  /** Those that are not too many. */
+  get #kept(): readonly UnitSlot[] {
+    return this.#replicas.filter(({ isClosing }) => !isClosing)
+  }
+
+  /** Stops a slot for good. It is listed until its processes are gone. */
   async #retire(slot: UnitSlot, origin: Origin = { causedBy: this.#seams.slot.nodeEvent() }): Promise<void> {
     const { store, news, life } = this.#seams
-    await slot.stop(life, origin)
-    await slot.close()
+    slot.beginClosing()
+    try {
+      await slot.stop(life, origin)
+      await slot.close()
+    } finally {
+      this.#replicas.splice(this.#replicas.indexOf(slot), 1)
+    }
     await deleteSlotRecord(store, slot.unit, slot.replica)
     news.forget(slot)
+    news.gone(slot.status)
   }
 }

@@ -8,7 +8,10 @@ import { parseSignalName } from './signal-name.ts'
 import type { Turns } from './turns.ts'
 import { isOwned, type UnitSet } from './unit-set.ts'
 
-/** What people may ask of units. Each is told as an event before it is done. */
+/**
+ * What people may ask of units. Each is told as an event before it is done. While it is not known yet what an earlier
+ * node left of a unit, each waits for that, 30 s at most, and then fails with `TIMED_OUT`.
+ */
 export interface UnitRequests {
   /**
    * Wants the unit up; resolves when it is on its way or waits for a dependency. Idempotent. `args` are put behind
@@ -16,7 +19,8 @@ export interface UnitRequests {
    * it starts what the unit depends on as well.
    *
    * @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `SPAWN_FAILED`, `UNIT_FAILED`, `UNSUPPORTED`,
-   * `ALREADY_RUNNING` for arguments that come too late, or for a job whose terms forbid another run now
+   * `NODE_DRAINING` when the unit or the node is being ended, `ALREADY_RUNNING` for arguments that come too late, or for a
+   * job whose terms forbid another run now
    */
   startUnit(unit: string, signal: AbortSignal, asker?: Asker, args?: readonly string[]): Promise<void>
   /** Resolves when its processes are gone, with how each of them ended. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
@@ -99,14 +103,14 @@ export function createRequests({ units, turns, account, tasks }: RequestSeams): 
     async killUnit(name, asker) {
       const unit = units.find(name)
       const origin = request(name, 'kill', asker)
-      if (isOwned(unit)) await Promise.all(unit.slots.map((slot) => slot.kill(origin)))
+      if (isOwned(unit)) await unit.each((slot) => slot.kill(origin))
       else await unit.watched.signal('SIGKILL', origin)
     },
     async signalUnit(name, signalName, asker) {
       const unit = units.find(name)
       const signal = parseSignalName(signalName)
       const origin = request(name, 'signal', asker, `signal ${signal.replace('SIG', '')}`)
-      if (isOwned(unit)) await Promise.all(unit.slots.map((slot) => slot.signal(signal)))
+      if (isOwned(unit)) await unit.each((slot) => slot.signal(signal))
       else await unit.watched.signal(signal, origin)
     },
     scaleUnit: scale,

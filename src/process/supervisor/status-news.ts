@@ -6,7 +6,7 @@ export interface StatusNews {
   readonly changes: Topic<InstanceStatus>
   /** To be called whenever a slot may have changed. */
   changed(status: InstanceStatus): void
-  /** The unit is gone, and this is how it is told. */
+  /** The unit, or one slot of it, is not listed any more, and this is how it is told. */
   gone(status: InstanceStatus): void
   /** The slot is gone; another of its name is news again. */
   forget(slot: SlotPlace): void

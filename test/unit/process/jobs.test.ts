@@ -4,7 +4,8 @@ import type { unitShape } from '../../../src/process/config.ts'
 import type { StartedRun } from '../../../src/process/jobs/desk.ts'
 import type { RunRecord } from '../../../src/process/jobs/run-record.ts'
 import { seeded } from '../../support/seeded.ts'
-import { type Watched, World } from '../../support/sim-world.ts'
+import { simStore } from '../../support/sim-store.ts'
+import { passUntil, type Watched, World } from '../../support/sim-world.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 import { until } from '../../support/until.ts'
@@ -26,20 +27,6 @@ const runsOf = ({ supervisor }: Watched): string[] => supervisor.jobs.runs('repo
 
 const ticksOf = ({ supervisor }: Watched): string[] =>
   supervisor.jobs.runs('report').map(({ tickMs = 0 }) => new Date(tickMs).toISOString().slice(11, 19))
-
-/** Lets time pass until it has come about. What units write is on a real disk, so a number of steps is no measure. */
-async function passUntil<T>(node: Watched, wanted: Promise<T>): Promise<T> {
-  let settled = false
-  const settle = (): void => {
-    settled = true
-  }
-  wanted.then(settle, settle)
-  await until('what is waited for', async () => {
-    await node.pass(10)
-    return settled
-  })
-  return wanted
-}
 
 /** Begins a run, and waits until it has a process where nothing keeps it from that. */
 async function begin(node: Watched, ...args: string[]): Promise<StartedRun> {
@@ -537,5 +524,36 @@ t.test('a schedule', async (t) => {
     await node.pass(2 * 3_600_000, 10_000)
     t.equal(world.host.spawned.length, 0)
     t.equal(node.status('report').job?.nextRunMs, undefined)
+  })
+})
+
+t.test('a run', async (t) => {
+  await t.test('that is ended before it has begun starts nothing', async (t) => {
+    const world = new World(t)
+    const node = await world.supervise([job()])
+    let open = (): void => undefined
+    world.host.lookGate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const started = node.supervisor.jobs.run('report', [], ASKER)
+    await node.pass(50)
+    const stopped = node.supervisor.stopUnit('report', GONE)
+    await node.pass(50)
+    open()
+    await passUntil(node, stopped)
+    await passUntil(node, started)
+    t.match(runsOf(node), [/^stopped 0/])
+    t.same(world.host.spawned, [])
+  })
+
+  await t.test('ends for whoever waits for it, though what it left cannot be deleted', async (t) => {
+    const world = new World(t)
+    const store = simStore(world.disk)
+    const broken = { ...store, delete: async () => Promise.reject(new Error('EIO')) }
+    const node = await world.supervise([job()], { store: broken })
+    await finish(node, await begin(node))
+    t.match(runsOf(node), [/^completed 1/])
+    t.ok(node.log.entries.some(({ level }) => level === 'error'))
+    await passUntil(node, node.supervisor.stop())
   })
 })
