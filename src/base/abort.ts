@@ -17,6 +17,21 @@ export async function withSignal<T>(outer: AbortSignal, task: (signal: AbortSign
   }
 }
 
+/** Runs `task` for each item with a signal of its own that follows `outer`, which gets one listener however many there are. */
+export function withSignalEach<Item, T>(
+  outer: AbortSignal,
+  items: readonly Item[],
+  task: (item: Item, signal: AbortSignal) => Promise<T>,
+): Promise<T[]> {
+  const each = items.map((item) => ({ item, abort: new AbortController() }))
+  return withSignal(outer, (inner) => {
+    const follow = (): void => each.forEach(({ abort }) => abort.abort(inner.reason))
+    if (inner.aborted) follow()
+    inner.addEventListener('abort', follow, { once: true })
+    return Promise.all(each.map(({ item, abort }) => task(item, abort.signal)))
+  })
+}
+
 /** Resolves when `signal` aborts, at once if it already has. Never rejects. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

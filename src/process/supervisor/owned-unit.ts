@@ -1,3 +1,4 @@
+import { withSignalEach } from '../../base/abort.ts'
 import type { Store } from '../../base/store.ts'
 import type { Asker, Origin } from '../causes.ts'
 import type { Dependant } from '../dependency-gate.ts'
@@ -113,7 +114,7 @@ export class OwnedUnit implements Dependant {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
     this.#opening.refuseWhenClosing()
     if (this.isJob) await this.jobs.run({ cause: 'person', actor: asker?.actor ?? '', args, origin })
-    else await Promise.all(this.#kept.map((slot) => slot.start(signal, origin, args)))
+    else await withSignalEach(signal, this.#kept, (slot, inner) => slot.start(inner, origin, args))
   }
 
   /** @throws as `UnitSlot.restart` and `JobUnit.run` */
@@ -123,14 +124,15 @@ export class OwnedUnit implements Dependant {
     if (this.isJob) {
       await this.jobs.stop()
       await this.start(signal, origin, asker)
-    } else await Promise.all(this.#kept.map((slot) => slot.restart(signal, origin, force)))
+    } else await withSignalEach(signal, this.#kept, (slot, inner) => slot.restart(inner, origin, force))
   }
 
   /** Resolves when its processes are gone, with how each of them ended. @throws as `UnitSlot.stop` */
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
-    const slots = this.#replicas.map((slot) => slot.stop(signal, origin))
-    return (await Promise.all([this.jobs.stop(), ...slots])).flat()
+    const slots = withSignalEach(signal, this.#replicas, (slot, inner) => slot.stop(inner, origin))
+    const [runs, replicas] = await Promise.all([this.jobs.stop(), slots])
+    return [...runs, ...replicas.flat()]
   }
 
   /** Does something to all slots once it is known which there are. @throws HsuError `TIMED_OUT`, what `task` throws */

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
 import { HsuError } from '../../../src/base/error.ts'
 import { seeded } from '../../support/seeded.ts'
@@ -177,4 +178,17 @@ t.test('a replica too many is listed until it is gone, and whoever listens is to
   t.equal(watched.supervisor.status().length, 1)
   t.equal(listed.at(-1), 1)
   t.equal(world.host.pidsOf('api').length, 1)
+})
+
+t.test('who asks for many replicas has one listener on the signal, and can give up on all of them', async (t) => {
+  const world = new World(t)
+  world.host.play(() => ({ ignores: ['SIGTERM'] }))
+  const watched = await world.supervise([unitSpec('api', { ...given, replicas: 12 })])
+  const giveUp = new AbortController()
+  const stopped = watched.supervisor.stopUnit('api', giveUp.signal)
+  await watched.pass(50)
+  t.equal(getEventListeners(giveUp.signal, 'abort').length, 1)
+  giveUp.abort()
+  await t.rejects(stopped, { name: 'AbortError' })
+  t.equal(getEventListeners(giveUp.signal, 'abort').length, 0)
 })
