@@ -259,7 +259,10 @@ t.test('the next supervisor adopts what runs and learns how the others ended', a
   await t.test('and no line of output is lost or doubled', async (t) => {
     const said = await lines(second.supervisor, 'done')
     t.same(said, [`up ${before[1]?.pid}`, `down ${before[1]?.pid}`])
-    const all = await lines(second.supervisor, 'fails')
+    const all = await until('the first line of the new process', async () => {
+      const now = await lines(second.supervisor, 'fails')
+      return now.length >= 3 && now
+    })
     t.same(all.slice(0, 3), [`up ${before[2]?.pid}`, `down ${before[2]?.pid}`, `up ${restarted.pid}`])
   })
 
