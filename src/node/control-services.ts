@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
-import { BoundedQueue } from '../base/queue.ts'
+import { createWake } from '../base/wake.ts'
 import type { CallContext, ServiceSchema, WatchServicesResponseSchema } from '../rpc/index.ts'
 import type { NodeCore } from './node-core.ts'
 import type { WorldView } from './world-view.ts'
@@ -24,16 +24,13 @@ export async function* watchServices(
   wanted: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<Step, void> {
-  const news = new BoundedQueue<true>(1, 'drop-oldest')
-  const unsubscribe = core.world.changes.subscribe(() => void news.push(true))
-  const close = (): void => news.close()
-  signal.addEventListener('abort', close)
+  const wake = createWake()
+  const unsubscribe = core.world.changes.subscribe(wake.notify)
+  signal.addEventListener('abort', wake.notify)
   try {
     let known = new Map<string, string>()
     let isFirst = true
-    news.push(true)
-    const turns = news[Symbol.asyncIterator]()
-    while ((await turns.next()).done !== true) {
+    while (!signal.aborted) {
       const now = core.services().filter(({ service = '' }) => wanted.length === 0 || wanted.includes(service))
       const next = new Map(now.map((service) => [service.service ?? '', textOf(service)]))
       const services = now.filter(({ service = '' }) => known.get(service) !== next.get(service))
@@ -41,10 +38,10 @@ export async function* watchServices(
       known = next
       if (isFirst || services.length > 0 || removed.length > 0) yield { services, removed }
       isFirst = false
-      if (signal.aborted) return
+      await wake.wait()
     }
   } finally {
-    signal.removeEventListener('abort', close)
+    signal.removeEventListener('abort', wake.notify)
     unsubscribe()
   }
 }

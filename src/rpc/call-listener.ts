@@ -1,5 +1,6 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { bind } from '../base/bind.ts'
 import { type Clock, within } from '../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
@@ -218,22 +219,6 @@ async function bindAnyFamily(server: Server, address: SocketAddress): Promise<vo
     if (!['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EINVAL'].includes(systemCode(error) ?? '')) throw error
     await bind(server, address)
   }
-}
-
-function bind(server: Server, address: SocketAddress | { readonly fd: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => {
-      server.off('listening', done)
-      reject(error)
-    }
-    const done = (): void => {
-      server.off('error', fail)
-      resolve()
-    }
-    server.once('error', fail)
-    server.once('listening', done)
-    server.listen(address)
-  })
 }
 
 function addressOf(server: Server, { host }: { readonly host: string }): string {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { ListenOptions } from 'node:net'
+import { bind } from '../../base/bind.ts'
 import { type Clock, within } from '../../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
@@ -137,22 +137,6 @@ async function bindOrNextBest(server: Server, listen: string, log: Log): Promise
     log.warn('port is busy; another one is used', { listener: 'admin', wanted: listen, used: addressOf(server, host) })
   }
   return addressOf(server, host)
-}
-
-function bind(server: Server, to: ListenOptions | { readonly fd: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => {
-      server.off('listening', done)
-      reject(error)
-    }
-    const done = (): void => {
-      server.off('error', fail)
-      resolve()
-    }
-    server.once('error', fail)
-    server.once('listening', done)
-    server.listen(to)
-  })
 }
 
 function addressOf(server: Server, host: string): string {

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { isIPv4, isIPv6 } from 'node:net'
 import { HsuError } from '../../base/error.ts'
+import { splitHostPort } from '../link-addresses.ts'
 
 /** What an invitation says: where to ask, and what to prove. */
 export interface InviteCode {
@@ -57,10 +58,9 @@ function check(body: Uint8Array): Buffer {
 
 /** One byte for the kind (4 or 6), the address, the port. */
 function encodeAddress(address: string): Buffer {
-  const at = address.lastIndexOf(':')
-  const host = address.slice(0, at).replace(/^\[|\]$/g, '')
+  const { host, port: number } = splitHostPort(address)
   const port = Buffer.alloc(2)
-  port.writeUInt16BE(Number(address.slice(at + 1)))
+  port.writeUInt16BE(number)
   if (isIPv4(host)) return Buffer.concat([Buffer.of(4, ...host.split('.').map(Number)), port])
   if (isIPv6(host)) return Buffer.concat([Buffer.of(6), bytesOfV6(host), port])
   throw new HsuError('INTERNAL', `${address} is not an IP address and a port`)

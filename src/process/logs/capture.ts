@@ -13,7 +13,7 @@ import type { Retention } from './retention.ts'
 import type { RawGroup } from './splitter.ts'
 import { Spool } from './spool.ts'
 import type { LogStore, NewBlock } from './store.ts'
-import { createWake } from './wake.ts'
+import { createWake } from '../../base/wake.ts'
 
 /** The system tells of changes; this is for when it forgets one. Rare, because a look at each of many quiet units costs. */
 const WATCHED_POLL_MS = 30_000

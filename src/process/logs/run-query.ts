@@ -6,7 +6,7 @@ import type { ParseMode } from './parse.ts'
 import { filterOf, type LogLine, type LogQuery } from './query.ts'
 import { LogReader } from './reader.ts'
 import { cursorsOf, seekBack } from './seek.ts'
-import { createWake } from './wake.ts'
+import { createWake } from '../../base/wake.ts'
 
 export interface QuerySeams {
   readonly logDir: string

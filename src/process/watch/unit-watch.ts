@@ -2,7 +2,7 @@ import { relative } from 'node:path'
 import { aborted, withSignal } from '../../base/abort.ts'
 import type { Clock } from '../../base/clock.ts'
 import { workingDirectory, type UnitSpec } from '../launch.ts'
-import { createWake } from '../logs/wake.ts'
+import { createWake } from '../../base/wake.ts'
 import type { FileWatcher } from './file-watcher.ts'
 
 /** Files and directories of one unit; each costs the system a watch and the node about a kilobyte. */

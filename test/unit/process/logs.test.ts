@@ -19,7 +19,7 @@ import {
 import { LineSplitter } from '../../../src/process/logs/splitter.ts'
 import type { NewEvent } from '../../../src/process/causes.ts'
 import { LogStore } from '../../../src/process/logs/store.ts'
-import { createWake } from '../../../src/process/logs/wake.ts'
+import { createWake } from '../../../src/base/wake.ts'
 import { type CaptureSource, createOutput, type Output } from '../../../src/process/output.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { SimClock } from '../../support/sim-clock.ts'
