@@ -5,7 +5,8 @@ const FLOORS = {
   'src/mesh': ['src/base'],
   'src/rpc': ['src/base'],
   'src/node': ['src/base', 'src/process', 'src/mesh', 'src/rpc'],
-  'src/cli': ['src/base', 'src/rpc', 'src/node'],
+  'src/sim': ['src/base', 'src/process', 'src/mesh', 'src/rpc', 'src/node'],
+  'src/cli': ['src/base', 'src/rpc', 'src/node', 'src/sim'],
 }
 
 const floorRules = Object.entries(FLOORS).map(([floor, below]) => ({
@@ -20,7 +21,7 @@ const faces = {
   name: 'face',
   severity: 'error',
   from: { path: '^src/([^/]+)/' },
-  to: { path: '^src/(process|mesh|rpc|node)/', pathNot: ['^src/$1/', '/index[.]ts$'] },
+  to: { path: '^src/(process|mesh|rpc|node|sim)/', pathNot: ['^src/$1/', '/index[.]ts$'] },
 }
 
 /** Each outside library and each dangerous Node module has one door. */

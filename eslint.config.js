@@ -19,7 +19,7 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['src/base/system-*.ts'],
+    ignores: ['src/base/system-*.ts', 'src/sim/sim-clock.ts'],
     rules: {
       'no-restricted-globals': [
         'error',

@@ -3,8 +3,9 @@ import { loadLibp2p } from '../mesh/index.ts'
 import type { AdminServer } from './admin/server.ts'
 import { type StandingNow, untilAsBefore, untilMet } from './as-before.ts'
 import type { Attachments } from './attachments.ts'
-import type { Ground, Legacy, NodeSeams, Parts, Tools } from './node-parts.ts'
+import type { Ground, Legacy, Parts, Tools } from './node-parts.ts'
 import type { NodeSetup } from './node-setup.ts'
+import type { Outside } from './outside.ts'
 import type { Inheritance, MeshPlace, Predecessor, Replaced } from './succession.ts'
 
 /** Says that all is prepared, and waits for the units; an old process that ended without a word leaves them, too. */
@@ -21,7 +22,7 @@ export async function takeUnits(predecessor: Predecessor, { version, mesh }: Nod
 export async function takePlace(
   predecessor: Predecessor,
   legacy: Legacy,
-  { clock }: NodeSeams,
+  { clock }: Outside,
   { supervisor, offers, world, mesh }: Parts,
 ): Promise<void> {
   const { inheritance, gone } = legacy
@@ -54,7 +55,7 @@ export interface HandOverNeeds {
 
 /** What only one process may have of a node, and how it changes hands. */
 export function replaced(
-  { clock }: NodeSeams,
+  { clock }: Outside,
   setup: NodeSetup,
   { lock }: Ground,
   { tools, parts, admin, attachments }: HandOverNeeds,

@@ -16,6 +16,8 @@ export type {
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
 export { diagnoseLimits, type LimitCheck } from './diagnose.ts'
 export type { NodeEvent } from './event.ts'
+export type { EventDisk } from './event-disk.ts'
+export { compareIds } from './event-ids.ts'
 export { joinByInvite } from './invite/joining.ts'
 export { createMeshKey, meshKeyFingerprints } from './mesh-key.ts'
 export { type NodePaths, socketPath } from './paths.ts'

@@ -1,31 +1,21 @@
 import { join } from 'node:path'
-import type { Clock } from '../base/clock.ts'
-import { hostNetworks } from '../base/host-networks.ts'
 import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
-import type { Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
-import { systemLoopDelay } from '../base/system-loop-delay.ts'
 import {
   createMesh,
   type Identity,
   KeyRing,
-  libp2pTransport,
   type Mesh,
   type NodeRecord,
   type Registration,
   timingOf,
 } from '../mesh/index.ts'
-import { createSupervisor, type ProcessHost, type SupervisorSeams } from '../process/index.ts'
+import { createSupervisor, type SupervisorSeams } from '../process/index.ts'
 import {
   type Connection,
   ControlService,
-  connect,
-  createGrpcProber,
   createInFlight,
-  createIngress,
-  createLinkCertificate,
-  createLinkServer,
   type GrpcProber,
   type Ingress,
   type LinkCertificate,
@@ -36,12 +26,10 @@ import { ACTOR_KEY } from './actor.ts'
 import type { DataDirLock } from './data-dir-lock.ts'
 import { slotsElsewhere } from './elsewhere.ts'
 import type { NodeEvent } from './event.ts'
-import { fileEventDisk } from './event-disk.ts'
 import { openEventLog } from './event-log.ts'
 import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
 import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
 import { loadLinkCertificate } from './link-identity.ts'
-import { keyFileWriter } from './mesh-key-file.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createGuests } from './invite/guests.ts'
 import { giftOf } from './invite/gift.ts'
@@ -49,23 +37,12 @@ import { Invites } from './invite/invites.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { createOffers, type Offers } from './offers.ts'
+import type { Outside } from './outside.ts'
 import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
 import { unitEnvironment } from './unit-environment.ts'
 import { createWorldView, type WorldView } from './world-view.ts'
-
-/** Everything that is not a pure function of its inputs. Tests pass their own; `systemSeams()` gives the real ones. */
-export interface NodeSeams {
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-  readonly host: ProcessHost
-  readonly pid: number
-}
-
-/** A certificate is shown to whoever connects: it says nothing of the node. */
-const CERTIFICATE_NAME = 'link'
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
@@ -121,26 +98,27 @@ export interface Parts {
 }
 
 export async function makeTools(
-  { clock, log }: NodeSeams,
+  { clock, log, disk, network, servers }: Outside,
   { name, mesh, paths, events: eventLimits }: NodeSetup,
   { store, legacy }: Ground,
   sockets: Sockets,
 ): Promise<Tools> {
-  const disk = fileEventDisk(join(paths.dataDir, 'events'))
+  const eventDisk = disk.events(paths.dataDir)
   const events = await eventsInTurn(
-    () => openEventLog({ clock, log, disk }, eventLimits),
+    () => openEventLog({ clock, log, disk: eventDisk }, eventLimits),
     () => clock.wallMs(),
   )
-  const makeCertificate = (): Promise<LinkCertificate> => createLinkCertificate(clock, CERTIFICATE_NAME)
   return {
     certificate:
       mesh === undefined
         ? undefined
-        : await loadLinkCertificate({ store, log, wallMs: clock.wallMs() }, legacy === undefined, makeCertificate),
+        : await loadLinkCertificate({ store, log, wallMs: clock.wallMs() }, legacy === undefined, () =>
+            network.certificate(),
+          ),
     events,
     news: createNodeNews({ clock, events }, name),
-    prober: createGrpcProber(),
-    connection: connect(`unix:${sockets.control}`),
+    prober: network.prober(),
+    connection: servers.connect(`unix:${sockets.control}`),
   }
 }
 
@@ -157,8 +135,8 @@ export interface Workshop {
 }
 
 /** The parts know of each other only what these closures hand them, which are called once all of them are there. */
-export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { tools, sockets }: Workshop): Parts {
-  const { clock, random, log, host } = seams
+export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { tools, sockets }: Workshop): Parts {
+  const { clock, random, log, host, servers } = seams
   const { name, paths, listen } = setup
   const { nodeId } = ground.identity
   const { certificate, prober } = tools
@@ -169,7 +147,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   )
   const { endpoints, linkOf } = world
   const inFlight = createInFlight()
-  const ingress = createIngress(
+  const ingress = servers.ingress(
     { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
     { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
   )
@@ -203,6 +181,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
     nextEventId: () => tools.events.nextId(),
     nodeEvent: () => tools.news.last,
     elsewhere: slotsElsewhere(world),
+    ...seams.supervision,
     ...(claims && { scheduleMesh: claims }),
   }
   const directories = { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') }
@@ -228,7 +207,7 @@ export function makeParts(seams: NodeSeams, setup: NodeSetup, ground: Ground, { 
   })
   const linkServer =
     certificate &&
-    createLinkServer(
+    servers.link(
       { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight, guests },
       { listen: listen.link, nodeId, certificate, controlSocket: sockets.api, ...takeoverOf(legacy?.handles, 'link') },
     )
@@ -263,7 +242,7 @@ function stopper({ connection }: Tools, name: string): ScheduleClaimsSeams['stop
 }
 
 /** Who is told when something changes. */
-export function connectParts({ clock, log }: NodeSeams, setup: NodeSetup, { events }: Tools, parts: Parts): void {
+export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events }: Tools, parts: Parts): void {
   const { mesh, offers, supervisor, world, claims } = parts
   claims?.begin()
   const node = setup.name
@@ -312,21 +291,18 @@ interface MeshNeeds {
   readonly linkServer: LinkServer | undefined
 }
 
-/** How finely the mesh watches the event loop: well below the time a ping may take, and ten timers a second. */
-const LOOP_RESOLUTION_MS = 100
-
 /** Loads libp2p, which is why it happens late and only where there is a mesh. */
 async function openMesh(
-  seams: NodeSeams,
+  seams: Outside,
   { name, version, labels, listen, mesh }: NodeSetup,
   { store, identity, legacy }: Ground,
   { tools, linkServer }: MeshNeeds,
 ): Promise<Mesh> {
-  const { clock, random, log } = seams
+  const { clock, random, log, disk, network } = seams
   if (mesh === undefined) throw new Error('a node without a mesh opens none')
   const { discovery, preset, timing } = mesh.config
-  const keys = await KeyRing.load({ clock, log, store, writeFile: keyFileWriter(mesh.keyFile, log) }, mesh.keys)
-  const transport = await libp2pTransport(
+  const keys = await KeyRing.load({ clock, log, store, writeFile: disk.keyFile(mesh.keyFile) }, mesh.keys)
+  const transport = await network.transport(
     { clock, random, log, store, identity },
     {
       keys: keys.inForce,
@@ -335,7 +311,7 @@ async function openMesh(
     },
   )
   return createMesh(
-    { clock, random, log, store, identity, transport, keys, loop: systemLoopDelay(LOOP_RESOLUTION_MS) },
+    { clock, random, log, store, identity, transport, keys, loop: network.loop() },
     {
       ...timingOf(preset, timing),
       name,
@@ -344,7 +320,7 @@ async function openMesh(
       linkAddresses: () =>
         linkServer === undefined
           ? []
-          : linkAddresses(splitHostPort(linkServer.address()), hostNetworks(), discovery.interfaces),
+          : linkAddresses(splitHostPort(linkServer.address()), network.addresses(), discovery.interfaces),
       linkFingerprint: tools.certificate?.fingerprint ?? '',
     },
   )

@@ -1,14 +1,12 @@
 import { messageOf } from '../base/error.ts'
-import { fileStore } from '../base/file-store.ts'
 import { type Service, serviceStack } from '../base/lifecycle.ts'
 import { loadIdentity } from '../mesh/index.ts'
 import { createOwnUsage, type LimitSupport, limitSupport } from '../process/index.ts'
-import { ControlService, createApiServer, createControlFront, type Door } from '../rpc/index.ts'
-import { type AdminSource, createAdmin } from './admin/admin.ts'
+import { ControlService, type Door } from '../rpc/index.ts'
+import type { AdminSource } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
 import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
-import { dataDirLock } from './data-dir-lock.ts'
 import { diagnoseNode } from './diagnose.ts'
 import { replaced, takePlace, takeUnits } from './hand-over.ts'
 import { createLiveSetup, type LiveSetup } from './live-setup.ts'
@@ -19,12 +17,12 @@ import {
   type Ground,
   makeParts,
   makeTools,
-  type NodeSeams,
   type Parts,
   takeoverOf,
   type Workshop,
 } from './node-parts.ts'
 import type { NodeSetup } from './node-setup.ts'
+import type { Outside } from './outside.ts'
 import { socketPath } from './paths.ts'
 import { createReload } from './reload.ts'
 import type { Predecessor, SpawnSuccessor } from './succession.ts'
@@ -65,14 +63,14 @@ export interface StartOptions {
  * @throws HsuError NODE_EXISTS when another node runs with the same data directory; what the parts throw. Whatever had
  * been started by then is stopped again, save what a predecessor will go on with.
  */
-export async function startNode(seams: NodeSeams, setup: NodeSetup, options: StartOptions): Promise<RunningNode> {
+export async function startNode(seams: Outside, setup: NodeSetup, options: StartOptions): Promise<RunningNode> {
   const stack = serviceStack(`node ${setup.name}`)
   try {
     const { dataDir } = setup.paths
     const legacy = options.predecessor && (await takeUnits(options.predecessor, setup))
-    const lock = dataDirLock(seams.host.table, { dataDir, nodeName: setup.name, pid: seams.pid })
+    const lock = seams.disk.lock({ dataDir, nodeName: setup.name, pid: seams.pid })
     await stack.begin(lock)
-    const store = fileStore(dataDir)
+    const store = seams.disk.store(dataDir)
     const identity = await loadIdentity(store, seams.log)
     return await compose(seams, createLiveSetup(setup), options, { stack, store, identity, lock, legacy })
   } catch (error) {
@@ -83,7 +81,7 @@ export async function startNode(seams: NodeSeams, setup: NodeSetup, options: Sta
   }
 }
 
-async function compose(seams: NodeSeams, live: LiveSetup, options: StartOptions, ground: Ground): Promise<RunningNode> {
+async function compose(seams: Outside, live: LiveSetup, options: StartOptions, ground: Ground): Promise<RunningNode> {
   const { setup } = live
   const { stack, legacy } = ground
   const socket = (file: string): string => socketPath(setup.paths, file, process.platform)
@@ -98,7 +96,7 @@ async function compose(seams: NodeSeams, live: LiveSetup, options: StartOptions,
   const core = makeCore(seams, live, options, ground, { ...workshop, parts, endings })
   const { admin, attachments } = core
 
-  const api = createApiServer(seams, { socketPath: sockets.api, takeover: legacy !== undefined }, [
+  const api = seams.servers.api(seams, { socketPath: sockets.api, takeover: legacy !== undefined }, [
     controlService(core),
   ])
   const front = controlFront(seams, setup, ground, { ...workshop, world: parts.world })
@@ -157,7 +155,7 @@ interface Endings {
 }
 
 function makeCore(
-  seams: NodeSeams,
+  seams: Outside,
   live: LiveSetup,
   { reread, spawnSuccessor }: StartOptions,
   ground: Ground,
@@ -212,12 +210,12 @@ function makeCore(
 }
 
 function controlFront(
-  { clock, log }: NodeSeams,
+  { clock, log, servers }: Outside,
   { name }: NodeSetup,
   { identity, legacy }: Ground,
   { sockets, tools, world }: Workshop & Pick<Parts, 'world'>,
 ): Door {
-  return createControlFront(
+  return servers.front(
     { clock, log, linkOf: world.linkOf, named: world.named },
     {
       socketPath: sockets.control,
@@ -231,17 +229,17 @@ function controlFront(
 }
 
 function adminOf(
-  seams: NodeSeams,
+  seams: Outside,
   { listen }: NodeSetup,
   { legacy }: Ground,
   source: AdminSource,
 ): AdminServer | undefined {
   if (listen.admin === 'off') return undefined
-  return createAdmin(seams, { listen: listen.admin, ...takeoverOf(legacy?.handles, 'admin') }, source)
+  return seams.servers.admin(seams, { listen: listen.admin, ...takeoverOf(legacy?.handles, 'admin') }, source)
 }
 
 function infoOf(
-  { pid }: NodeSeams,
+  { pid }: Outside,
   { name, mesh, paths }: NodeSetup,
   known: Pick<Ground, 'identity'> & Pick<NodeInfo, 'controlSocket' | 'startedAtMs'>,
 ): NodeInfo {

@@ -4,16 +4,13 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { aborted } from '../base/abort.ts'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
-import { systemClock } from '../base/system-clock.ts'
-import { systemRandom } from '../base/system-random.ts'
 import type { Topic } from '../base/topic.ts'
-import { systemHost } from '../process/index.ts'
 import { type LoadedConfig, loadConfig, type ReadFile } from './config/index.ts'
 import { DEFAULT_DRAIN_MS } from './control-life.ts'
 import { ALL_EVENTS } from './event.ts'
 import { type RunningNode, startNode } from './node.ts'
-import type { NodeSeams } from './node-parts.ts'
 import { type NodeSetup, prepareSetup } from './node-setup.ts'
+import { systemOutside } from './outside.ts'
 import type { Predecessor, SpawnSuccessor, Swapped } from './succession.ts'
 import { type NodePaths, nodePaths, type PathInputs, prepareDirectories } from './paths.ts'
 import { VERSION } from '../base/version.ts'
@@ -52,7 +49,7 @@ export async function openNode(
   if (predecessor !== undefined && predecessor.dataDir !== paths.dataDir)
     throw movedData(predecessor.dataDir, paths.dataDir)
   const setup = await setupFrom(loaded, paths, log)
-  return startNode(systemSeams(log), setup, {
+  return startNode(systemOutside(log), setup, {
     predecessor,
     spawnSuccessor,
     async reread() {
@@ -84,11 +81,6 @@ function pathsOf({ config, origins, baseDir }: LoadedConfig, { cwd, env }: NodeS
 export function systemPaths(given: Pick<PathInputs, 'dataDir' | 'cwd' | 'env'>): NodePaths {
   const { platform } = process
   return nodePaths({ ...given, platform, uid: process.getuid?.(), home: homedir(), tmpDir: tmpdir() })
-}
-
-/** The real ends of all seams. */
-function systemSeams(log: Log): NodeSeams {
-  return { clock: systemClock, random: systemRandom, log, host: systemHost(), pid: process.pid }
 }
 
 export interface RunOptions extends NodeSources, Succession {

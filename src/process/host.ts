@@ -3,6 +3,7 @@ import type { ProcessIdentity } from './identity.ts'
 import type { ProcessTable } from './process-table.ts'
 import type { Caps, Cell, KernelLimits } from './limits/backend.ts'
 import type { Resource } from './limits/resources.ts'
+import type { ProbeReach } from './probes/index.ts'
 import type { RunCommand } from './run-command.ts'
 
 /** One program to be run as the process of an instance. */
@@ -93,6 +94,8 @@ export interface ProcessHost {
   discard(directory: string): Promise<void>
   /** Runs a short helper program to its end: an exec probe, `ps`. */
   readonly run: RunCommand
+  /** How probes reach what runs here. Default: through sockets and files of this system. */
+  readonly reach?: ProbeReach
   /** A TCP port nobody listens on, chosen by the system. */
   freePort(): Promise<number>
   isPortFree(port: number): Promise<boolean>

@@ -125,7 +125,7 @@ export class Instance {
         const onAnswer = ({ reason }: Answer): void => {
           this.#doubt = reason
         }
-        const seams = { clock, table: host.table, run: host.run, grpc, onAnswer }
+        const seams = { clock, table: host.table, run: host.run, reach: host.reach, grpc, onAnswer }
         await watchInstanceHealth(this.#healthSubject(starting, life.signal), seams, tell, life.signal)
       } catch (thrown) {
         tell('unhealthy', describeProbeFault(thrown))

@@ -103,7 +103,7 @@ export class Vigil {
 
   async #watch(name: string, config: Parameters<typeof watchCheck>[1]): Promise<void> {
     const { clock, host, grpc } = this.#seams
-    const seams = { clock, table: host.table, run: host.run, grpc }
+    const seams = { clock, table: host.table, run: host.run, reach: host.reach, grpc }
     try {
       const onCheck: OnCheck = (before, after, isPassing) => this.#judge(before, after, isPassing)
       await watchCheck(name, config, this.#context(), seams, onCheck, this.#life.signal)

@@ -13,10 +13,21 @@ import { type HasLogged, logProbe } from './log.ts'
 import { processProbe } from './process.ts'
 import { tcpProbe } from './tcp.ts'
 
+/** The ways to ask that lead out of the node by sockets and files. */
+export interface ProbeReach {
+  readonly tcp: typeof tcpProbe
+  readonly http: typeof httpProbe
+  readonly file: typeof fileProbe
+}
+
+const SYSTEM: ProbeReach = { tcp: tcpProbe, http: httpProbe, file: fileProbe }
+
 export interface ProbeSeams {
   readonly table: ProcessTable
   readonly run: RunCommand
   readonly grpc: GrpcProber
+  /** Default: sockets and files of this system. */
+  readonly reach?: ProbeReach | undefined
 }
 
 /** The instance that is asked. */
@@ -54,15 +65,15 @@ export function createProbe(
   return { probe: probeOf(config, context, seams), policy: policyOf(config) }
 }
 
-function probeOf(config: AskedProbe, context: ProbeContext, { table, run, grpc }: ProbeSeams): Probe {
+function probeOf(config: AskedProbe, context: ProbeContext, { table, run, grpc, reach = SYSTEM }: ProbeSeams): Probe {
   const { tcp, http, exec, log, file } = config
   const path = (text: string): string => resolve(context.cwd, context.expand(text))
-  if (tcp !== undefined) return tcpProbe(context.expand(tcp))
+  if (tcp !== undefined) return reach.tcp(context.expand(tcp))
   if (http !== undefined) {
     const socket = http.socket === undefined ? undefined : path(http.socket)
-    return httpProbe({ ...http, url: context.expand(http.url), socket })
+    return reach.http({ ...http, url: context.expand(http.url), socket })
   }
-  if (file !== undefined) return fileProbe(path(file))
+  if (file !== undefined) return reach.file(path(file))
   if (log !== undefined) return logProbeOf(context, log)
   if (exec !== undefined) {
     const argv = exec.map((word) => context.expand(word))
