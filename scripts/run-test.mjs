@@ -1,5 +1,5 @@
 // Runs test files without a build: bundles each with esbuild and runs it with node. For the inner loop of development.
-// Usage: node scripts/run-test.mjs test/unit/base/backoff.test.ts ...
+// Usage: node scripts/run-test.mjs test/unit/base/backoff.test.ts ...   TAP_TIMEOUT: seconds a file may take (600).
 import { spawnSync } from 'node:child_process'
 import { build } from 'esbuild'
 
@@ -18,7 +18,7 @@ for (const file of process.argv.slice(2)) {
   })
   const { status } = spawnSync(process.execPath, ['--enable-source-maps', outfile], {
     stdio: 'inherit',
-    env: { ...process.env, TAP_TIMEOUT: '600' },
+    env: { TAP_TIMEOUT: '600', ...process.env },
   })
   if (status !== 0) failed += 1
 }

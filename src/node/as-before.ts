@@ -13,7 +13,7 @@ const LOOK_EVERY_MS = 10
 export interface StandingNow {
   readonly clock: Clock
   readonly status: () => readonly InstanceStatus[]
-  readonly servicesOf: (instance: string) => readonly string[]
+  readonly servicesOf: (status: InstanceStatus) => readonly string[]
 }
 
 /**
@@ -44,9 +44,10 @@ export async function untilMet(
 export function missing({ ready, offering }: Inheritance, { status, servicesOf }: StandingNow): readonly string[] {
   const present = new Map(status().map((each) => [each.instance, each]))
   const unready = ready.filter((instance) => present.get(instance)?.ready === false)
-  const silent = offering.filter(
-    (instance) => present.get(instance)?.ready === true && servicesOf(instance).length === 0,
-  )
+  const silent = offering.filter((instance) => {
+    const status = present.get(instance)
+    return status?.ready === true && servicesOf(status).length === 0
+  })
   return [...unready, ...silent]
 }
 

@@ -15,5 +15,5 @@ export function unitsOf(core: NodeCore, unit: string): UnitInit[] {
 }
 
 export function unitOf(core: NodeCore, status: InstanceStatus): UnitInit {
-  return toUnit(status, core.info.name, core.offers.servicesOf(status.instance))
+  return toUnit(status, core.info.name, core.offers.servicesOf(status))
 }

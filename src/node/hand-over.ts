@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { loadLibp2p } from '../mesh/index.ts'
+import type { InstanceStatus } from '../process/index.ts'
 import type { AdminServer } from './admin/server.ts'
 import { type StandingNow, untilAsBefore, untilMet } from './as-before.ts'
 import type { Attachments } from './attachments.ts'
@@ -36,7 +37,7 @@ export async function takePlace(
 }
 
 function standingNow(clock: Clock, { supervisor, offers }: Pick<Parts, 'supervisor' | 'offers'>): StandingNow {
-  return { clock, status: () => supervisor.status(), servicesOf: (instance) => offers.servicesOf(instance) }
+  return { clock, status: () => supervisor.status(), servicesOf: (status) => offers.servicesOf(status) }
 }
 
 function aliveOthers(world: Parts['world']): readonly string[] {
@@ -105,8 +106,12 @@ export function replaced(
 
 function standing({ supervisor, offers }: Parts): Inheritance {
   const ready = supervisor.status().filter((status) => status.ready && status.pid !== undefined)
-  const instances = ready.map(({ instance }) => instance)
-  return { ready: instances, offering: instances.filter((instance) => offers.servicesOf(instance).length > 0) }
+  const offering = ready.filter((status) => offers.servicesOf(status).length > 0)
+  return { ready: instancesOf(ready), offering: instancesOf(offering) }
+}
+
+function instancesOf(statuses: readonly InstanceStatus[]): readonly string[] {
+  return statuses.map(({ instance }) => instance)
 }
 
 function listened({ listen }: NodeSetup, world: Parts['world']): MeshPlace['listened'] {

@@ -33,7 +33,7 @@ export interface OffersSeams {
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
 export interface Offers {
   registrations(): readonly Registration[]
-  servicesOf(instance: string): readonly string[]
+  servicesOf(status: InstanceStatus): readonly string[]
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
   /** What is registered may have changed for another reason: tells whoever listens. */
@@ -94,6 +94,7 @@ export function createOffers(seams: OffersSeams): Offers {
   }
 
   function forgetGone(): void {
+    if (told.size === 0 && draining.size === 0) return
     const live = new Set(supervisor.status().map(({ instance }) => instance))
     for (const instance of [...told.keys(), ...draining]) {
       if (live.has(instance)) continue
@@ -103,8 +104,10 @@ export function createOffers(seams: OffersSeams): Offers {
   }
 
   const unsubscribe = supervisor.changes.subscribe((status) => {
-    forgetGone()
-    if (status.pid === undefined) draining.delete(status.instance)
+    if (status.pid === undefined) {
+      forgetGone()
+      draining.delete(status.instance)
+    }
     if (status.ready && status.kind === 'integrated' && configuredServices(status.unit) === undefined)
       beginAsking(status)
     changes.publish(undefined)
@@ -129,10 +132,7 @@ export function createOffers(seams: OffersSeams): Offers {
         changes.publish(undefined)
       }
     },
-    servicesOf(instance) {
-      const status = supervisor.status().find((status) => status.instance === instance)
-      return status === undefined ? [] : servicesOf(status)
-    },
+    servicesOf,
     withdraw(instance) {
       draining.add(instance)
       changes.publish(undefined)

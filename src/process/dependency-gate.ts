@@ -13,7 +13,7 @@ import {
   waitingFor,
 } from './admission.ts'
 import type { Origin, Tell } from './causes.ts'
-import { NEW_TIE, retie, type Tie, type TieChange } from './dependency-tie.ts'
+import { isOn, needsIt, NEW_TIE, retie, type Tie, type TieChange, tiedTo } from './dependency-tie.ts'
 import type { UnitSpec } from './launch.ts'
 import { LoggedLines, type LoggedLinesSeams } from './logged-lines.ts'
 import type { InstanceStatus } from './status.ts'
@@ -105,12 +105,10 @@ export class DependencyGate {
 
   /** To be called after each change of a slot of this node. */
   changed({ unit, eventId }: InstanceStatus): void {
-    const statuses = this.#seams.statusesOf(unit) ?? []
-    const running = statuses.filter((status) => ownSlot(status).isRunning)
-    this.#lines.retain(
-      unit,
-      running.map(({ instance }) => instance),
-    )
+    if (this.#lines.watches(unit)) {
+      const running = (this.#seams.statusesOf(unit) ?? []).filter((status) => ownSlot(status).isRunning)
+      this.#lines.retain(unit, { instances: running.map(({ instance }) => instance) })
+    }
     this.#lookAt(unit, { causedBy: eventId })
   }
 
@@ -137,12 +135,33 @@ export class DependencyGate {
     const { name, config } = dependant.spec
     this.#waitingSinceMs.delete(name)
     for (const [unit, terms] of Object.entries(config.depends_on)) this.#look(dependant, unit, terms, undefined)
+    const bonds = this.#bonds.get(name)
+    for (const unit of bonds?.keys() ?? []) {
+      if (!Object.hasOwn(config.depends_on, unit)) bonds?.delete(unit)
+      this.#retainLines(unit, undefined)
+    }
   }
 
+  /** Lines of `unit` that nobody waits for any more are not looked for. `except`: a dependant that is about to go. */
+  #retainLines(unit: string, except: string | undefined): void {
+    if (!this.#lines.watches(unit)) return
+    const lines = new Set<string>()
+    for (const { spec } of this.#seams.dependants()) {
+      const { depends_on } = spec.config
+      const line = Object.hasOwn(depends_on, unit) ? depends_on[unit]?.line : undefined
+      if (line !== undefined && spec.name !== except) lines.add(line)
+    }
+    this.#lines.retain(unit, { lines })
+  }
+
+  /** To be called when a unit is not one of this node any more. */
   forget(unit: string): void {
+    const awaited = [...(this.#bonds.get(unit)?.keys() ?? [])]
     this.#waitingSinceMs.delete(unit)
     this.#bonds.delete(unit)
     this.#begun.delete(unit)
+    this.#lines.retain(unit, { instances: [] })
+    for (const each of awaited) this.#retainLines(each, unit)
   }
 
   /** From now on nothing is done to anybody: the node ends, or hands its units over. */
@@ -240,21 +259,4 @@ export class DependencyGate {
         log.warn('unit waits too long for a dependency', { unit: spec.name, reason: late.status.reason })
     })
   }
-}
-
-function tiedTo(instances: readonly string[]): Tie {
-  return { met: new Set(instances), isLost: false }
-}
-
-function isOn({ want, state }: InstanceStatus): boolean {
-  return want === 'up' && (state === 'starting' || state === 'up')
-}
-
-/** The slot has, or will have without being asked, a process that needs what its unit depends on. */
-function needsIt(status: InstanceStatus): boolean {
-  const { want, state, retryAtMs } = status
-  if (isOn(status)) return true
-  return (
-    want === 'up' && (state === 'stopping' || state === 'backoff' || (state === 'failed' && retryAtMs !== undefined))
-  )
 }

@@ -15,7 +15,6 @@ const count = Number(process.env['HSU_SEQUENCES'] ?? 300)
 const SEEDS = only === undefined ? Array.from({ length: count }, (_, index) => index + 1) : [Number(only)]
 
 const STEPS = 25
-const never = new AbortController().signal
 
 const run = ['./program']
 const restart = { backoff: '2ms..20ms', give_up: '1000/1m' } as const
@@ -67,6 +66,8 @@ class Machine {
   #life: Life = { over: true }
   #supervisor: Supervisor | undefined
   #units: readonly UnitSpec[] = UNITS
+  /** The machine's own: whoever waits by one that lives on keeps the machine. */
+  readonly #never = new AbortController().signal
 
   constructor(seed: number) {
     this.#random = seeded(seed)
@@ -117,7 +118,7 @@ class Machine {
     const asked = pickOf(['startUnit', 'stopUnit', 'restartUnit'] as const, this.#random)
     const ask = async (): Promise<void> => {
       while (this.#supervisor === supervisor && supervisor?.spec(unit) === undefined) await this.clock.sleep(1)
-      if (this.#supervisor === supervisor) await supervisor?.[asked](unit, never)
+      if (this.#supervisor === supervisor) await supervisor?.[asked](unit, this.#never)
     }
     void ask().catch(() => undefined)
   }
@@ -134,11 +135,11 @@ class Machine {
     const supervisor = this.#supervisor
     const ask = (asked: Promise<unknown> | undefined): void => void asked?.catch(() => undefined)
     const acts: (() => void)[] = [
-      () => ask(supervisor?.startUnit(unit, never)),
-      () => ask(supervisor?.stopUnit(unit, never)),
-      () => ask(supervisor?.restartUnit(unit, never)),
+      () => ask(supervisor?.startUnit(unit, this.#never)),
+      () => ask(supervisor?.stopUnit(unit, this.#never)),
+      () => ask(supervisor?.restartUnit(unit, this.#never)),
       () => ask(supervisor?.killUnit(unit)),
-      () => ask(supervisor?.scaleUnit('api', below(4, random), never)),
+      () => ask(supervisor?.scaleUnit('api', below(4, random), this.#never)),
       () => {
         this.#units = this.#units === UNITS ? CHANGED : UNITS
         ask(supervisor?.apply(this.#units))

@@ -8,8 +8,6 @@ export interface Life {
   over: boolean
 }
 
-const NEVER = new Promise<never>(() => undefined)
-
 export interface MortalSeams {
   readonly clock: Clock
   readonly random: Random
@@ -29,7 +27,8 @@ export function mortal({ clock, random, store, host }: MortalSeams, life: Life):
         throw error
       },
     )
-    return life.over ? NEVER : settled()
+    // One of its own each time: what waits for one that all share is kept as long as that.
+    return life.over ? new Promise<never>(() => undefined) : settled()
   }
   const act = async <T>(task: () => Promise<T>): Promise<T> => {
     await alive(clock.sleep(below(MAX_ACT_MS, random)))

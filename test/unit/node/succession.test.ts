@@ -153,7 +153,7 @@ const statusOf = (instance: string, ready: boolean): InstanceStatus => ({ instan
 t.test('what was ready and is not, or offers nothing any more, is missing; what has ended is not', async (t) => {
   const inheritance = { ready: ['a', 'b', 'c', 'gone'], offering: ['b', 'c', 'gone'] }
   const status = (): InstanceStatus[] => [statusOf('a', false), statusOf('b', true), statusOf('c', true)]
-  const servicesOf = (instance: string): string[] => (instance === 'b' ? ['echo.v1.Echo'] : [])
+  const servicesOf = ({ instance }: InstanceStatus): string[] => (instance === 'b' ? ['echo.v1.Echo'] : [])
   t.same(missing(inheritance, { clock: new SimClock(), status, servicesOf }), ['a', 'c'])
 })
 
