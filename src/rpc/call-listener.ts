@@ -7,12 +7,11 @@ import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { formatAddress, parseAddress, type SocketAddress } from './address.ts'
 import { descriptorOf, type DoorHandle, socketPlace } from './door.ts'
-import { Connections, type ConnectionsSeams } from './connections.ts'
+import { Connections, type ConnectionsSeams } from './relay/connections.ts'
 import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
 import { createLogLimiter } from './log-limiter.ts'
 import { makeRoom } from './server.ts'
 import type { Caller } from './target.ts'
-import { LINK_WINDOWS, LOCAL_WINDOWS } from './upstream-session.ts'
 
 /** Where a listener listens, and how. */
 export interface CallListenerConfig {
@@ -82,10 +81,7 @@ export function createCallListener(seams: ConnectionsSeams, config: CallListener
   const { clock, log } = seams
   const { listen, tls, takeover } = config
   const inherited = takeover?.handle?.configured === listen ? takeover.handle : undefined
-  const connections = new Connections(seams, {
-    windows: tls === undefined ? LOCAL_WINDOWS : LINK_WINDOWS,
-    ping: tls === undefined ? 'active' : 'all',
-  })
+  const connections = new Connections(seams, tls === undefined ? 'active' : 'all')
   const tasks = createTaskGroup((error) => log.error('connections are not looked after', { cause: messageOf(error) }))
   const wanted = parseAddress(listen)
   const place = 'path' in wanted ? socketPlace(wanted.path) : undefined

@@ -3,13 +3,14 @@ import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener } from './call-listener.ts'
 import type { Door } from './door.ts'
-import { forward } from './forward.ts'
-import { firstField } from './header-fields.ts'
 import type { LinkCertificate } from './link-certificate.ts'
-import { createLinkPool, type LinkTarget } from './link-pool.ts'
+import { Delivery } from './relay/delivery.ts'
+import { createLinkPool } from './relay/link-pool.ts'
+import { RelayLoop } from './relay/loop.ts'
+import { createRelayUpstreams } from './relay/upstreams.ts'
 import { createInFlight } from './router/in-flight.ts'
-import { onlyTarget, type Target } from './target.ts'
-import { createUpstreams } from './upstreams.ts'
+import { type LinkTarget, onePlace, type Target } from './target.ts'
+import { makeField } from './h2/field.ts'
 
 /** What a control front needs of its surroundings. */
 export interface ControlFrontSeams {
@@ -39,6 +40,9 @@ export interface ControlFrontConfig {
 /** Streams such as logs and events end only when somebody ends them. */
 const GRACE_MS = 1_000
 
+/** People ask little at a time. */
+const SLABS = 64
+
 /**
  * The control socket of a node. A call with the metadata `hsu-node: NAME` or an id goes over the link to that node's
  * control API, every other one to the API of this node. Nothing of the calls is looked into.
@@ -46,16 +50,13 @@ const GRACE_MS = 1_000
 export function createControlFront(seams: ControlFrontSeams, config: ControlFrontConfig): Door {
   const { clock, log, linkOf } = seams
   const { socketPath, certificate, graceMs = GRACE_MS, takeover = false } = config
-  const links = certificate === undefined ? undefined : createLinkPool({ clock, linkOf }, certificate)
-  const upstreams = createUpstreams(clock, links)
-  const shared = { clock, upstreams, inFlight: createInFlight(), whenUnreached: 'answer' } as const
+  const loop = new RelayLoop({ clock }, SLABS)
+  const links = certificate === undefined ? undefined : createLinkPool({ clock, loop, linkOf }, certificate)
+  const upstreams = createRelayUpstreams(clock, loop, links)
+  const router = onePlace(({ head }) => target(head.text('hsu-node'), seams, config))
+  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight: createInFlight(), whenUnreached: 'answer' })
   const listener = createCallListener(
-    {
-      clock,
-      log,
-      onCall: (call) =>
-        forward(call, () => onlyTarget(target(firstField(call.head.fields, 'hsu-node'), seams, config)), shared),
-    },
+    { clock, log, delivery },
     { name: 'control', listen: `unix:${socketPath}`, ...(takeover && { takeover: { handle: undefined } }) },
   )
 
@@ -79,7 +80,7 @@ function target(node: string | undefined, { named, linkOf }: ControlFrontSeams, 
       ...shared,
       to: { kind: 'local', address: `unix:${config.apiSocketPath}` },
       label: "this node's API",
-      add: {},
+      add: [],
     }
   }
   const [found, ...others] = named(node)
@@ -94,5 +95,5 @@ function target(node: string | undefined, { named, linkOf }: ControlFrontSeams, 
   const link = linkOf(found.nodeId)
   if (link === undefined)
     throw new HsuError('NODE_UNREACHABLE', `the way to node '${node}' is not known (yet)`, { details })
-  return { ...shared, to: { kind: 'link', link }, label: `node '${node}'`, add: { 'hsu-control': '1' } }
+  return { ...shared, to: { kind: 'link', link }, label: `node '${node}'`, add: [makeField('hsu-control', '1', true)] }
 }

@@ -18,6 +18,8 @@ export interface EndpointSource {
   upstream(service: string): readonly Endpoint[] | undefined
   /** All endpoints of a unit, whatever services it has told; empty when there are none. */
   byUnit(unit: string): readonly Endpoint[]
+  /** Changes whenever an answer may be another one than before; left out when that cannot be told. */
+  version?(): number
   /** Full names of all known gRPC services, sorted. */
   services(): readonly string[]
 }

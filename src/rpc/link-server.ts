@@ -5,12 +5,12 @@ import { createCallListener, type Guests, type Takeover } from './call-listener.
 import type { RouteConfig } from './config.ts'
 import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
-import { forward } from './forward.ts'
-import { firstField } from './header-fields.ts'
 import type { LinkCertificate } from './link-certificate.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
-import { onlyTarget, type Route, type Target } from './target.ts'
-import { createUpstreams } from './upstreams.ts'
+import { Delivery } from './relay/delivery.ts'
+import { RelayLoop } from './relay/loop.ts'
+import { createRelayUpstreams } from './relay/upstreams.ts'
+import { onePlace, type Router, type Target } from './target.ts'
 
 /** What a link server needs of its surroundings. */
 export interface LinkServerSeams {
@@ -23,6 +23,8 @@ export interface LinkServerSeams {
   readonly routeOf?: (unit: string) => RouteConfig | undefined
   /** Shared with the ingress, so that an instance is drained of the calls of both. */
   readonly inFlight?: InFlight
+  /** Shared with the other listeners of a thread. */
+  readonly loop?: RelayLoop
   /** Strangers that may come, and what they get. */
   readonly guests?: Guests
 }
@@ -63,15 +65,12 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
   const { clock, log, isMember } = seams
   const { listen, certificate, graceMs = GRACE_MS, takeover } = config
   const inFlight = seams.inFlight ?? createInFlight()
-  const upstreams = createUpstreams(clock, undefined)
-  const route = createLinkRoute(seams, config)
+  const loop = seams.loop ?? new RelayLoop(seams)
+  const upstreams = createRelayUpstreams(clock, loop, undefined)
+  const router = createLinkRouter(seams, config)
+  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached: 'refuse' })
   const listener = createCallListener(
-    {
-      clock,
-      log,
-      onCall: (call, caller) =>
-        forward(call, () => route(call.head, caller), { clock, upstreams, inFlight, whenUnreached: 'refuse' }),
-    },
+    { clock, log, delivery },
     {
       name: 'link',
       listen,
@@ -98,19 +97,18 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
 }
 
 /** Exactly the instance that a call names, or the control API: nothing is forwarded to a third node. */
-function createLinkRoute(
+function createLinkRouter(
   { endpoints, isMember, routeOf }: LinkServerSeams,
   { nodeId, controlSocket }: LinkServerConfig,
-): Route {
-  return ({ fields }, { fingerprint = '' }) => {
+): Router {
+  return onePlace(({ head, caller: { fingerprint = '' } }) => {
     if (isMember(fingerprint) === undefined) {
       // It may well be one, after a pause in which it seemed dead: a refusal lets it try elsewhere.
       throw new HsuError('NO_ENDPOINT', 'the calling node is not a member of this mesh at the moment')
     }
-    const instance = firstField(fields, 'hsu-instance')
-    const path = firstField(fields, ':path') ?? ''
+    const instance = head.steered ? head.text('hsu-instance') : undefined
     if (instance !== undefined) {
-      const endpoint = findInstance(endpoints, instance, firstField(fields, 'hsu-unit'))
+      const endpoint = findInstance(endpoints, instance, head.text('hsu-unit'))
       if (endpoint?.ready !== true || endpoint.nodeId !== nodeId) {
         throw new HsuError('NO_ENDPOINT', `instance '${instance}' is not ready on node ${nodeId}`, {
           details: { instance },
@@ -118,15 +116,15 @@ function createLinkRoute(
       }
       const { address, unit } = endpoint
       const timeoutMs = routeOf?.(unit)?.timeout
-      return onlyTarget({ ...localTarget(address, `instance '${instance}'`, instance), timeoutMs })
+      return { ...localTarget(address, `instance '${instance}'`, instance), timeoutMs }
     }
-    if (path.startsWith('/hsu.control.v1.') || firstField(fields, 'hsu-control') === '1') {
-      return onlyTarget(localTarget(`unix:${controlSocket}`, 'the control API', undefined))
+    if (head.path.startsWith('/hsu.control.v1.') || head.text('hsu-control') === '1') {
+      return localTarget(`unix:${controlSocket}`, 'the control API', undefined)
     }
     throw new HsuError('SERVICE_NOT_FOUND', 'a link takes calls for a named instance and for the control API only')
-  }
+  })
 }
 
 function localTarget(address: string, label: string, instance: string | undefined): Target {
-  return { to: { kind: 'local', address }, label, instance, add: {}, timeoutMs: undefined }
+  return { to: { kind: 'local', address }, label, instance, add: [], timeoutMs: undefined }
 }

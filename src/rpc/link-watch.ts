@@ -1,5 +1,14 @@
-import type { ClientHttp2Session } from 'node:http2'
 import type { Clock } from '../base/clock.ts'
+
+/** A link as far as it is watched. */
+export interface WatchedLink {
+  /** It takes no more calls, or none at all. */
+  readonly closed: boolean
+  readonly destroyed: boolean
+  once(event: 'close', listener: () => void): unknown
+  ping(answered: () => void): unknown
+  destroy(): unknown
+}
 
 /** A host that loses power says nothing: after at most 3 s + 2 s its calls fail instead of hanging. */
 const PING_INTERVAL_MS = 3_000
@@ -14,7 +23,7 @@ const PING_ROUNDS = 4
  */
 export async function watchLink(
   clock: Clock,
-  session: ClientHttp2Session,
+  session: WatchedLink,
   beforePing: () => void,
   stopped: AbortSignal,
 ): Promise<void> {
@@ -30,7 +39,7 @@ export async function watchLink(
   stopped.removeEventListener('abort', end)
 }
 
-async function answersPing(clock: Clock, session: ClientHttp2Session, over: AbortSignal): Promise<boolean> {
+async function answersPing(clock: Clock, session: WatchedLink, over: AbortSignal): Promise<boolean> {
   // A connection that is being closed takes no pings, but the other side was there to say so.
   if (session.closed || session.destroyed) return true
   const answer = { come: false }

@@ -1,6 +1,14 @@
 import type { HsuError } from '../base/error.ts'
-import type { HeaderBlock } from './header-fields.ts'
-import type { LinkTarget } from './link-pool.ts'
+import type { Field } from './h2/field.ts'
+
+/** How to reach another node's link, as its signed node record has it. */
+export interface LinkTarget {
+  readonly nodeId: string
+  /** `host:port`, the best first. */
+  readonly addresses: readonly string[]
+  /** SHA-256 of its certificate (DER) in lower-case hexadecimal digits; no other certificate is accepted. */
+  readonly fingerprint: string
+}
 
 /** Where one attempt of a call goes. */
 export interface Target {
@@ -11,8 +19,8 @@ export interface Target {
   readonly label: string
   /** Whose calls in flight this one is counted among; undefined for what is not an instance. */
   readonly instance: string | undefined
-  /** Header fields to add; the routing fields of the caller are always taken off. */
-  readonly add: Readonly<Record<string, string>>
+  /** Fields to add; the routing fields of the caller are always taken off. */
+  readonly add: readonly Field[]
   /** Time the call may take when its caller set no deadline. */
   readonly timeoutMs: number | undefined
 }
@@ -24,17 +32,6 @@ export interface Miss {
   readonly error: HsuError
 }
 
-/** Where one call may go, one target after another. */
-export interface Targets {
-  /**
-   * The first target, or after `missed` the next one; undefined when there is no other, so that the miss is the answer.
-   * May wait, for a unit that is being started, until `signal` aborts.
-   *
-   * @throws HsuError the answer to the call
-   */
-  next(missed: Miss | undefined, signal: AbortSignal): Target | undefined | Promise<Target | undefined>
-}
-
 /** Who sent a call: the node at the other end of a link, undefined for a process on this host. */
 export interface Caller {
   readonly nodeId: string | undefined
@@ -42,19 +39,53 @@ export interface Caller {
   readonly fingerprint: string | undefined
 }
 
-/** Decides where a call goes by its header alone. @throws HsuError the answer to the call */
-export type Route = (head: HeaderBlock, caller: Caller) => Targets
+/** What a router may look at. */
+export interface CallHead {
+  readonly path: string
+  readonly authority: string | undefined
+  /** False when the call names neither unit nor node, instance or version. */
+  readonly steered: boolean
+  /** The fields that hold path and authority; the same object each time as long as its connection has it in its table. */
+  readonly pathField: Field | undefined
+  readonly authorityField: Field | undefined
+  /** The first value of a field. */
+  text(name: string): string | undefined
+}
+
+/** A call that is looking for its way. */
+export interface RoutedCall {
+  readonly head: CallHead
+  readonly caller: Caller
+  /** Where it went last; undefined before the first attempt. */
+  readonly target: Target | undefined
+  /** What the router keeps of the attempts so far. */
+  trail: object | undefined
+  /** Aborts when nobody waits for an answer any more. */
+  readonly signal: AbortSignal
+}
+
+/** Decides where calls go. */
+export interface Router {
+  /**
+   * The first target of a call, or after `missed` the next one; undefined when there is no other, so that the miss is the
+   * answer. May wait, for a unit that is being started, until the call's signal aborts.
+   *
+   * @throws HsuError the answer to the call
+   */
+  next(call: RoutedCall, missed: Miss | undefined): Target | undefined | Promise<Target | undefined>
+}
 
 /** Attempts at the one place there is, when it refuses: its connection was closing, and the next one is new. */
 const SAME_PLACE_ATTEMPTS = 3
 
-/** A call that can go to one place only. */
-export function onlyTarget(target: Target): Targets {
-  let attempts = 0
+/** For calls that can go to one place only. */
+export function onePlace(placeOf: (call: RoutedCall) => Target): Router {
   return {
-    next(missed) {
-      attempts += 1
-      return missed?.kind === 'unreachable' || attempts > SAME_PLACE_ATTEMPTS ? undefined : target
+    next(call, missed) {
+      if (missed === undefined) return placeOf(call)
+      const trail = (call.trail ?? { attempts: 1 }) as { readonly attempts: number }
+      call.trail = { attempts: trail.attempts + 1 }
+      return missed.kind === 'unreachable' || trail.attempts >= SAME_PLACE_ATTEMPTS ? undefined : call.target
     },
   }
 }

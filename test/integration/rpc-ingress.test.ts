@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
 import { connect as connectTcp, createServer as createTcpServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Metadata, status } from '@grpc/grpc-js'
@@ -595,13 +595,16 @@ t.test('a client that opens calls only to reset them is sent away', async (t) =>
   const good = rawClient(t, ingress.address())
   const steady = openRaw(good, `/${SERVICE}/Hang`)
   const bad = rawClient(t, ingress.address())
-  const gone = once(bad, 'close')
+  const codes: number[] = []
+  bad.on('goaway', (code: number) => codes.push(code))
+  const gone = new Promise<void>((resolve) => bad.once('close', resolve))
   const open = (): boolean => !bad.destroyed && !bad.closed
   for (let batch = 0; batch < 100 && open(); batch += 1) {
     for (let at = 0; at < 50 && open(); at += 1) openRaw(bad, `/${SERVICE}/Hang`).close(8)
     await pause(1)
   }
   await gone
+  t.same(codes, [constants.NGHTTP2_ENHANCE_YOUR_CALM])
   t.match(log.entries, [{ message: 'connection ended: it opens calls only to reset them' }])
   t.notOk(steady.closed)
   await until('its calls are counted out', () => ingress.inFlight('echo-0-aaaaaa') === 1)

@@ -12,7 +12,7 @@ import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { createControlFront } from '../../src/rpc/control-front.ts'
 import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-certificate.ts'
-import type { LinkTarget } from '../../src/rpc/link-pool.ts'
+import type { LinkTarget } from '../../src/rpc/target.ts'
 import { createLinkServer, type LinkServer } from '../../src/rpc/link-server.ts'
 import { createInFlight } from '../../src/rpc/router/in-flight.ts'
 import {

@@ -41,8 +41,18 @@ export const Setting = {
   maxHeaderListSize: 6,
 } as const
 
+/** What a client sends first, RFC 9113 3.4. */
+export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+
+export const FRAME_HEAD_BYTES = 9
+
 /** The size of frames that everybody must take, and the largest that we take and send. */
 export const MAX_FRAME_BYTES = 16_384
 
+/** Of a connection always, of a stream until SETTINGS say otherwise; RFC 9113 6.9.2. */
+export const DEFAULT_WINDOW_BYTES = 65_535
+
 /** No window may grow beyond it, RFC 9113 6.9.1. */
 export const MAX_WINDOW_BYTES = 0x7fff_ffff
+
+export const MAX_STREAM_ID = 0x7fff_ffff

@@ -1,7 +1,7 @@
 /** Counts the calls that are under way to each instance. Ingress and link server of a node share one. */
 export interface InFlight {
-  /** Counts one more call; the returned function, called once or more, counts it out. */
-  begin(instance: string): () => void
+  /** Counts `calls` more, or fewer. */
+  add(instance: string, calls: number): void
   of(instance: string): number
   /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
   drained(instance: string, signal: AbortSignal): Promise<void>
@@ -11,26 +11,17 @@ export function createInFlight(): InFlight {
   const counts = new Map<string, number>()
   const waiting = new Map<string, Set<() => void>>()
 
-  function end(instance: string): void {
-    const left = (counts.get(instance) ?? 0) - 1
-    if (left > 0) {
-      counts.set(instance, left)
-      return
-    }
-    counts.delete(instance)
-    const wakes = waiting.get(instance)
-    waiting.delete(instance)
-    for (const wake of wakes ?? []) wake()
-  }
-
   return {
-    begin(instance) {
-      counts.set(instance, (counts.get(instance) ?? 0) + 1)
-      let counted = true
-      return () => {
-        if (counted) end(instance)
-        counted = false
+    add(instance, calls) {
+      const count = (counts.get(instance) ?? 0) + calls
+      if (count > 0) {
+        counts.set(instance, count)
+        return
       }
+      counts.delete(instance)
+      const wakes = waiting.get(instance)
+      waiting.delete(instance)
+      for (const wake of wakes ?? []) wake()
     },
 
     of: (instance) => counts.get(instance) ?? 0,

@@ -1,6 +1,6 @@
 import { HsuError } from '../../base/error.ts'
 import { type Endpoint, type EndpointSource, findInstance } from '../endpoint-source.ts'
-import { firstField, type RawFields } from '../header-fields.ts'
+import type { CallHead } from '../target.ts'
 
 /** What a call asks for: the service in its path, and what narrows the choice of endpoints. */
 export interface Wanted {
@@ -26,9 +26,9 @@ const MAX_LISTED = 10
 /** Longer names are cut in messages: they come from the caller. */
 const MAX_NAME_CHARS = 100
 
-/** Reads what a call asks for from its header fields. @throws HsuError `SERVICE_NOT_FOUND` when the path is not `/service/method` */
-export function wantedFrom(fields: RawFields): Wanted {
-  const path = firstField(fields, ':path') ?? ''
+/** Reads what a call asks for from its head. @throws HsuError `SERVICE_NOT_FOUND` when the path is not `/service/method` */
+export function wantedFrom(head: CallHead): Wanted {
+  const { path, steered } = head
   const [, service] = /^\/([^/]+)\/[^/]+$/.exec(path) ?? []
   if (service === undefined) {
     throw new HsuError(
@@ -38,11 +38,11 @@ export function wantedFrom(fields: RawFields): Wanted {
   }
   return {
     service,
-    unit: firstField(fields, 'hsu-unit'),
-    node: firstField(fields, 'hsu-node'),
-    instance: firstField(fields, 'hsu-instance'),
-    version: firstField(fields, 'hsu-version'),
-    authority: firstField(fields, ':authority')?.replace(/:\d+$/, ''),
+    unit: steered ? head.text('hsu-unit') : undefined,
+    node: steered ? head.text('hsu-node') : undefined,
+    instance: steered ? head.text('hsu-instance') : undefined,
+    version: steered ? head.text('hsu-version') : undefined,
+    authority: head.authority?.replace(/:\d+$/, ''),
   }
 }
 

@@ -1,12 +1,12 @@
-import { sensitiveHeaders } from 'node:http2'
 import t from 'tap'
 import { z } from 'zod'
 import { formatAddress, parseAddress } from '../../../src/rpc/address.ts'
 import { DEFAULT_ROUTE, routeShape } from '../../../src/rpc/config.ts'
 import { findInstance } from '../../../src/rpc/endpoint-source.ts'
 import { answerFields, formatTimeout, notGrpcFields, parseTimeoutMs } from '../../../src/rpc/grpc-answer.ts'
-import { firstField, ROUTING_FIELDS, toOutgoing } from '../../../src/rpc/header-fields.ts'
+import { makeField } from '../../../src/rpc/h2/field.ts'
 import { createLogLimiter } from '../../../src/rpc/log-limiter.ts'
+import { CallHead } from '../../../src/rpc/relay/call-head.ts'
 import { createResetGuard } from '../../../src/rpc/reset-guard.ts'
 import { match, noEndpoint, type Wanted, wantedFrom } from '../../../src/rpc/router/route.ts'
 import { HsuError } from '../../../src/base/error.ts'
@@ -40,11 +40,19 @@ function found(wanted: Partial<Wanted> & { service: string }): string[] {
   return match({ ...nothing, ...wanted }, world).endpoints.map(({ instance }) => instance)
 }
 
-t.test('what a call asks for is read from its header', async (t) => {
-  const fields = [':path', '/shop.v1.Orders/Get', ':authority', 'api:9470', 'hsu-node', 'edge-a', 'hsu-node', 'edge-b']
-  t.same(wantedFrom(fields), { ...nothing, service: 'shop.v1.Orders', authority: 'api', node: 'edge-a' })
+/** The head of a call with these fields, each written `name=value`. */
+function read(texts: readonly string[]): { head: CallHead; sound: boolean } {
+  const fields = texts.map((text) => makeField(text.split('=')[0] ?? '', text.split('=')[1] ?? ''))
+  const head = new CallHead()
+  return { head, sound: head.read(fields, fields.length) }
+}
+
+t.test('what a call asks for is read from its head', async (t) => {
+  const start = [':method=POST', ':scheme=http', ':authority=api:9470']
+  const { head } = read([...start, ':path=/shop.v1.Orders/Get', 'hsu-node=edge-a', 'hsu-node=edge-b'])
+  t.same(wantedFrom(head), { ...nothing, service: 'shop.v1.Orders', authority: 'api', node: 'edge-a' })
   for (const path of ['', '/', '/only', 'shop/Get', '/a/b/c', '//x', '/x/']) {
-    await throwsReason(t, 'SERVICE_NOT_FOUND', () => wantedFrom([':path', path]))
+    await throwsReason(t, 'SERVICE_NOT_FOUND', () => wantedFrom(read([...start, `:path=${path}`]).head))
   }
 })
 
@@ -108,41 +116,33 @@ t.test('an instance is found with and without its unit', async (t) => {
   t.equal(findInstance(world, 'plain'), undefined)
 })
 
-t.test('header fields', async (t) => {
-  t.test('repeats stay apart, except those that node:http2 refuses', async (t) => {
-    const fields = ['a', '1', 'b-bin', 'AA', 'a', '2', 'authorization', 'x', 'authorization', 'y', 'a', '1']
-    const outgoing = toOutgoing({ fields, sensitive: ['authorization'] }, 'trailers')
-    t.same(Object.entries(outgoing), [
-      ['a', ['1', '2', '1']],
-      ['b-bin', 'AA'],
-      ['authorization', 'x, y'],
-    ])
-    t.same((outgoing as { [sensitiveHeaders]?: string[] })[sensitiveHeaders], ['authorization'])
-  })
-
-  t.test('what concerns one connection, the router or nobody is left out', async (t) => {
-    const fields = [
-      [':path', '/x'],
-      [':status', '200'],
-      ['connection', 'close'],
-      ['te', 'gzip'],
-      ['hsu-unit', 'api'],
-      ['bad name', '1'],
-      ['Upper', '1'],
-      ['', 'x'],
-      ['__proto__', 'polluted'],
-      ['x', ''],
-    ].flat()
-    const outgoing = toOutgoing({ fields, sensitive: [] }, 'request', ROUTING_FIELDS)
-    t.same(Object.entries(outgoing), [
-      [':path', '/x'],
-      ['__proto__', 'polluted'],
-      ['x', ''],
-    ])
-    t.same(Object.keys(toOutgoing({ fields, sensitive: [] }, 'response')), [':status', 'hsu-unit', '__proto__', 'x'])
-    t.equal(firstField(fields, 'te'), 'gzip')
-    t.equal(firstField(fields, 'absent'), undefined)
-  })
+t.test('the head of a call', async (t) => {
+  const call = [':method=POST', ':scheme=http', ':path=/x.Y/Z']
+  const sound: readonly (readonly string[])[] = [
+    call,
+    [...call, 'te=trailers', 'content-length=12', 'x=', '__proto__=polluted', 'hsu-unit=api'],
+    [':scheme=https', ':authority=api', ':method=GET', ':path=/x.Y/Z', 'cookie=a', 'cookie=b'],
+  ]
+  const malformed: readonly (readonly string[])[] = [
+    [],
+    call.slice(1),
+    [...call, ':path=/again'],
+    ['x=1', ...call],
+    [...call, ':status=200'],
+    [...call, ':unknown=1'],
+    [...call, 'connection=close'],
+    [...call, 'te=gzip'],
+    [...call, 'content-length=ten'],
+    [...call, 'Upper=1'],
+    [...call, 'bad name=1'],
+    [':method=POST', ':scheme=http', ':path='],
+  ]
+  for (const texts of sound) t.ok(read(texts).sound, texts.join(' '))
+  for (const texts of malformed) t.notOk(read(texts).sound, texts.join(' '))
+  const { head } = read([...call, 'hsu-unit=api', 'hsu-unit=other'])
+  t.ok(head.steered)
+  t.equal(head.text('hsu-unit'), 'api')
+  t.equal(head.text('absent'), undefined)
 })
 
 t.test('answers of our own', async (t) => {

@@ -1,10 +1,11 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
-import { HsuError } from '../base/error.ts'
-import { parseAddress } from './address.ts'
-import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
-import { beginHttp2, type Dialled, LINK_WINDOWS, LOCAL_WINDOWS } from './upstream-session.ts'
+import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
+import { HsuError } from '../../base/error.ts'
+import { parseAddress } from '../address.ts'
+import { fingerprintOf, type LinkCertificate } from '../link-certificate.ts'
+import type { RelayLoop } from './loop.ts'
+import { Upstream } from './upstream.ts'
 
 /** Time for the TCP connection to one address; on a LAN it takes milliseconds. */
 const CONNECT_TIMEOUT_MS = 1_000
@@ -15,6 +16,7 @@ const HANDSHAKE_TIMEOUT_MS = 3_000
 /** What dialling a link needs. */
 export interface LinkDialSeams {
   readonly clock: Clock
+  readonly loop: RelayLoop
   readonly certificate: LinkCertificate
 }
 
@@ -23,11 +25,11 @@ export interface LinkDialSeams {
  * @throws Error why not
  */
 export function dialLink(
-  { clock, certificate }: LinkDialSeams,
+  { clock, loop, certificate }: LinkDialSeams,
   address: string,
   fingerprint: string,
   signal: AbortSignal,
-): Promise<Dialled> {
+): Promise<Upstream> {
   const tcp = connectTcp(parseAddress(address))
   return untilAborted(tcp, signal, async () => {
     await event(clock, tcp, 'connect', CONNECT_TIMEOUT_MS)
@@ -43,20 +45,38 @@ export function dialLink(
     tls.on('error', ignore)
     await event(clock, tls, 'secureConnect', HANDSHAKE_TIMEOUT_MS)
     checkPeer(tls, fingerprint)
-    const session = await beginHttp2(tls, LINK_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS).catch((cause: unknown) => {
+    const upstream = new Upstream(loop)
+    upstream.start(tls, false)
+    try {
+      await greeted(clock, upstream)
+    } catch (cause) {
       throw new Error('it ended the connection; it may not know this node yet', { cause })
-    })
-    return { session, socket: tls }
+    }
+    return upstream
   })
 }
 
 /** Connects to `host:port` or `unix:/path` on this host, in plain HTTP/2. @throws Error why not */
-export function dialLocal(clock: Clock, address: string, signal: AbortSignal): Promise<Dialled> {
-  const socket = connectTcp(parseAddress(address))
+export function dialLocal(clock: Clock, loop: RelayLoop, address: string, signal: AbortSignal): Promise<Upstream> {
+  const upstream = new Upstream(loop)
+  const take = (bytes: number): boolean => {
+    upstream.takeShared(bytes)
+    return true
+  }
+  // All sockets read into the same memory, one after the other.
+  const socket = connectTcp({ ...parseAddress(address), onread: { buffer: loop.arena.readBuffer, callback: take } })
   return untilAborted(socket, signal, async () => {
     await event(clock, socket, 'connect', CONNECT_TIMEOUT_MS)
-    return { session: await beginHttp2(socket, LOCAL_WINDOWS, clock, HANDSHAKE_TIMEOUT_MS), socket }
+    upstream.start(socket, true)
+    await greeted(clock, upstream)
+    return upstream
   })
+}
+
+async function greeted(clock: Clock, upstream: Upstream): Promise<void> {
+  if ((await within(clock, HANDSHAKE_TIMEOUT_MS, upstream.greeting())) !== TIMED_OUT) return
+  upstream.destroy()
+  throw new Error('no answer')
 }
 
 function checkPeer(tls: TLSSocket, fingerprint: string): void {

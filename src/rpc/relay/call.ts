@@ -1,0 +1,326 @@
+import { HsuError } from '../../base/error.ts'
+import type { Caller, Miss, RoutedCall, Target } from '../target.ts'
+import type { Field } from '../h2/field.ts'
+import { ErrorCode, MAX_FRAME_BYTES } from '../h2/protocol.ts'
+import { areTrailers, CallHead } from './call-head.ts'
+import { type KeptBytes, KeptRequest } from './kept-bytes.ts'
+import { failureFields } from './own-answer.ts'
+import { filtered, isInterim, statusOf } from './response-fields.ts'
+import { type Piece, Side, type SideCall, type SideConnection } from './side.ts'
+
+/** Pieces that one side is sent before it is another's turn. */
+const PIECES_PER_TURN = 4
+
+const NOBODY: Caller = { nodeId: undefined, fingerprint: undefined }
+
+/** What a call needs of whoever brings it to its unit. */
+export interface CallDelivery {
+  /** Requests that may be sent again. */
+  readonly kept: KeptBytes
+  /** Room for fields that are about to be passed on. */
+  readonly passable: Field[]
+  /** Its target did not take it: another one may. */
+  missed(call: Call, miss: Miss): void
+  /** It has left its unit. */
+  left(call: Call): void
+  over(call: Call): void
+  /** The answer is complete and its caller still sends. */
+  linger(call: Call): void
+  refusal(call: Call): HsuError
+}
+
+/** A call between its caller and the unit that takes it: whatever one of them sends goes on to the other, frame by frame. */
+export class Call implements RoutedCall, SideCall {
+  readonly head = new CallHead()
+  readonly near: Side = new Side(this, true)
+  readonly far: Side = new Side(this, false)
+  readonly kept = new KeptRequest()
+  caller: Caller = NOBODY
+  delivery!: CallDelivery
+  trail: object | undefined
+  /** Where it has been sent, or is to be sent. */
+  target: Target | undefined
+  calledAtMs = 0
+  /** An answer has begun. */
+  answered = false
+  /** Nobody but this call knows of it: it can be used for another one afterwards. */
+  plain = true
+  over = false
+  /** The instance whose calls in flight it is counted among. */
+  counted: string | undefined
+  #gone: AbortController | undefined
+
+  /** Aborts when nobody waits for an answer any more. */
+  get signal(): AbortSignal {
+    this.plain = false
+    this.#gone ??= new AbortController()
+    return this.#gone.signal
+  }
+
+  /** Makes a call that is over, and that nobody else knows of, ready for the next one. */
+  recycle(): void {
+    this.near.reset()
+    this.far.reset()
+    this.kept.reset()
+    this.trail = undefined
+    this.target = undefined
+    this.answered = false
+    this.over = false
+  }
+
+  onData(from: Side, bytes: Buffer, at: number, size: number, cost: number, end: boolean): void {
+    if (from.lengthLeft >= 0) {
+      from.lengthLeft -= size
+      if (from.lengthLeft < 0 || (end && from.lengthLeft > 0)) {
+        from.connection?.windows.passed(cost)
+        from.connection?.endSide(from, ErrorCode.protocol)
+        return
+      }
+    }
+    if (end) from.ended = true
+    const to = from.near ? this.far : this.near
+    if (from.near) {
+      if (to.ended) {
+        this.#discard(cost)
+        return
+      }
+      if (this.kept.whole && size > 0) this.kept.add(this.delivery.kept, bytes, at, size)
+    }
+    const { connection } = to
+    if (
+      connection !== undefined &&
+      to.queue === undefined &&
+      size <= to.sendWindow &&
+      size <= connection.sendWindow &&
+      !connection.output.blocked
+    ) {
+      if (size > 0 || end) connection.sendData(to, bytes, at, size, end)
+      from.connection?.windows.passed(cost)
+      from.credit(cost)
+      if (end) this.#tell(to)
+    } else {
+      from.connection?.windows.hold(cost)
+      this.#enqueue(to, { bytes: Buffer.from(bytes.subarray(at, at + size)), fields: undefined, sent: 0, cost, end })
+    }
+  }
+
+  /** What still comes for a call that has its answer. */
+  #discard(cost: number): void {
+    const { near } = this
+    near.connection?.windows.passed(cost)
+    near.credit(cost)
+    this.#settle()
+  }
+
+  onRequestTrailers(fields: readonly Field[], count: number, end: boolean): void {
+    const { near, far } = this
+    if (near.ended || !end || !areTrailers(fields, count)) {
+      near.connection?.endSide(near, near.ended ? ErrorCode.streamClosed : ErrorCode.protocol)
+      return
+    }
+    near.ended = true
+    this.kept.whole = false
+    if (far.ended) this.#settle()
+    else this.#sendFields(far, fields, count, true)
+  }
+
+  onResponse(fields: readonly Field[], count: number, end: boolean): void {
+    const { near, far } = this
+    const first = !this.answered
+    const interim = first && isInterim(fields, count)
+    if ((first && statusOf(fields, count) === undefined) || (!first && !end) || (interim && end)) {
+      far.connection?.endSide(far, ErrorCode.protocol)
+      return
+    }
+    if (!interim) {
+      this.answered = true
+      this.kept.whole = false
+    }
+    if (end) far.ended = true
+    const { passable } = this.delivery
+    const kept = filtered(fields, count, first, passable)
+    if (near.connection !== undefined) this.#sendFields(near, passable, kept, end)
+    if (end) this.#settle()
+  }
+
+  onReset(side: Side, code: number): void {
+    if (side.near) {
+      this.cancel()
+      return
+    }
+    this.leave()
+    const refused = code === ErrorCode.refusedStream && !this.answered
+    if (refused) this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
+    else if (code === ErrorCode.none) this.lost()
+    else this.resetNear(code)
+  }
+
+  /** The caller is gone: its unit is told, and nobody else. */
+  cancel(): void {
+    if (this.far.connection !== undefined && !(this.far.ended && this.far.told)) {
+      this.far.connection.writer.reset(this.far.id, ErrorCode.cancel)
+    }
+    this.#finish()
+  }
+
+  onLost(processed: boolean): void {
+    this.leave()
+    if (processed || this.answered) this.lost()
+    else this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
+  }
+
+  lost(): void {
+    this.fail(new HsuError('NO_ENDPOINT', 'the connection to the unit was lost while the call was under way'))
+  }
+
+  resetNear(code: number): void {
+    this.near.connection?.resetId(this.near.id, code)
+    this.#finish()
+  }
+
+  /** Ends the call with an error of our own, after what has come of its answer. */
+  fail(error: HsuError): void {
+    const { near, far } = this
+    if (this.over) return
+    if (far.connection !== undefined) far.connection.writer.reset(far.id, ErrorCode.cancel)
+    this.leave()
+    this.#drop(far)
+    far.ended = true
+    const fields = failureFields(error, !this.answered, this.head.grpc)
+    this.answered = true
+    if (near.connection !== undefined) this.#sendFields(near, fields, fields.length, true)
+    this.#settle()
+  }
+
+  /** Begins a stream to the unit: what of the request has come goes there. */
+  open(connection: SideConnection, id: number, fields: readonly Field[], count: number): void {
+    const { far, near } = this
+    far.open(connection, id)
+    const alone = near.ended && far.queue === undefined
+    connection.writer.headers(id, fields, count, alone)
+    if (alone) far.told = true
+    else if (far.queue !== undefined) this.pump(far)
+  }
+
+  /** Leaves the unit: nothing more is expected from there. */
+  leave(): void {
+    if (this.far.connection === undefined) return
+    this.far.close()
+    this.delivery.left(this)
+  }
+
+  /** Makes the request ready to be sent again from its beginning; false when it is not all there. */
+  rewind(): boolean {
+    const { near, far } = this
+    const parts = this.kept.parts(this.delivery.kept)
+    if (parts === undefined) return false
+    this.plain = false
+    this.#drop(far)
+    far.reset()
+    if (parts.length === 0) return true
+    far.queue = parts.map((bytes, at) => ({
+      ...{ bytes, fields: undefined, sent: 0, cost: 0 },
+      end: near.ended && at === parts.length - 1,
+    }))
+    return true
+  }
+
+  pump(to: Side): boolean {
+    const { queue, connection } = to
+    if (queue === undefined || connection === undefined) return false
+    let sent = 0
+    while (sent < PIECES_PER_TURN) {
+      const [piece] = queue
+      if (piece === undefined || !this.#sendPiece(to, connection, piece)) break
+      sent += 1
+      if (piece.bytes !== undefined && piece.sent < piece.bytes.length) continue
+      queue.shift()
+      if (queue.length === 0) to.queue = undefined
+      if (piece.end) this.#tell(to)
+      if (to.connection === undefined || to.queue === undefined) return true
+    }
+    connection.stall(to)
+    return sent > 0
+  }
+
+  /** False when not even a part of it can be sent now. */
+  #sendPiece(to: Side, connection: SideConnection, piece: Piece): boolean {
+    const { bytes, fields } = piece
+    if (fields !== undefined) {
+      connection.writer.headers(to.id, fields, fields.length, piece.end)
+      return true
+    }
+    if (bytes === undefined || connection.output.blocked) return false
+    const left = bytes.length - piece.sent
+    const size = Math.min(left, to.sendWindow, connection.sendWindow, MAX_FRAME_BYTES)
+    if (size <= 0 && left > 0) return false
+    connection.sendData(to, bytes, piece.sent, size, piece.end && size === left)
+    piece.sent += size
+    const cost = size === left ? piece.cost : Math.min(size, piece.cost)
+    piece.cost -= cost
+    const from = to.near ? this.far : this.near
+    from.source?.windows.release(cost)
+    from.credit(cost)
+    return true
+  }
+
+  #sendFields(to: Side, fields: readonly Field[], count: number, end: boolean): void {
+    if (to.queue === undefined && to.connection !== undefined) {
+      to.connection.writer.headers(to.id, fields, count, end)
+      if (end) this.#tell(to)
+      return
+    }
+    const owned = fields.slice(0, count).map((field) => field.own())
+    this.#enqueue(to, { bytes: undefined, fields: owned, sent: 0, cost: 0, end })
+  }
+
+  #enqueue(to: Side, piece: Piece): void {
+    this.plain = false
+    to.queue ??= []
+    to.queue.push(piece)
+    if (to.connection !== undefined) to.connection.stall(to)
+  }
+
+  /** A side has been sent the last it gets. */
+  #tell(to: Side): void {
+    to.told = true
+    if (to.near || this.far.ended) this.#settle()
+  }
+
+  /** Once the answer is complete, what of the request still comes is of no interest to anybody. */
+  #settle(): void {
+    const { near, far } = this
+    if (far.ended && far.connection !== undefined) {
+      if (!far.told) far.connection.writer.reset(far.id, ErrorCode.cancel)
+      this.leave()
+      this.#drop(far)
+    }
+    if (near.told) {
+      if (!near.ended) near.connection?.resetId(near.id, ErrorCode.none)
+      this.#finish()
+    } else if (far.ended && !near.ended) {
+      this.delivery.linger(this)
+    }
+  }
+
+  #finish(): void {
+    if (this.over) return
+    this.over = true
+    const { near, far } = this
+    this.leave()
+    this.#drop(far)
+    this.#drop(near)
+    near.close()
+    this.#gone?.abort(new HsuError('CANCELLED', 'the caller hung up'))
+    this.delivery.over(this)
+  }
+
+  /** Throws away what waits for a side. */
+  #drop(to: Side): void {
+    if (to.queue === undefined) return
+    const from = to.near ? this.far : this.near
+    const cost = to.drop()
+    from.source?.windows.release(cost)
+    from.credit(cost)
+  }
+}
