@@ -6,6 +6,9 @@ import type { RelayLoop, Written } from './loop.ts'
 /** Unsent bytes at which a connection is sent no more messages; what it must be told besides goes on. */
 const HIGH_BYTES = 262_144
 
+/** What is written without waiting for the end of the turn. */
+const EARLY_BYTES = 131_072
+
 /** Nobody who takes what it is sent has that much waiting: the rest is answers to a flood. */
 const MAX_UNSENT_BYTES = 2_097_152
 
@@ -62,19 +65,12 @@ export class Output implements Written {
   reserve(bytes: number): number {
     if (this.unsent > MAX_UNSENT_BYTES) this.abandon()
     if (this.#closed) return this.arena.scratch
-    if (this.#slab < 0) {
-      this.#slab = this.#loop.slab(this)
-      this.#used = 0
-    } else if (this.#used + bytes > SLAB_BYTES) {
-      const next = this.#loop.slab(this)
-      // Meanwhile all may have been written.
-      if (this.#slab >= 0) {
-        this.#full.push(this.#slab, this.#used)
-        this.#fullBytes += this.#used
-      }
-      this.#slab = next
-      this.#used = 0
+    if (this.#slab >= 0 && this.#used + bytes > SLAB_BYTES) {
+      this.#fill()
+      // Many reads may come before the turn is over.
+      if (this.#fullBytes > EARLY_BYTES) this.flush()
     }
+    if (this.#slab < 0) this.#slab = this.#loop.slab(this)
     if (!this.#dirty) this.#mark()
     return this.#slab + this.#used
   }
@@ -86,20 +82,19 @@ export class Output implements Written {
   /** Hands over to the socket what there is, unless it is still busy with the last. */
   flush(): void {
     const socket = this.#socket
-    if (this.#slab < 0 || this.#writing.length > 0 || socket === undefined || this.#closed) {
+    const idle = this.#slab < 0 && this.#full.length === 0
+    if (idle || this.#writing.length > 0 || socket === undefined || this.#closed) {
       this.#dirty = false
       return
     }
     this.#hooks.beforeFlush()
     this.#dirty = false
+    if (this.#slab >= 0) this.#fill()
     const slabs = this.#full
-    slabs.push(this.#slab, this.#used)
-    this.#writingBytes = this.#fullBytes + this.#used
+    this.#writing = slabs
+    this.#writingBytes = this.#fullBytes
     this.#full = []
     this.#fullBytes = 0
-    this.#slab = -1
-    this.#used = 0
-    this.#writing = slabs
     if (slabs.length > 2) socket.cork()
     for (let at = 0; at < slabs.length; at += 2) {
       const start = slabs[at] ?? 0
@@ -128,6 +123,14 @@ export class Output implements Written {
   abandon(): void {
     this.#socket?.destroy()
     this.close()
+  }
+
+  /** The slab that is being filled is full. */
+  #fill(): void {
+    this.#full.push(this.#slab, this.#used)
+    this.#fullBytes += this.#used
+    this.#slab = -1
+    this.#used = 0
   }
 
   #mark(): void {
