@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { type Clock, within } from '../base/clock.ts'
 import { withSignal } from '../base/abort.ts'
+import { EMPTY_BATCH } from './gossip/codec.ts'
+import type { Batch } from './member.ts'
 import type { Membership } from './membership.ts'
 import { isLive } from './merge.ts'
 import type { Registry } from './registry/registry.ts'
@@ -30,21 +32,25 @@ export function createFlush(seams: FlushSeams): Flush {
   const { clock, transport, membership, registry, view, sync } = seams
 
   /** True when the peer's receipt says that it holds `version` or newer. */
-  async function push(peer: string, version: number, signal: AbortSignal): Promise<boolean> {
+  async function push(peer: string, version: number, batch: Batch, signal: AbortSignal): Promise<boolean> {
     const { owner, incarnation } = registry.own
     if (!transport.connected().includes(peer)) return false
-    const held = await sync.push(peer, view.firstChunk([owner]), signal).catch(() => [])
+    const held = await sync.push(peer, batch, signal).catch(() => [])
     return held.some(
       (digest) =>
         digest.owner === owner && digest.sectionIncarnation === incarnation && digest.sectionVersion >= version,
     )
   }
 
+  /** What changed will do for most, who hold what was there before it or have heard of it already. */
   async function pushUntilHeld(peer: string, version: number, signal: AbortSignal): Promise<void> {
+    const news = registry.news()
+    const change = 'delta' in news && membership.get(peer)?.signed.record.takesDeltas === true
+    if (change && (await push(peer, version, { ...EMPTY_BATCH, deltas: [news.delta] }, signal))) return
     while (!signal.aborted) {
       const status = membership.get(peer)?.member.status
       if (status === undefined || !isLive(status)) return
-      if (await push(peer, version, signal)) return
+      if (await push(peer, version, view.firstChunk([registry.own.owner]), signal)) return
       await clock.sleep(RETRY_MS, signal).catch(() => undefined)
     }
   }

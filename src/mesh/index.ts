@@ -11,7 +11,8 @@ export { MESH_KEY_BYTES, meshKeyFingerprint, newMeshKey } from './keys/mesh-key.
 export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
 export type { MemberView, MeshEvent, NodeRecord, Registration, ScheduleClaim } from './member.ts'
 export type { MemberStatus } from './merge.ts'
-export { createMesh, type Mesh, type MeshNodeConfig, type MeshSeams } from './mesh.ts'
+export type { Mesh, MeshNodeConfig, MeshSeams } from './api.ts'
+export { createMesh } from './mesh.ts'
 export type { DiscoveryWay, Transport, TransportHandlers } from './transport.ts'
 
 /** Loads the code of libp2p ahead of its use. */

@@ -7,11 +7,11 @@ export const MAX_MESSAGE_BYTES = 1024 * 1024
 /** How much a node puts into one message of a sync, in bytes; what does not fit goes into the next. */
 export const CHUNK_BYTES = 256 * 1024
 
-/** The largest section, in bytes as sent. At about 150 bytes a registration that is room for 1,700 of them. */
-export const MAX_SECTION_BYTES = 256 * 1024
+/** The largest section, in bytes as sent: half a message. At about 95 to 130 bytes a registration, room for 4,000 or more. */
+export const MAX_SECTION_BYTES = 512 * 1024
 
 /** The most registrations one node may have. */
-export const MAX_REGISTRATIONS = 1_000
+export const MAX_REGISTRATIONS = 4_000
 
 /** The largest record of a node, in bytes as signed. */
 export const MAX_RECORD_BYTES = 16 * 1024

@@ -21,6 +21,8 @@ export interface NodeRecord {
   readonly version: string
   /** What it registers is signed: what comes unsigned is not its own. Left out by earlier versions. */
   readonly signsSections?: boolean
+  /** It takes a `SectionDelta` in place of the whole section. Left out by earlier versions. */
+  readonly takesDeltas?: boolean
   /** A `holderProof` for each mesh key it has, newest first; left out by earlier versions. */
   readonly keyProofs?: readonly string[]
 }
@@ -97,6 +99,26 @@ export interface Section {
   readonly signed?: { readonly bytes: Uint8Array; readonly signature: Uint8Array }
 }
 
+/** What changed in a section: the whole for those who hold the version before it. */
+export interface SectionDelta {
+  readonly owner: string
+  readonly incarnation: number
+  /** Of the section after the change. */
+  readonly version: number
+  /** Of the section that it changes. */
+  readonly baseVersion: number
+  readonly removed: readonly number[]
+  readonly changed: readonly { readonly at: number; readonly item: SectionItem }[]
+  /** Of the owner, over the section after the change. */
+  readonly signature: Uint8Array
+}
+
+/** A registration, and its binary form as it stands in what is signed. */
+export interface SectionItem {
+  readonly registration: Registration
+  readonly bytes: Uint8Array
+}
+
 /** Bad news of a member. Good news is a signed record, never a rumour. */
 export interface Rumour {
   readonly nodeId: string
@@ -127,6 +149,7 @@ export interface Batch {
   readonly records: readonly Unverified[]
   readonly rumours: readonly Rumour[]
   readonly sections: readonly Section[]
+  readonly deltas?: readonly SectionDelta[]
   /** As received: not verified yet. */
   readonly rulings?: readonly Unverified[]
 }

@@ -60,6 +60,7 @@ function toProto(record: NodeRecord) {
     labels: { ...record.labels },
     version: record.version,
     signsSections: record.signsSections ?? false,
+    takesDeltas: record.takesDeltas ?? false,
     keyProofs: (record.keyProofs ?? []).map((proof) => Buffer.from(proof, 'hex')),
   })
 }
@@ -93,6 +94,7 @@ function fromProto(bytes: Uint8Array): NodeRecord {
     ),
     version: checkText('version', message.version),
     ...(message.signsSections && { signsSections: true }),
+    ...(message.takesDeltas && { takesDeltas: true }),
     ...(message.keyProofs.length > 0 && {
       keyProofs: checkList('key_proofs', message.keyProofs, MAX_PROOFS, checkProof),
     }),

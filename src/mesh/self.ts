@@ -158,6 +158,7 @@ export class Self {
       linkAddresses: linkAddresses().slice(0, MAX_ENTRIES),
       meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),
       signsSections: true,
+      takesDeltas: true,
       ...(keyProofs.length > 0 && { keyProofs }),
     }
   }

@@ -40,6 +40,8 @@ export interface Sync {
   withPeer(peer: string, signal: AbortSignal): Promise<void>
   /** Sends news and returns what the peer holds afterwards of the owners concerned. @throws as `withPeer` */
   push(peer: string, batch: Batch, signal: AbortSignal): Promise<readonly Digest[]>
+  /** Asks for all that the peer knows of `owner`. @throws as `withPeer` */
+  pull(peer: string, owner: string, signal: AbortSignal): Promise<void>
   /** Asks for a mesh key; undefined when the peer has not got it, or this node may not have it. @throws as `withPeer` */
   askKey(peer: string, fingerprint: string, signal: AbortSignal): Promise<Uint8Array | undefined>
   /** Answers another node's `compare`. */
@@ -121,6 +123,9 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
     async push(peer, batch, signal) {
       return (await exchange(peer, batch, [], signal)).held
     },
+    async pull(peer, owner, signal) {
+      await exchange(peer, EMPTY_BATCH, [owner], signal)
+    },
     async askKey(peer, fingerprint, signal) {
       return (await ask('key', peer, { kind: 'key', fingerprint }, signal)).key
     },
@@ -134,7 +139,8 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
       view.receive(batch, peer, 'request')
       await self.refuted()
       const accused = batch.rumours.some(({ nodeId }) => nodeId === self.nodeId)
-      const sent = [...batch.sections.map(({ owner }) => owner), ...batch.rumours.map(({ nodeId }) => nodeId)]
+      const sections = [...batch.sections, ...(batch.deltas ?? [])]
+      const sent = [...sections.map(({ owner }) => owner), ...batch.rumours.map(({ nodeId }) => nodeId)]
       const known = view.firstChunk(accused ? [self.nodeId, ...wanted] : wanted)
       const answer = wantsRulings ? { ...known, rulings: rulings.all() } : known
       return { kind: 'exchange', batch: answer, held: view.digestsOf(sent) }

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import { messageOf } from '../base/error.ts'
-import { sectionBytes } from './gossip/items.ts'
-import { CHUNK_BYTES } from './limits.ts'
-import type { Batch, Digest, Rumour, Section, SignedRecord, Unverified } from './member.ts'
-import type { Entry, Membership } from './membership.ts'
+import { chunksOf, rumoursOf } from './chunks.ts'
+import { EMPTY_BATCH } from './gossip/codec.ts'
+import type { Batch, Digest, Rumour, Section, SectionDelta, SignedRecord, Unverified } from './member.ts'
+import type { Membership } from './membership.ts'
 import { isLive, type MemberStatus } from './merge.ts'
 import { compareRecords, isGenuine, parseRecord } from './record.ts'
 import type { Registry } from './registry/registry.ts'
-import { isGenuineSection } from './registry/signed-section.ts'
+import { isGenuineSection, sectionAfter } from './registry/signed-section.ts'
 import type { SignedRuling } from './rulings/ruling.ts'
 import type { Rulings } from './rulings/rulings.ts'
 import type { Self } from './self.ts'
@@ -20,6 +20,8 @@ export interface ViewListener {
   /** A record of this node's identity turned up that this node did not write. */
   onTwin(record: SignedRecord, peer: string): void
   onSections(): void
+  /** Somebody tells what changed in a section of which this node does not hold the base. */
+  onBehind(owner: string, peer: string): void
   /** Somebody holds a section of this node, perhaps not what this node wrote. */
   onOwnSection(section: Section, peer: string): void
   /** Somebody passed on a ruling that counts more than what was known. */
@@ -56,7 +58,7 @@ export class View {
 
   /**
    * Takes in a message: rulings, which say whose words count, then records, then rumours, then sections. What is forged or malformed is refused item by item.
-   * Of a broadcast only the author's own section is taken.
+   * Of a broadcast only the author's own section, or what changed in it, is taken.
    */
   receive(batch: Batch, peer: string, way: 'broadcast' | 'request'): void {
     for (const ruling of batch.rulings ?? []) this.#takeRuling(ruling, peer)
@@ -67,6 +69,10 @@ export class View {
       if (way === 'broadcast' && section.owner !== peer) continue
       if (section.owner === this.#parts.self.nodeId) this.#hearOwnSection(section, peer)
       else if (this.#takeSection(section, peer)) taken += 1
+    }
+    for (const delta of batch.deltas ?? []) {
+      if (way === 'broadcast' && delta.owner !== peer) continue
+      if (this.#takeDelta(delta, peer)) taken += 1
     }
     if (taken > 0) this.#parts.listener.onSections()
   }
@@ -88,28 +94,19 @@ export class View {
   }
 
   /** What to send of each owner, in messages of at most `CHUNK_BYTES` (or one oversized item). */
-  *chunks(gifts: Iterable<Gift>): Generator<Batch, void> {
-    let batch = emptyBatch()
-    let bytes = 0
-    for (const gift of gifts) {
-      const item = this.#itemOf(gift)
-      if (bytes > 0 && bytes + item.bytes > CHUNK_BYTES) {
-        yield batch
-        batch = emptyBatch()
-        bytes = 0
-      }
-      bytes += item.bytes
-      batch.records.push(...item.records)
-      batch.rumours.push(...item.rumours)
-      batch.sections.push(...item.sections)
-    }
-    if (bytes > 0) yield batch
+  chunks(gifts: Iterable<Gift>): Generator<Batch, void> {
+    return chunksOf(this.#parts, gifts)
   }
 
   /** As much of what is known of `owners` as fits one message. */
   firstChunk(owners: Iterable<string>): Batch {
     const gifts = [...new Set(owners)].map((owner) => ({ owner, record: true, section: true, rumour: true }))
-    return this.chunks(gifts).next().value ?? emptyBatch()
+    return this.chunks(gifts).next().value ?? EMPTY_BATCH
+  }
+
+  /** Whether all present members take what changed in a section in place of the whole. */
+  allTakeDeltas(): boolean {
+    return this.#parts.membership.live().every(({ signed }) => signed.record.takesDeltas === true)
   }
 
   /** What is believed of a node, when that is bad news. */
@@ -154,21 +151,6 @@ export class View {
       sectionVersion: section?.version ?? 0,
       recordCheck: Buffer.from(signature).readUInt32LE(0),
     }
-  }
-
-  #itemOf(gift: Gift) {
-    const { membership, registry, self } = this.#parts
-    const entry = membership.get(gift.owner)
-    const signed = gift.owner === self.nodeId ? self.signed : entry?.signed
-    const section = gift.section ? registry.get(gift.owner) : undefined
-    const records = gift.record && signed !== undefined ? [signed] : []
-    const rumours = gift.rumour && entry !== undefined ? rumoursOf(entry) : []
-    const sections = section === undefined ? [] : [section]
-    const bytes =
-      records.reduce((sum, record) => sum + record.bytes.length + 80, 0) +
-      rumours.length * 140 +
-      sections.reduce((sum, one) => sum + sectionBytes(one), 0)
-    return { records, rumours, sections, bytes }
   }
 
   #takeRuling(unverified: Unverified, peer: string): void {
@@ -228,6 +210,20 @@ export class View {
     return registry.take(section)
   }
 
+  /** A change that leads to nothing genuine is taken for one of another base: the whole is asked for. */
+  #takeDelta(delta: SectionDelta, peer: string): boolean {
+    const { membership, registry, listener } = this.#parts
+    const entry = membership.get(delta.owner)
+    if (entry === undefined || !isLive(entry.member.status)) return false
+    if (delta.incarnation !== entry.signed.record.startedIncarnation) return false
+    const base = registry.get(delta.owner)
+    if (base !== undefined && base.incarnation === delta.incarnation && base.version >= delta.version) return false
+    const after = base && sectionAfter(base, delta)
+    if (after !== undefined && isGenuineSection(after)) return registry.take(after)
+    listener.onBehind(delta.owner, peer)
+    return false
+  }
+
   /** Only what this node signed can be taken for its own by others: an earlier run of it, or its twin. */
   #hearOwnSection(section: Section, peer: string): void {
     const { registry, listener } = this.#parts
@@ -241,16 +237,4 @@ function hashOf(digests: readonly Digest[], rulings: Uint8Array): Uint8Array {
   // Without any the hash is that of earlier versions.
   if (rulings.length > 0) lines.push(Buffer.from(rulings).toString('hex'))
   return createHash('sha256').update(lines.join('\n')).digest().subarray(0, 16)
-}
-
-function rumoursOf({ member, suspicion }: Entry): Rumour[] {
-  const { nodeId, status, incarnation } = member
-  if (status === 'alive') return []
-  const voices = [...(suspicion?.voices ?? [])].slice(0, 3)
-  if (voices.length === 0) return [{ nodeId, status, incarnation, from: '', linkLost: false }]
-  return voices.map(([from, linkLost]) => ({ nodeId, status, incarnation, from, linkLost }))
-}
-
-function emptyBatch() {
-  return { records: [] as SignedRecord[], rumours: [] as Rumour[], sections: [] as Section[] }
 }

@@ -44,6 +44,8 @@ export class SimNetwork {
   sent = 0
   /** Their bytes, without what a real network puts around them. */
   sentBytes = 0
+  /** Those of the largest. */
+  largestBytes = 0
   readonly #clock: Clock
   readonly #random: Random
   readonly #latencyMs: readonly [number, number]
@@ -319,6 +321,7 @@ export class SimNetwork {
   async #deliver(from: SimTransport, to: SimTransport, bytes: number, arrive: () => void): Promise<void> {
     this.sent += 1
     this.sentBytes += bytes
+    this.largestBytes = Math.max(this.largestBytes, bytes)
     const arrives = (1 - this.loss) * (1 - (this.lossFrom.get(from.nodeId) ?? 0))
     if (this.#random.next() >= arrives) return
     await this.#clock.sleep(this.#latency())

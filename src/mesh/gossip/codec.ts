@@ -6,13 +6,15 @@ import { MAX_DIGESTS, MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_RULINGS } from '../limit
 import type { Batch, Digest, Rumour, Unverified } from '../member.ts'
 import { checkList, checkText } from './check.ts'
 import {
+  deltaFromProto,
+  deltaToProto,
   digestFromProto,
   digestToProto,
   recordFromProto,
   rumourFromProto,
   rumourToProto,
-  sectionFromProto,
-  sectionToProto,
+  sectionFromBytes,
+  sectionToBytes,
 } from './items.ts'
 
 /** A question between two nodes. */
@@ -203,7 +205,8 @@ function batchToProto(batch: Batch) {
   return {
     records: batch.records.map(({ bytes, signature }) => ({ record: bytes, signature })),
     rumours: batch.rumours.map(rumourToProto),
-    sections: batch.sections.map(sectionToProto),
+    sections: batch.sections.map(sectionToBytes),
+    deltas: (batch.deltas ?? []).map(deltaToProto),
     rulings: (batch.rulings ?? []).map(({ bytes, signature }) => ({ ruling: bytes, signature })),
   }
 }
@@ -211,15 +214,18 @@ function batchToProto(batch: Batch) {
 interface ProtoBatch {
   readonly records: readonly pb.SignedNodeRecord[]
   readonly rumours: readonly pb.Rumour[]
-  readonly sections: readonly pb.Section[]
+  readonly sections: readonly Uint8Array[]
+  /** Not in answers. */
+  readonly deltas?: readonly pb.SectionDelta[]
   readonly rulings: readonly pb.SignedRuling[]
 }
 
-function batchFromProto({ records, rumours, sections, rulings }: ProtoBatch): Batch {
+function batchFromProto({ records, rumours, sections, deltas = [], rulings }: ProtoBatch): Batch {
   return {
     records: checkList('records', records, MAX_ITEMS, recordFromProto),
     rumours: checkList('rumours', rumours, MAX_ITEMS, rumourFromProto).filter(isDefined),
-    sections: checkList('sections', sections, MAX_ITEMS, sectionFromProto),
+    sections: checkList('sections', sections, MAX_ITEMS, sectionFromBytes),
+    deltas: checkList('deltas', deltas, MAX_ITEMS, deltaFromProto),
     rulings: checkList('rulings', rulings, 2 * MAX_RULINGS, ({ ruling, signature }) => ({ bytes: ruling, signature })),
   }
 }

@@ -1,10 +1,14 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { HsuError } from '../../base/error.ts'
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { HsuError, messageOf } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS, MAX_SECTION_BYTES } from '../limits.ts'
-import type { Digest, Registration, Rumour, ScheduleClaim, Section, Unverified } from '../member.ts'
+import type { Digest, Registration, Rumour, ScheduleClaim, Section, SectionDelta, Unverified } from '../member.ts'
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
+import { joinSection, withoutSignature, withSignature } from './section-bytes.ts'
+
+/** An Ed25519 signature and the field around it. */
+const MAX_SIGNATURE_BYTES = 80
 
 const TO_STATUS: Record<MemberStatus, pb.MemberStatus> = {
   alive: pb.MemberStatus.ALIVE,
@@ -69,51 +73,77 @@ export function recordFromProto({ record, signature }: pb.SignedNodeRecord): Unv
   return { bytes: record, signature }
 }
 
-export function sectionToProto(section: Section): pb.Section {
-  if (section.signed !== undefined) {
-    const { bytes, signature } = section.signed
-    return { ...fromBinary(pb.SectionSchema, bytes), signature }
-  }
-  return create(pb.SectionSchema, {
-    owner: section.owner,
-    incarnation: BigInt(section.incarnation),
-    version: BigInt(section.version),
-    registrations: section.registrations.map(registrationToProto),
-  })
+/** A section as it travels: what is signed, with the signature behind it. */
+export function sectionToBytes(section: Section): Uint8Array {
+  const { signed } = section
+  return signed === undefined ? plainSection(section) : withSignature(signed.bytes, signed.signature)
 }
 
 /** How large a section is when sent, in bytes. */
 export function sectionBytes(section: Section): number {
   const { signed } = section
-  if (signed !== undefined) return signed.bytes.length + signed.signature.length
-  return toBinary(pb.SectionSchema, sectionToProto(section)).length
+  return signed === undefined ? plainSection(section).length : signed.bytes.length + signed.signature.length
 }
 
-/** @throws HsuError USAGE */
-export function sectionFromProto(section: pb.Section): Section {
+/** @throws HsuError USAGE when it breaks a bound or is no message */
+export function sectionFromBytes(bytes: Uint8Array): Section {
+  if (bytes.length > MAX_SECTION_BYTES + MAX_SIGNATURE_BYTES) {
+    throw new HsuError('USAGE', `section has ${bytes.length} bytes`)
+  }
+  const section = read(pb.SectionSchema, bytes)
+  const { signature } = section
   return {
     owner: checkText('owner', section.owner, 1),
     incarnation: checkCount('incarnation', section.incarnation),
     version: checkCount('version', section.version),
     registrations: checkList('registrations', section.registrations, MAX_REGISTRATIONS, registrationFromProto),
-    ...signedOf(section),
+    ...(signature.length > 0 && { signed: { bytes: withoutSignature(bytes), signature } }),
   }
 }
 
-/**
- * What the signature of a section is over: the section itself, without it. Fields that this version does not know are in
- * it where they were, so that a section of a newer node keeps its signature when this one passes it on.
- */
-export function bytesToSign(section: pb.Section): Uint8Array {
-  return toBinary(pb.SectionSchema, { ...section, signature: new Uint8Array() })
+/** A section without a signature, in the form that is signed. */
+export function plainSection({ owner, incarnation, version, registrations }: Section): Uint8Array {
+  return joinSection({ owner, incarnation, version }, registrations.map(registrationToBytes))
 }
 
-function signedOf(section: pb.Section): Pick<Section, 'signed'> {
-  const { signature } = section
-  if (signature.length === 0) return {}
-  const bytes = bytesToSign(section)
-  if (bytes.length > MAX_SECTION_BYTES) throw new HsuError('USAGE', `section has ${bytes.length} bytes`)
-  return { signed: { bytes, signature } }
+export function deltaToProto(delta: SectionDelta): pb.SectionDelta {
+  const { owner, incarnation, version, baseVersion, removed, changed, signature } = delta
+  const entries = changed.map(({ at, item }) => create(pb.SectionEntrySchema, { at, registration: item.bytes }))
+  const numbers = { incarnation: BigInt(incarnation), version: BigInt(version), baseVersion: BigInt(baseVersion) }
+  return create(pb.SectionDeltaSchema, { owner, ...numbers, removed: [...removed], changed: entries, signature })
+}
+
+/** @throws HsuError USAGE */
+export function deltaFromProto(delta: pb.SectionDelta): SectionDelta {
+  return {
+    owner: checkText('owner', delta.owner, 1),
+    incarnation: checkCount('incarnation', delta.incarnation),
+    version: checkCount('version', delta.version),
+    baseVersion: checkCount('base_version', delta.baseVersion),
+    removed: checkList('removed', delta.removed, MAX_REGISTRATIONS, (at) => at),
+    changed: checkList('changed', delta.changed, MAX_REGISTRATIONS, ({ at, registration: bytes }) => {
+      return { at, item: { registration: registrationFromBytes(bytes), bytes } }
+    }),
+    signature: delta.signature,
+  }
+}
+
+/** A registration as it stands in a section. */
+export function registrationToBytes(registration: Registration): Uint8Array {
+  return toBinary(pb.RegistrationSchema, create(pb.RegistrationSchema, registrationToProto(registration)))
+}
+
+/** @throws HsuError USAGE when it breaks a bound or is no message */
+export function registrationFromBytes(bytes: Uint8Array): Registration {
+  return registrationFromProto(read(pb.RegistrationSchema, bytes))
+}
+
+function read<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
+  try {
+    return fromBinary(schema, bytes)
+  } catch (cause) {
+    throw new HsuError('USAGE', `${schema.name} cannot be read: ${messageOf(cause)}`, { cause })
+  }
 }
 
 function registrationToProto(registration: Registration) {

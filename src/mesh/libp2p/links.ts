@@ -1,17 +1,30 @@
 import type { Connection } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import { every } from '../../base/every.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
-import { hostPortOf, plainAddress, toMultiaddr } from './address.ts'
+import { Connections, isPeerId } from './connections.ts'
 import type { Host } from './host.ts'
-import { admits, bareSince, type KnownPeer, type Link, type LinkAction, planLinks } from './link-plan.ts'
+import { admits, bareSince, type Link, type LinkAction, planLinks } from './link-plan.ts'
 import type { NetworkWatch } from './network-watch.ts'
-import { allAddresses, dialOrder, NO_ADDRESSES, type PeerAddresses, withAddresses } from './peer-addresses.ts'
+import { allAddresses, dialOrder, type PeerAddresses } from './peer-addresses.ts'
+import {
+  claims,
+  isStale,
+  newTracked,
+  noteAddresses,
+  noteFailure,
+  noteGoodbye,
+  noteHurry,
+  noteLost,
+  noteOpened,
+  notePresumed,
+  plainOf,
+  plainOnes,
+  type Tracked,
+} from './tracked-peer.ts'
 
 interface LinkSeams {
   readonly clock: Clock
@@ -20,53 +33,17 @@ interface LinkSeams {
   readonly networks: NetworkWatch
 }
 
-/** A peer that we keep a link to; changed in place by synchronous code only. */
-interface Tracked extends KnownPeer {
-  addresses: PeerAddresses
-  isDialable: boolean
-  dialing: boolean
-  presumedDead: boolean
-  absentSinceMs: number
-  restUntilMs: number
-  bareSinceMs: number | undefined
-  reopened: boolean
-  failures: number
-  /** The last dial got as far as the handshake, and no further. */
-  refused: boolean
-  openedAtMs: number
-  /** Kept until forgotten; otherwise only while it is heard of (mDNS carries the nodes of other meshes too). */
-  lasting: boolean
-  heardAtMs: number
-  /** When its rest was last cut short. */
-  hurriedAtMs: number
-}
-
-/** Pause after a failed dial: short, because a host that powers up should be joined at once; a LAN bears it. */
-const RETRY: BackoffPolicy = { minMs: 250, maxMs: 8_000, factor: 2, jitter: 0.4 }
-
-/** The same for one that was here a moment ago: a cable that was pulled is often put back. */
-const RETRY_SOON: BackoffPolicy = { ...RETRY, maxMs: 1_000 }
-const SOON_MS = 60_000
-
-/** Pause after a handshake that failed: most likely another mesh key, which takes a person to mend. */
-export const REFUSED_RETRY: BackoffPolicy = { minMs: 5_000, maxMs: 60_000, factor: 2, jitter: 0.4 }
-
 const TICK_MS = 250
 
-/** A connection that lasts this long was wanted by both ends. */
-const SETTLED_MS = 1_000
-
 const MAX_PEERS = 1_024
-const UNHEARD_MS = 600_000
-const HURRY_REST_MS = 1_000
 
 /** Keeps exactly one connection, with gossip on it, to every peer it knows, for ever, until told to forget the peer. */
 export class Links {
   readonly #seams: LinkSeams
   readonly #host: Host
   readonly #self: string
+  readonly #connections: Connections
   readonly #known = new Map<string, Tracked>()
-  readonly #openedAtMs = new WeakMap<Connection, number>()
   readonly #working = new Set<Promise<void>>()
   #signal: AbortSignal = AbortSignal.abort()
 
@@ -74,6 +51,7 @@ export class Links {
     this.#seams = seams
     this.#host = host
     this.#self = host.peerId.toString()
+    this.#connections = new Connections(seams.clock, host)
   }
 
   /** Resolves when `signal` has aborted and no dial is under way. */
@@ -99,53 +77,19 @@ export class Links {
   /** The peer, or somebody who says to be it, was heard on the network: it is worth another try at once. */
   heard(peer: string, announced: readonly string[]): void {
     const known = this.#learn(peer, { announced: plainOnes(announced) }, false)
-    if (known === undefined || known.refused) return
-    this.#hurry(known)
+    if (known !== undefined && !known.refused) noteHurry(known, this.#nowMs)
   }
 
   /** Whether the mesh takes the peer for dead. A connection that has not noticed is then no reason not to dial anew. */
   presume(peer: string, isDead: boolean): void {
     const known = this.#known.get(peer)
-    if (known === undefined || known.presumedDead === isDead) return
-    const nowMs = this.#seams.clock.nowMs()
-    known.presumedDead = isDead
-    known.absentSinceMs = nowMs
-    known.restUntilMs = nowMs
+    if (known !== undefined) notePresumed(known, isDead, this.#nowMs)
   }
 
-  #learn(peer: string, news: Partial<PeerAddresses>, lasting: boolean): Tracked | undefined {
-    if (peer === this.#self || !isPeerId(peer)) return undefined
-    const nowMs = this.#seams.clock.nowMs()
-    const known = this.#track(peer, nowMs)
-    if (known === undefined) return undefined
-    const before = new Set(allAddresses(known.addresses))
-    setAddresses(known, news)
-    known.lasting ||= lasting
-    known.heardAtMs = nowMs
-    if (allAddresses(known.addresses).every((address) => before.has(address))) return known
-    known.restUntilMs = nowMs
-    this.#step()
-    return known
-  }
-
-  /** Ends the rest of a peer whose failures say nothing about now; at most once a second each. */
-  #hurry(known: Tracked): void {
-    const nowMs = this.#seams.clock.nowMs()
-    if (known.hurriedAtMs > nowMs - HURRY_REST_MS) return
-    known.hurriedAtMs = nowMs
-    known.restUntilMs = Math.min(known.restUntilMs, nowMs)
-  }
-
-  /** The networks are others now: what failed before may work. */
-  #hasten(): void {
-    for (const known of this.#known.values()) if (!known.refused) this.#hurry(known)
-    this.#step()
-  }
-
-  /** The peer has said goodbye: it is given a rest, not forgotten, for anyone can say so. */
+  /** The peer has said goodbye. */
   gone(peer: string): void {
     const known = this.#known.get(peer)
-    if (known !== undefined) known.restUntilMs = this.#seams.clock.nowMs() + RETRY.maxMs
+    if (known !== undefined) noteGoodbye(known, this.#nowMs)
   }
 
   forget(peer: string): void {
@@ -160,46 +104,32 @@ export class Links {
 
   /** Connected peers that are, or say they are, at one of `addresses`. */
   peersAt(addresses: readonly string[]): readonly string[] {
-    const at = [...this.#known.values()].filter((known) =>
-      allAddresses(known.addresses).some((address) => addresses.includes(address)),
-    )
+    const at = [...this.#known.values()].filter((known) => claims(known, addresses))
     return at.map(({ peer }) => peer).filter((peer) => this.connectionsTo(peer).length > 0)
   }
 
   /** Whether a known peer claims one of `addresses` and is connected, or is about to be. */
   covers(addresses: readonly string[]): boolean {
-    for (const { peer, addresses: claimed, failures } of this.#known.values()) {
-      if (!allAddresses(claimed).some((address) => addresses.includes(address))) continue
-      if (failures < 3 || this.connectionsTo(peer).length > 0) return true
-    }
-    return false
+    const at = [...this.#known.values()].filter((known) => claims(known, addresses))
+    return at.some(({ peer, failures }) => failures < 3 || this.connectionsTo(peer).length > 0)
   }
 
   /** Open connections to a peer, the newest first. */
   connectionsTo(peer: string): Connection[] {
-    const open = this.#host.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open')
-    return open.length < 2 ? open : open.toSorted((one, other) => other.timeline.open - one.timeline.open)
+    return this.#connections.to(peer)
   }
 
   /** Whether our gossip stream to the peer is open. */
   hasGossip(peer: string): boolean {
-    return this.connectionsTo(peer).some((connection) => this.#toLink(connection).gossipOut)
+    return this.#connections.linksTo(peer).some(({ gossipOut }) => gossipOut)
   }
 
   opened(connection: Connection): void {
-    const nowMs = this.#seams.clock.nowMs()
-    this.#openedAtMs.set(connection, nowMs)
-    const known = this.#track(connection.remotePeer.toString(), nowMs)
+    this.#connections.opened(connection)
+    const known = this.#track(connection.remotePeer.toString())
     if (known === undefined) return
-    known.lasting = true
-    known.refused = false
-    known.openedAtMs = nowMs
-    known.bareSinceMs = undefined
-    known.reopened = false
-    if (connection.direction === 'outbound') {
-      const [reached] = plainOf(connection.remoteAddr)
-      if (reached !== undefined) setAddresses(known, { reached })
-    }
+    const reached = connection.direction === 'outbound' ? plainOf(connection.remoteAddr)[0] : undefined
+    noteOpened(known, reached, this.#nowMs)
     if (!known.presumedDead) return
     known.presumedDead = false
     for (const older of this.connectionsTo(known.peer))
@@ -209,59 +139,56 @@ export class Links {
   /** The last connection to the peer is gone. */
   lost(peer: string): void {
     const known = this.#known.get(peer)
-    if (known === undefined) return
-    const { clock, random } = this.#seams
-    known.absentSinceMs = clock.nowMs()
-    // A peer that takes a connection only to end it wants none: it may have another view of who is a member.
-    const wanted = known.absentSinceMs - known.openedAtMs >= SETTLED_MS
-    known.failures = wanted ? 0 : known.failures + 1
-    known.restUntilMs = known.absentSinceMs + (known.failures < 2 ? 0 : backoffMs(known.failures, RETRY, random))
-    known.bareSinceMs = undefined
-    known.reopened = false
+    if (known !== undefined) noteLost(known, this.#nowMs, this.#seams.random)
   }
 
   /** Whether a connection to a peer that has just become known may be completed. */
   admits(peer: string, direction: Link['direction'], remote: Multiaddr): boolean {
     if (direction === 'outbound') this.found(peer, plainOf(remote), false)
     if (this.#known.get(peer)?.presumedDead === true) return true
-    const open = this.connectionsTo(peer).map((connection) => this.#toLink(connection))
-    return admits(this.#self, peer, direction, this.#seams.clock.nowMs(), open)
+    return admits(this.#self, peer, direction, this.#nowMs, this.#connections.linksTo(peer))
   }
 
-  #track(peer: string, nowMs: number): Tracked | undefined {
+  get #nowMs(): number {
+    return this.#seams.clock.nowMs()
+  }
+
+  #learn(peer: string, news: Partial<PeerAddresses>, lasting: boolean): Tracked | undefined {
+    if (peer === this.#self || !isPeerId(peer)) return undefined
+    const known = this.#track(peer)
+    if (known === undefined) return undefined
+    const before = new Set(allAddresses(known.addresses))
+    noteAddresses(known, news)
+    known.lasting ||= lasting
+    known.heardAtMs = this.#nowMs
+    if (allAddresses(known.addresses).every((address) => before.has(address))) return known
+    known.restUntilMs = this.#nowMs
+    this.#step()
+    return known
+  }
+
+  /** The networks are others now: what failed before may work. */
+  #hasten(): void {
+    for (const known of this.#known.values()) if (!known.refused) noteHurry(known, this.#nowMs)
+    this.#step()
+  }
+
+  #track(peer: string): Tracked | undefined {
     const known = this.#known.get(peer)
     if (known !== undefined) return known
     if (this.#known.size >= MAX_PEERS) {
       this.#seams.log.debug('peer not kept: too many are known', { peer })
       return undefined
     }
-    const added: Tracked = {
-      peer,
-      addresses: NO_ADDRESSES,
-      isDialable: false,
-      dialing: false,
-      presumedDead: false,
-      refused: false,
-      hurriedAtMs: Number.NEGATIVE_INFINITY,
-      absentSinceMs: nowMs,
-      restUntilMs: nowMs,
-      bareSinceMs: undefined,
-      reopened: false,
-      failures: 0,
-      openedAtMs: nowMs,
-      lasting: false,
-      heardAtMs: nowMs,
-    }
+    const added = newTracked(peer, this.#nowMs)
     this.#known.set(peer, added)
     return added
   }
 
   #step(): void {
     if (this.#signal.aborted) return
-    const nowMs = this.#seams.clock.nowMs()
-    const links = this.#host.getConnections().flatMap((connection) => {
-      return connection.status === 'open' ? [this.#toLink(connection)] : []
-    })
+    const nowMs = this.#nowMs
+    const links = this.#connections.links()
     for (const known of this.#known.values()) this.#observe(known, links, nowMs)
     for (const action of planLinks(this.#self, nowMs, this.#known.values(), links)) this.#act(action)
   }
@@ -270,8 +197,7 @@ export class Links {
     const own = links.filter(({ peer }) => peer === known.peer)
     known.bareSinceMs = bareSince(known.bareSinceMs, own, nowMs)
     if (known.bareSinceMs === undefined) known.reopened = false
-    const isStale = !known.lasting && own.length === 0 && nowMs - known.heardAtMs > UNHEARD_MS
-    if (isStale) this.#known.delete(known.peer)
+    if (own.length === 0 && isStale(known, nowMs)) this.#known.delete(known.peer)
   }
 
   #act(action: LinkAction): void {
@@ -301,7 +227,7 @@ export class Links {
   async #dial(peer: string): Promise<void> {
     const known = this.#known.get(peer)
     if (known === undefined) return
-    const { clock, random, log, networks } = this.#seams
+    const { random, log, networks } = this.#seams
     const addresses = dialOrder(known.addresses, networks.networks(), known.failures)
     known.dialing = true
     try {
@@ -310,11 +236,7 @@ export class Links {
         { signal: this.#signal, force: known.presumedDead },
       )
     } catch (error) {
-      known.failures += 1
-      known.refused = isHandshakeFailure(error)
-      const soon = clock.nowMs() - known.absentSinceMs < SOON_MS ? RETRY_SOON : RETRY
-      const policy = known.refused ? REFUSED_RETRY : soon
-      known.restUntilMs = clock.nowMs() + backoffMs(known.failures, policy, random)
+      noteFailure(known, error, this.#nowMs, random)
       log.debug('dial failed', { peer, failures: known.failures, cause: messageOf(error) })
     } finally {
       known.dialing = false
@@ -322,7 +244,7 @@ export class Links {
   }
 
   async #close(link: string): Promise<void> {
-    const connection = this.#host.getConnections().find(({ id }) => id === link)
+    const connection = this.#connections.byId(link)
     this.#seams.log.debug('duplicate connection is closed', { peer: connection?.remotePeer.toString() })
     await connection?.close().catch((error: unknown) => connection.abort(new Error(messageOf(error))))
   }
@@ -340,46 +262,4 @@ export class Links {
       this.#seams.log.debug('peer did not identify itself', { peer, cause: messageOf(error) })
     })
   }
-
-  #toLink(connection: Connection): Link {
-    const gossip = connection.streams.filter(({ protocol }) => protocol.startsWith('/meshsub/'))
-    return {
-      id: connection.id,
-      peer: connection.remotePeer.toString(),
-      direction: connection.direction,
-      openedAtMs: this.#openedAtMs.get(connection) ?? this.#seams.clock.nowMs(),
-      gossipOut: gossip.some(({ direction }) => direction === 'outbound'),
-      gossipIn: gossip.some(({ direction }) => direction === 'inbound'),
-    }
-  }
-}
-
-/** True for text that is a libp2p peer id. */
-export function isPeerId(text: string): boolean {
-  try {
-    peerIdFromString(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Whether a dial failed after TCP had connected, while the two sides agreed on keys and identities. */
-export function isHandshakeFailure(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.some(isHandshakeFailure)
-  return error instanceof Error && error.name === 'EncryptionFailedError'
-}
-
-function setAddresses(known: Tracked, news: Partial<PeerAddresses>): void {
-  known.addresses = withAddresses(known.addresses, news)
-  known.isDialable = allAddresses(known.addresses).length > 0
-}
-
-function plainOnes(addresses: readonly string[]): string[] {
-  return addresses.map(plainAddress).filter((address) => address !== undefined)
-}
-
-function plainOf(address: Multiaddr): string[] {
-  const at = hostPortOf(address)
-  return at === undefined ? [] : [toMultiaddr(at)]
 }

@@ -10,7 +10,8 @@ import type { Random } from '../../base/random.ts'
 import type { DiscoveryWay } from '../transport.ts'
 import { formatHostPort, type HostPort, toMultiaddr } from './address.ts'
 import type { Host } from './host.ts'
-import { isHandshakeFailure, type Links, REFUSED_RETRY } from './links.ts'
+import type { Links } from './links.ts'
+import { isHandshakeFailure, REFUSED_RETRY } from './tracked-peer.ts'
 import type { NetworkWatch } from './network-watch.ts'
 
 interface SeedSeams {

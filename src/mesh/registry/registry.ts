@@ -1,23 +1,20 @@
-import { HsuError } from '../../base/error.ts'
 import type { Registration, Section } from '../member.ts'
-import { MAX_COUNT, MAX_REGISTRATIONS } from '../limits.ts'
+import { OwnSection, type SectionNews, type SignBytes } from './own-section.ts'
 import { canonical, mergeSection } from './section.ts'
 
 /** What all nodes register: one section an owner, of which the owner is the only writer. */
 export class Registry {
   readonly #self: string
-  readonly #sign: (section: Section) => Section
+  readonly #own: OwnSection
+  /** Of the others. */
   readonly #sections = new Map<string, Section>()
-  #ownText: string
   #revision = 0
   #snapshot: ReadonlyMap<string, readonly Registration[]> | undefined
 
-  /** @param sign puts this node's signature on its own section */
-  constructor(self: string, sign: (section: Section) => Section = (section) => section) {
+  /** @param sign signs the bytes of this node's own section */
+  constructor(self: string, sign: SignBytes = () => new Uint8Array()) {
     this.#self = self
-    this.#sign = sign
-    this.#sections.set(self, { owner: self, incarnation: 0, version: 0, registrations: [] })
-    this.#ownText = canonical([])
+    this.#own = new OwnSection(self, sign)
   }
 
   /** Grows with each change. */
@@ -27,35 +24,39 @@ export class Registry {
 
   /** This node's own section. */
   get own(): Section {
-    return this.#sections.get(this.#self) as Section
+    return this.#own.section
   }
 
   /** Begins a run of this node: its section becomes version 1 of `incarnation`, with what was published so far. */
   begin(incarnation: number): void {
-    this.#put({ ...this.own, incarnation, version: 1 })
+    this.#own.begin(incarnation)
+    this.#touch()
   }
 
   /**
    * Replaces what this node registers; false when it is what was there already.
    *
-   * @throws HsuError LIMIT_EXCEEDED for more than 1,000 registrations.
+   * @throws HsuError LIMIT_EXCEEDED for more than 4,000 registrations, 512 KiB, or one that others would refuse.
    */
   publish(registrations: readonly Registration[]): boolean {
-    if (registrations.length > MAX_REGISTRATIONS) {
-      const details = { registrations: registrations.length, maxRegistrations: MAX_REGISTRATIONS }
-      const message = `${registrations.length} registrations, more than the ${MAX_REGISTRATIONS} that one node may have`
-      throw new HsuError('LIMIT_EXCEEDED', message, { details })
-    }
-    const text = canonical(registrations)
-    if (text === this.#ownText) return false
-    this.#ownText = text
-    this.#put({ ...this.own, version: this.own.version + 1, registrations: [...registrations] })
-    return true
+    const changed = this.#own.publish(registrations)
+    if (changed) this.#touch()
+    return changed
+  }
+
+  /** What to tell others of the last change of the own section. */
+  news(): SectionNews {
+    return this.#own.news()
+  }
+
+  /** All who are connected were told the news. */
+  markTold(): void {
+    this.#own.markTold()
   }
 
   /** The section of `owner`, if we hold one. */
   get(owner: string): Section | undefined {
-    return this.#sections.get(owner)
+    return owner === this.#self ? this.own : this.#sections.get(owner)
   }
 
   /** Whether a section of another node is newer than ours, so that its signature is worth checking. */
@@ -68,7 +69,8 @@ export class Registry {
   /** Takes a section of another node if it is newer than ours; whether it was. */
   take(section: Section): boolean {
     if (!this.isNews(section)) return false
-    this.#put(section)
+    this.#sections.set(section.owner, section)
+    this.#touch()
     return true
   }
 
@@ -79,10 +81,11 @@ export class Registry {
   outbid(section: Section): boolean {
     const { owner, incarnation, version } = this.own
     if (section.owner !== owner || section.incarnation !== incarnation || section.version < version) return false
-    if (section.version === version && canonical(section.registrations) === this.#ownText) return false
-    if (section.version >= MAX_COUNT - 1) return false
-    this.#put({ ...this.own, version: section.version + 1 })
-    return true
+    if (section.version === version && canonical(section.registrations) === canonical(this.own.registrations))
+      return false
+    this.#own.outbid(section.version)
+    this.#touch()
+    return this.own.version > version
   }
 
   /** Forgets the section of another node; whether there was one with registrations in it. */
@@ -96,13 +99,8 @@ export class Registry {
 
   /** All registrations by owner; a value that does not change any more. */
   registrations(): ReadonlyMap<string, readonly Registration[]> {
-    this.#snapshot ??= new Map([...this.#sections].map(([owner, section]) => [owner, section.registrations]))
+    this.#snapshot ??= new Map([this.own, ...this.#sections.values()].map((one) => [one.owner, one.registrations]))
     return this.#snapshot
-  }
-
-  #put(section: Section): void {
-    this.#sections.set(section.owner, section.owner === this.#self ? this.#sign(section) : section)
-    this.#touch()
   }
 
   #touch(): void {

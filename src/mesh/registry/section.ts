@@ -11,24 +11,33 @@ export function mergeSection(known: Section, heard: Section): Section {
 
 function compareSections(one: Section, other: Section): number {
   const order = one.incarnation - other.incarnation || one.version - other.version
-  if (order !== 0 || one.registrations === other.registrations) return order
+  if (order !== 0 || one.registrations === other.registrations || isSameBytes(one, other)) return order
   return compareText(JSON.stringify(one.registrations), JSON.stringify(other.registrations))
 }
 
-/** The registrations in a form in which equal content is equal text: sorted by unit, replica and instance. */
-export function canonical(registrations: readonly Registration[]): string {
-  return JSON.stringify(registrations.map(toRow).sort((one, other) => compareText(one.key, other.key)))
+function isSameBytes({ signed: one }: Section, { signed: other }: Section): boolean {
+  return one !== undefined && other !== undefined && Buffer.from(one.bytes).equals(other.bytes)
 }
 
-function toRow(registration: Registration): { key: string; value: unknown } {
+/** The registrations in a form in which equal content is equal text, in whatever order they are. */
+export function canonical(registrations: readonly Registration[]): string {
+  return registrations.map(textOf).sort(compareText).join('\n')
+}
+
+/** A registration in a form in which equal content is equal text. */
+export function textOf(registration: Registration): string {
   const { unit, instance, replica, kind, state, ready, services, address, ports, schedule } = registration
   const sorted = Object.entries(ports).sort(([one], [other]) => compareText(one, other))
-  const value = [unit, instance, replica, kind, state, ready, services, address, sorted, claimRow(schedule)]
-  return { key: JSON.stringify(value), value }
+  const { schedule: name, tickMs, by, active } = schedule ?? {}
+  return JSON.stringify([
+    ...[unit, instance, replica, kind, state, ready, services, address, sorted],
+    ...(schedule === undefined ? [] : [name, tickMs, by, active]),
+  ])
 }
 
-function claimRow(claim: Registration['schedule']): readonly unknown[] {
-  return claim === undefined ? [] : [claim.schedule, claim.tickMs, claim.by, claim.active]
+/** What stays the same of a registration while it changes. */
+export function keyOf({ unit, replica, instance }: Registration): string {
+  return JSON.stringify([unit, replica, instance])
 }
 
 function compareText(one: string, other: string): number {

@@ -14,6 +14,7 @@ import {
   type PeerRequest,
   type PeerResponse,
 } from '../../../src/mesh/gossip/codec.ts'
+import { registrationToBytes } from '../../../src/mesh/gossip/items.ts'
 import { createRefusals } from '../../../src/mesh/gossip/refusals.ts'
 import { createIdentity } from '../../../src/mesh/identity.ts'
 import type { Batch, Digest, Rumour, Section } from '../../../src/mesh/member.ts'
@@ -34,6 +35,13 @@ const batch: Batch = {
       incarnation: 1,
       version: 2,
       registrations: [registration('u', { ready: false, ports: {} }), registration('v', { schedule: claim })],
+    },
+  ],
+  deltas: [
+    {
+      ...{ owner: 'n1', incarnation: 1, version: 3, baseVersion: 2, removed: [0, 4] },
+      changed: [{ at: 7, item: { registration: registration('w'), bytes: registrationToBytes(registration('w')) } }],
+      signature: Uint8Array.of(7),
     },
   ],
   rulings: [{ bytes: Uint8Array.of(4), signature: Uint8Array.of(5, 6) }],
@@ -67,7 +75,7 @@ t.test('what is encoded is decoded the same', async (t) => {
     { kind: 'compare', same: false, digests: [digest], next: 'n1', rulings: Uint8Array.of(7) },
     { kind: 'key', key: new Uint8Array(32).fill(7) },
     { kind: 'key', key: undefined },
-    { kind: 'exchange', batch, held: [digest] },
+    { kind: 'exchange', batch: { ...batch, deltas: [] }, held: [digest] },
   ]
   for (const response of responses) t.same(decodeResponse(response.kind, encodeResponse(response)), response)
 })
@@ -99,7 +107,8 @@ t.test('what breaks a bound is refused', async (t) => {
   const broadcast = (fields: Parameters<typeof create<typeof pb.BroadcastSchema>>[1]): Uint8Array =>
     toBinary(pb.BroadcastSchema, create(pb.BroadcastSchema, fields))
   const long = 'x'.repeat(257)
-  const section = (registrations: object[]) => broadcast({ sections: [{ owner: 'a', registrations }] })
+  const section = (registrations: object[]) =>
+    broadcast({ sections: [toBinary(pb.SectionSchema, create(pb.SectionSchema, { owner: 'a', registrations }))] })
   const bad: Record<string, Uint8Array> = {
     oversized: new Uint8Array(1024 * 1024 + 1),
     'long id': broadcast({ rumours: [{ nodeId: long, status: pb.MemberStatus.DEAD }] }),
@@ -109,7 +118,7 @@ t.test('what breaks a bound is refused', async (t) => {
       rumours: Array.from({ length: 4_001 }, () => ({ nodeId: 'a', status: pb.MemberStatus.DEAD })),
     }),
     'large record': broadcast({ records: [{ record: new Uint8Array(16 * 1024 + 1) }] }),
-    'many registrations': section(Array.from({ length: 1_001 }, () => ({ unit: 'u' }))),
+    'many registrations': section(Array.from({ length: 4_001 }, () => ({ unit: 'u' }))),
     'no unit': section([{}]),
     'escape in a name': section([{ unit: 'u\u001b[2J' }]),
     'many services': section([{ unit: 'u', services: Array.from({ length: 65 }, () => 's') }]),

@@ -379,8 +379,8 @@ t.test('publish', async (t) => {
   t.test('what others would refuse is refused here', async (t) => {
     const { mesh } = await startedLab(t)
     const refused = [
-      Array.from({ length: 1_001 }, (_, index) => registration(`u${index}`)),
-      Array.from({ length: 900 }, (_, index) => registration(`u${index}`, { address: 'x'.repeat(256) })),
+      Array.from({ length: 4_001 }, (_, index) => registration(`u${index}`)),
+      Array.from({ length: 1_800 }, (_, index) => registration(`u${index}`, { address: 'x'.repeat(256) })),
       [registration('x'.repeat(257))],
       [registration('line\nfeed')],
     ]

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKDAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIp8CCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiTgoNU2NoZWR1bGVDbGFpbRIQCghzY2hlZHVsZRgBIAEoCRIPCgd0aWNrX21zGAIgASgEEgoKAmJ5GAMgASgJEg4KBmFjdGl2ZRgEIAEoDSKDAQoHU2VjdGlvbhINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEjAKDXJlZ2lzdHJhdGlvbnMYBCADKAsyGS5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24SEQoJc2lnbmF0dXJlGAUgASgMIqUBCgZSdWxpbmcSDgoGaXNzdWVyGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCglpc3N1ZWRfbXMYAyABKAQSDQoFYWN0b3IYBCABKAkSJwoEbm9kZRgFIAEoCzIXLmhzdS5tZXNoLnYxLk5vZGVSdWxpbmdIABIlCgNrZXkYBiABKAsyFi5oc3UubWVzaC52MS5LZXlSdWxpbmdIAEIJCgdzdWJqZWN0IjwKCk5vZGVSdWxpbmcSDwoHbm9kZV9pZBgBIAEoCRIPCgdyZW1vdmVkGAIgASgIEgwKBG5hbWUYAyABKAkiRQoJS2V5UnVsaW5nEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCm92ZXJsYXBfbXMYAiABKAQSDwoHaG9sZGVycxgDIAMoDCIxCgxTaWduZWRSdWxpbmcSDgoGcnVsaW5nGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLXAQoGRGlnZXN0Eg0KBW93bmVyGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIaChJyZWNvcmRfaW5jYXJuYXRpb24YBCABKAQSFgoOcmVjb3JkX3ZlcnNpb24YBSABKAQSGwoTc2VjdGlvbl9pbmNhcm5hdGlvbhgGIAEoBBIXCg9zZWN0aW9uX3ZlcnNpb24YByABKAQSFAoMcmVjb3JkX2NoZWNrGAggASgHIrUBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgDIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZyL5AQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIABImCgNrZXkYBSABKAsyFy5oc3UubWVzaC52MS5LZXlSZXF1ZXN0SABCCQoHcmVxdWVzdCLIAQoMUGVlclJlc3BvbnNlEh8KA2FjaxgBIAEoCzIQLmhzdS5tZXNoLnYxLkFja0gAEi8KB2NvbXBhcmUYAiABKAsyHC5oc3UubWVzaC52MS5Db21wYXJlUmVzcG9uc2VIABIxCghleGNoYW5nZRgDIAEoCzIdLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVzcG9uc2VIABInCgNrZXkYBCABKAsyGC5oc3UubWVzaC52MS5LZXlSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJImQKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCRIPCgdydWxpbmdzGAQgASgMIuIBCg9FeGNoYW5nZVJlcXVlc3QSLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSJgoIc2VjdGlvbnMYAiADKAsyFC5oc3UubWVzaC52MS5TZWN0aW9uEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISDgoGd2FudGVkGAQgAygJEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSFQoNd2FudHNfcnVsaW5ncxgHIAEoCCLfAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBImCghzZWN0aW9ucxgCIAMoCzIULmhzdS5tZXNoLnYxLlNlY3Rpb24SJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKZAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwSFAoMdGFrZXNfZGVsdGFzGA4gASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoQU2lnbmVkTm9kZVJlY29yZBIOCgZyZWNvcmQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMInoKBlJ1bW91chIPCgdub2RlX2lkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIMCgRmcm9tGAQgASgJEhEKCWxpbmtfbG9zdBgFIAEoCCKfAgoMUmVnaXN0cmF0aW9uEgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDwoHcmVwbGljYRgDIAEoDRIMCgRraW5kGAQgASgJEg0KBXN0YXRlGAUgASgJEg0KBXJlYWR5GAYgASgIEhAKCHNlcnZpY2VzGAcgAygJEg8KB2FkZHJlc3MYCCABKAkSMwoFcG9ydHMYCSADKAsyJC5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24uUG9ydHNFbnRyeRIsCghzY2hlZHVsZRgKIAEoCzIaLmhzdS5tZXNoLnYxLlNjaGVkdWxlQ2xhaW0aLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIk4KDVNjaGVkdWxlQ2xhaW0SEAoIc2NoZWR1bGUYASABKAkSDwoHdGlja19tcxgCIAEoBBIKCgJieRgDIAEoCRIOCgZhY3RpdmUYBCABKA0igwEKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uEhEKCXNpZ25hdHVyZRgFIAEoDCKpAQoMU2VjdGlvbkRlbHRhEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSFAoMYmFzZV92ZXJzaW9uGAQgASgEEg8KB3JlbW92ZWQYBSADKA0SKgoHY2hhbmdlZBgGIAMoCzIZLmhzdS5tZXNoLnYxLlNlY3Rpb25FbnRyeRIRCglzaWduYXR1cmUYByABKAwiMAoMU2VjdGlvbkVudHJ5EgoKAmF0GAEgASgNEhQKDHJlZ2lzdHJhdGlvbhgCIAEoDCKlAQoGUnVsaW5nEg4KBmlzc3VlchgBIAEoCRIOCgZudW1iZXIYAiABKAQSEQoJaXNzdWVkX21zGAMgASgEEg0KBWFjdG9yGAQgASgJEicKBG5vZGUYBSABKAsyFy5oc3UubWVzaC52MS5Ob2RlUnVsaW5nSAASJQoDa2V5GAYgASgLMhYuaHN1Lm1lc2gudjEuS2V5UnVsaW5nSABCCQoHc3ViamVjdCI8CgpOb2RlUnVsaW5nEg8KB25vZGVfaWQYASABKAkSDwoHcmVtb3ZlZBgCIAEoCBIMCgRuYW1lGAMgASgJIkUKCUtleVJ1bGluZxITCgtmaW5nZXJwcmludBgBIAEoCRISCgpvdmVybGFwX21zGAIgASgEEg8KB2hvbGRlcnMYAyADKAwiMQoMU2lnbmVkUnVsaW5nEg4KBnJ1bGluZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwi1wEKBkRpZ2VzdBINCgVvd25lchgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSGgoScmVjb3JkX2luY2FybmF0aW9uGAQgASgEEhYKDnJlY29yZF92ZXJzaW9uGAUgASgEEhsKE3NlY3Rpb25faW5jYXJuYXRpb24YBiABKAQSFwoPc2VjdGlvbl92ZXJzaW9uGAcgASgEEhQKDHJlY29yZF9jaGVjaxgIIAEoByLKAQoJQnJvYWRjYXN0EiQKB3J1bW91cnMYASADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISLgoHcmVjb3JkcxgCIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSEAoIc2VjdGlvbnMYAyADKAwSKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZxIpCgZkZWx0YXMYBSADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRGVsdGEi+QEKC1BlZXJSZXF1ZXN0EiEKBHBpbmcYASABKAsyES5oc3UubWVzaC52MS5QaW5nSAASMgoNaW5kaXJlY3RfcGluZxgCIAEoCzIZLmhzdS5tZXNoLnYxLkluZGlyZWN0UGluZ0gAEi4KB2NvbXBhcmUYAyABKAsyGy5oc3UubWVzaC52MS5Db21wYXJlUmVxdWVzdEgAEjAKCGV4Y2hhbmdlGAQgASgLMhwuaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXF1ZXN0SAASJgoDa2V5GAUgASgLMhcuaHN1Lm1lc2gudjEuS2V5UmVxdWVzdEgAQgkKB3JlcXVlc3QiyAEKDFBlZXJSZXNwb25zZRIfCgNhY2sYASABKAsyEC5oc3UubWVzaC52MS5BY2tIABIvCgdjb21wYXJlGAIgASgLMhwuaHN1Lm1lc2gudjEuQ29tcGFyZVJlc3BvbnNlSAASMQoIZXhjaGFuZ2UYAyABKAsyHS5oc3UubWVzaC52MS5FeGNoYW5nZVJlc3BvbnNlSAASJwoDa2V5GAQgASgLMhguaHN1Lm1lc2gudjEuS2V5UmVzcG9uc2VIAEIKCghyZXNwb25zZSIrCgRQaW5nEiMKBmJlbGllZhgBIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciJDCgxJbmRpcmVjdFBpbmcSDgoGdGFyZ2V0GAEgASgJEiMKBmJlbGllZhgCIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciJ9CgNBY2sSDQoFYWxpdmUYASABKAgSEwoLaW5jYXJuYXRpb24YAiABKAQSLQoGcmVjb3JkGAMgASgLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIjCgZiZWxpZWYYBCABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiLQoOQ29tcGFyZVJlcXVlc3QSDAoEdmlldxgBIAEoDBINCgVhZnRlchgCIAEoCSJkCg9Db21wYXJlUmVzcG9uc2USDAoEc2FtZRgBIAEoCBIkCgdkaWdlc3RzGAIgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EgwKBG5leHQYAyABKAkSDwoHcnVsaW5ncxgEIAEoDCL3AQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAIgAygMEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISDgoGd2FudGVkGAQgAygJEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSFQoNd2FudHNfcnVsaW5ncxgHIAEoCBIpCgZkZWx0YXMYCCADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRGVsdGEiyQEKEEV4Y2hhbmdlUmVzcG9uc2USLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSEAoIc2VjdGlvbnMYAiADKAwSJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -107,6 +107,13 @@ export type NodeRecord = Message<"hsu.mesh.v1.NodeRecord"> & {
    * @generated from field: repeated bytes key_proofs = 13;
    */
   keyProofs: Uint8Array[];
+
+  /**
+   * It takes what changed of a section in place of the whole.
+   *
+   * @generated from field: bool takes_deltas = 14;
+   */
+  takesDeltas: boolean;
 };
 
 /**
@@ -297,7 +304,8 @@ export const ScheduleClaimSchema: GenMessage<ScheduleClaim> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 4);
 
 /**
- * All that one node registers: its section of the registry, of which it is the only writer.
+ * All that one node registers: its section of the registry, of which it is the only writer. Travels in binary form, kept as it
+ * came.
  *
  * @generated from message hsu.mesh.v1.Section
  */
@@ -327,8 +335,8 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
   registrations: Registration[];
 
   /**
-   * Ed25519 of the owner over "hsu.mesh.v1.Section\n" followed by this message without the signature, its fields in
-   * the order of their numbers, those that one does not know last and as they came.
+   * Ed25519 of the owner over "hsu.mesh.v1.Section\n" followed by this message as it came, without the signature. The owner
+   * writes the fields in the order of their numbers.
    *
    * @generated from field: bytes signature = 5;
    */
@@ -341,6 +349,92 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
  */
 export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 5);
+
+/**
+ * What changed in a section. Whoever holds the base makes the section after it and checks the signature against that;
+ * whoever does not asks for the whole.
+ *
+ * @generated from message hsu.mesh.v1.SectionDelta
+ */
+export type SectionDelta = Message<"hsu.mesh.v1.SectionDelta"> & {
+  /**
+   * @generated from field: string owner = 1;
+   */
+  owner: string;
+
+  /**
+   * @generated from field: uint64 incarnation = 2;
+   */
+  incarnation: bigint;
+
+  /**
+   * Of the section after the change.
+   *
+   * @generated from field: uint64 version = 3;
+   */
+  version: bigint;
+
+  /**
+   * Of the section before it.
+   *
+   * @generated from field: uint64 base_version = 4;
+   */
+  baseVersion: bigint;
+
+  /**
+   * Positions in the base of what is taken out, ascending.
+   *
+   * @generated from field: repeated uint32 removed = 5;
+   */
+  removed: number[];
+
+  /**
+   * What takes the place of another or is added at the end, ascending by position.
+   *
+   * @generated from field: repeated hsu.mesh.v1.SectionEntry changed = 6;
+   */
+  changed: SectionEntry[];
+
+  /**
+   * That of the Section after the change.
+   *
+   * @generated from field: bytes signature = 7;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.SectionDelta.
+ * Use `create(SectionDeltaSchema)` to create a new message.
+ */
+export const SectionDeltaSchema: GenMessage<SectionDelta> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
+
+/**
+ * @generated from message hsu.mesh.v1.SectionEntry
+ */
+export type SectionEntry = Message<"hsu.mesh.v1.SectionEntry"> & {
+  /**
+   * Position in the base of what it replaces; as many as the base has: at the end.
+   *
+   * @generated from field: uint32 at = 1;
+   */
+  at: number;
+
+  /**
+   * A Registration in binary form, as it stands in the section.
+   *
+   * @generated from field: bytes registration = 2;
+   */
+  registration: Uint8Array;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.SectionEntry.
+ * Use `create(SectionEntrySchema)` to create a new message.
+ */
+export const SectionEntrySchema: GenMessage<SectionEntry> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
 
 /**
  * What a member decided for the whole mesh. All keep it, over restarts; of one subject the highest number counts.
@@ -399,7 +493,7 @@ export type Ruling = Message<"hsu.mesh.v1.Ruling"> & {
  * Use `create(RulingSchema)` to create a new message.
  */
 export const RulingSchema: GenMessage<Ruling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
 
 /**
  * Whether a node may be a member. Its subject is the node.
@@ -432,7 +526,7 @@ export type NodeRuling = Message<"hsu.mesh.v1.NodeRuling"> & {
  * Use `create(NodeRulingSchema)` to create a new message.
  */
 export const NodeRulingSchema: GenMessage<NodeRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
 
 /**
  * Which mesh key comes next. There is one such subject.
@@ -467,7 +561,7 @@ export type KeyRuling = Message<"hsu.mesh.v1.KeyRuling"> & {
  * Use `create(KeyRulingSchema)` to create a new message.
  */
 export const KeyRulingSchema: GenMessage<KeyRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
 
 /**
  * @generated from message hsu.mesh.v1.SignedRuling
@@ -493,7 +587,7 @@ export type SignedRuling = Message<"hsu.mesh.v1.SignedRuling"> & {
  * Use `create(SignedRulingSchema)` to create a new message.
  */
 export const SignedRulingSchema: GenMessage<SignedRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * How new one's copy of a member is.
@@ -552,7 +646,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -572,14 +666,19 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
   records: SignedNodeRecord[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.Section sections = 3;
+   * @generated from field: repeated bytes sections = 3;
    */
-  sections: Section[];
+  sections: Uint8Array[];
 
   /**
    * @generated from field: repeated hsu.mesh.v1.SignedRuling rulings = 4;
    */
   rulings: SignedRuling[];
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SectionDelta deltas = 5;
+   */
+  deltas: SectionDelta[];
 };
 
 /**
@@ -587,7 +686,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * Asked over a stream; one request, one response.
@@ -636,7 +735,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -677,7 +776,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -696,7 +795,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -720,7 +819,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 17);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -758,7 +857,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 16);
+  messageDesc(file_hsu_mesh_v1_mesh, 18);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -786,7 +885,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 17);
+  messageDesc(file_hsu_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -824,7 +923,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 18);
+  messageDesc(file_hsu_mesh_v1_mesh, 20);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -838,9 +937,9 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
   records: SignedNodeRecord[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.Section sections = 2;
+   * @generated from field: repeated bytes sections = 2;
    */
-  sections: Section[];
+  sections: Uint8Array[];
 
   /**
    * @generated from field: repeated hsu.mesh.v1.Rumour rumours = 3;
@@ -863,6 +962,11 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
    * @generated from field: bool wants_rulings = 7;
    */
   wantsRulings: boolean;
+
+  /**
+   * @generated from field: repeated hsu.mesh.v1.SectionDelta deltas = 8;
+   */
+  deltas: SectionDelta[];
 };
 
 /**
@@ -870,7 +974,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 19);
+  messageDesc(file_hsu_mesh_v1_mesh, 21);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -884,9 +988,9 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
   records: SignedNodeRecord[];
 
   /**
-   * @generated from field: repeated hsu.mesh.v1.Section sections = 2;
+   * @generated from field: repeated bytes sections = 2;
    */
-  sections: Section[];
+  sections: Uint8Array[];
 
   /**
    * @generated from field: repeated hsu.mesh.v1.Rumour rumours = 3;
@@ -911,7 +1015,7 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 20);
+  messageDesc(file_hsu_mesh_v1_mesh, 22);
 
 /**
  * Asks for the mesh key that a ruling tells of.
@@ -930,7 +1034,7 @@ export type KeyRequest = Message<"hsu.mesh.v1.KeyRequest"> & {
  * Use `create(KeyRequestSchema)` to create a new message.
  */
 export const KeyRequestSchema: GenMessage<KeyRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 21);
+  messageDesc(file_hsu_mesh_v1_mesh, 23);
 
 /**
  * @generated from message hsu.mesh.v1.KeyResponse
@@ -949,7 +1053,7 @@ export type KeyResponse = Message<"hsu.mesh.v1.KeyResponse"> & {
  * Use `create(KeyResponseSchema)` to create a new message.
  */
 export const KeyResponseSchema: GenMessage<KeyResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 22);
+  messageDesc(file_hsu_mesh_v1_mesh, 24);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus
