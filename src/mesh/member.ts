@@ -73,6 +73,16 @@ export interface Registration {
   readonly ports: Readonly<Record<string, number>>
   /** Of a unit with a schedule that nodes share. */
   readonly schedule?: ScheduleClaim
+  /** Of a unit that one of several nodes runs, in place of another that is missing. */
+  readonly tenure?: Tenure
+}
+
+/** What a node says of a unit that only one of the nodes that have it runs. */
+export interface Tenure {
+  /** How it stands to the unit; the words are those of the floor that decides. */
+  readonly stand: string
+  /** Grows each time a person moves the unit to another node. */
+  readonly term: number
 }
 
 /** What a node says of a schedule that several nodes have. */

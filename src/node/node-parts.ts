@@ -36,6 +36,7 @@ import { giftOf } from './invite/gift.ts'
 import { Invites } from './invite/invites.ts'
 import { createNodeNews, type NodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
+import { PartitionKeeper } from './partition/keeper.ts'
 import { createOffers, type Offers } from './offers.ts'
 import type { Outside } from './outside.ts'
 import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
@@ -94,6 +95,8 @@ export interface Parts {
   readonly mesh: MeshPart
   /** Undefined without a mesh. */
   readonly claims: ScheduleClaims | undefined
+  /** Undefined without a mesh. */
+  readonly partition: PartitionKeeper | undefined
   readonly invites: Invites
 }
 
@@ -169,6 +172,13 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
       flushed: async (timeoutMs) => mesh.current()?.flushed(timeoutMs),
       stopUnit: stopper(tools, name),
     })
+  const partition =
+    setup.mesh &&
+    new PartitionKeeper({
+      ...{ clock, log, world, store: ground.store, self: { nodeId, name }, policyOf: setup.partitionOf },
+      statuses: () => supervisor.status(),
+      changed: () => offers.refresh(),
+    })
   const supervisorSeams: SupervisorSeams = {
     clock,
     random,
@@ -183,6 +193,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     elsewhere: slotsElsewhere(world),
     ...seams.supervision,
     ...(claims && { scheduleMesh: claims }),
+    ...(partition && { restraints: partition }),
   }
   const directories = { runDir: paths.unitsDir, logDir: join(paths.logDir, 'units') }
   const supervisor = supervisorInTurn(
@@ -197,6 +208,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     askServices: (address, signal) => prober.services(address, signal),
     configuredServices: setup.servicesOf,
     claimOf: (unit) => claims?.claimOf(unit),
+    tenureOf: (unit) => partition?.tenureOf(unit),
   })
   const invites = new Invites(clock)
   const guests = createGuests({
@@ -213,7 +225,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, supervisor, offers, linkServer, mesh, claims, invites }
+  return { world, ingress, supervisor, offers, linkServer, mesh, claims, partition, invites }
 }
 
 /** Probes want the reason of a no as a throw. */
@@ -243,7 +255,7 @@ function stopper({ connection }: Tools, name: string): ScheduleClaimsSeams['stop
 
 /** Who is told when something changes. */
 export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events }: Tools, parts: Parts): void {
-  const { mesh, offers, supervisor, world, claims } = parts
+  const { mesh, offers, supervisor, world, claims, partition } = parts
   claims?.begin()
   const node = setup.name
   const publish = publisher(log)
@@ -258,7 +270,9 @@ export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
       if (type === 'member.removed') parts.linkServer?.cut(nodeId)
       const details = { nodeId, name }
-      events.append({ ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause })
+      const event = { ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause }
+      events.append(event)
+      partition?.heard(nodeId, event.id)
     })
   })
 }

@@ -5,6 +5,7 @@ import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
 import { conceal, type LoadedConfig, type NodeFileConfig } from './config/index.ts'
 import { parseMeshKeys } from './mesh-key.ts'
+import type { PartitionPolicy } from './partition/config.ts'
 import type { NodePaths } from './paths.ts'
 
 type MeshFileConfig = NonNullable<NodeFileConfig['mesh']>
@@ -33,6 +34,8 @@ export interface NodeSetup {
   readonly servicesOf: (unit: string) => readonly string[] | undefined
   /** How calls to a unit of this node are routed; undefined = the defaults. */
   readonly routeOf: (unit: string) => RouteConfig | undefined
+  /** What becomes of a unit when nodes cannot reach each other. */
+  readonly partitionOf: (unit: string) => PartitionPolicy
   readonly config: ConfigReport
 }
 
@@ -65,6 +68,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     })),
     servicesOf: (unit) => units[unit]?.services,
     routeOf: (unit) => units[unit]?.route,
+    partitionOf: (unit) => units[unit]?.partition ?? 'keep',
     config: {
       configJson: JSON.stringify(conceal(loaded.effective)),
       origins: Object.fromEntries(loaded.origins),

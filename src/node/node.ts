@@ -107,6 +107,8 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     await stack.begin(legacy === undefined ? mesh : atStop('mesh', () => mesh.stop()))
     await stack.begin(atStop('offers', () => offers.stop()))
     tools.news.tell('node.starting', { details: { version: setup.version, pid: String(seams.pid) } })
+    await parts.partition?.begin()
+    await stack.begin(atStop('partition', () => parts.partition?.end()))
     await stack.begin(supervisor)
     await supervisor.apply(setup.units)
     await attachments.restore()

@@ -5,7 +5,7 @@ import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
-import type { Registration, ScheduleClaim } from '../mesh/index.ts'
+import type { Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
 
@@ -28,6 +28,8 @@ export interface OffersSeams {
   readonly configuredServices: (unit: string) => readonly string[] | undefined
   /** What the node says of the schedule of a unit; undefined when nodes do not share it. */
   readonly claimOf?: (unit: string) => Omit<ScheduleClaim, 'active'> | undefined
+  /** How the node stands to a unit that only one of several nodes runs; undefined for any other. */
+  readonly tenureOf?: (unit: string) => Tenure | undefined
 }
 
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
@@ -120,6 +122,7 @@ export function createOffers(seams: OffersSeams): Offers {
         services: servicesOf(status),
         draining: draining.has(status.instance),
         claim: seams.claimOf?.(status.unit),
+        tenure: seams.tenureOf?.(status.unit),
       }),
     )
 

@@ -1,4 +1,4 @@
-import type { Registration, ScheduleClaim } from '../mesh/index.ts'
+import type { Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import type { InstanceStatus } from '../process/index.ts'
 
 /** What the node knows of an instance beyond its process. */
@@ -9,6 +9,8 @@ export interface Offer {
   readonly draining: boolean
   /** What the node says of the schedule of the unit, when it is a shared one. */
   readonly claim?: Omit<ScheduleClaim, 'active'> | undefined
+  /** How the node stands to the unit, when only one of several nodes runs it. */
+  readonly tenure?: Tenure | undefined
 }
 
 /** How an instance is reached on this host: its port named `grpc`, else its only or first port; empty without one. */
@@ -18,7 +20,7 @@ export function addressOf(ports: Readonly<Record<string, number>>): string {
 }
 
 /** What this node states to the mesh about one instance slot. */
-export function toRegistration(status: InstanceStatus, { services, draining, claim }: Offer): Registration {
+export function toRegistration(status: InstanceStatus, { services, draining, claim, tenure }: Offer): Registration {
   const { unit, instance, replica, kind, state, ports } = status
   return {
     unit,
@@ -31,5 +33,6 @@ export function toRegistration(status: InstanceStatus, { services, draining, cla
     address: kind === 'unmanaged' ? '' : addressOf(ports),
     ports,
     ...(claim === undefined ? {} : { schedule: { ...claim, active: status.job?.active ?? 0 } }),
+    ...(tenure === undefined ? {} : { tenure }),
   }
 }

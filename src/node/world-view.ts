@@ -17,6 +17,8 @@ export interface WorldView {
   members(): readonly MemberView[]
   /** Instance slots that a node has registered. */
   registrationsOf(nodeId: string): readonly Registration[]
+  /** The same; undefined while it is not known what the node has. */
+  sectionOf(nodeId: string): readonly Registration[] | undefined
   /** How to reach another node's link; undefined when it is not an alive member. */
   readonly linkOf: (nodeId: string) => LinkTarget | undefined
   /** The member whose link certificate has this fingerprint; undefined for strangers and for the dead. */
@@ -53,6 +55,7 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
     },
     members,
     registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],
+    sectionOf: (nodeId) => registrations().get(nodeId),
     linkOf: (nodeId) => {
       const record = reachable().find((member) => member.nodeId === nodeId && !member.self)?.record
       if (record === undefined) return undefined

@@ -4,8 +4,8 @@ import type { InstanceStatus } from './status.ts'
 
 /** What a start waits for. */
 export interface Obstacle {
-  /** The unit that is not as far as it must be. */
-  readonly unit: string
+  /** The unit that is not as far as it must be; undefined when it waits for no unit. */
+  readonly unit: string | undefined
   /** In words: `waits for 'db' to be healthy; it is starting`. */
   readonly reason: string
 }

@@ -112,6 +112,8 @@ export type ProcessEventType =
   | 'unit.down'
   | 'unit.changed'
   | 'unit.unwatched'
+  | 'unit.held'
+  | 'unit.released'
   | 'run.started'
   | 'run.completed'
   | 'run.failed'

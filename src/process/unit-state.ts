@@ -233,7 +233,7 @@ const unspawnable: Cell = (state, event, rules) => {
 /** Ended because we asked it to. */
 const stopped: Cell = (state, event, rules) => {
   const seen = { ...state, held: false, exit: event.exit ?? state.exit }
-  const heldBack = { ...event, reason: state.reason === STOPPED ? '' : 'stopped until what it depends on is back' }
+  const heldBack = { ...event, reason: state.reason === STOPPED ? '' : 'stopped until it may run again' }
   if (state.want === 'down') {
     const reason = state.overuse ? state.fault : STOPPED
     return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)

@@ -2,7 +2,16 @@ import { create, type DescMessage, fromBinary, type MessageShape, toBinary } fro
 import { HsuError, messageOf } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS, MAX_SECTION_BYTES } from '../limits.ts'
-import type { Digest, Registration, Rumour, ScheduleClaim, Section, SectionDelta, Unverified } from '../member.ts'
+import type {
+  Digest,
+  Registration,
+  Rumour,
+  ScheduleClaim,
+  Section,
+  SectionDelta,
+  Tenure,
+  Unverified,
+} from '../member.ts'
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
 import { joinSection, withoutSignature, withSignature } from './section-bytes.ts'
@@ -147,13 +156,14 @@ function read<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape
 }
 
 function registrationToProto(registration: Registration) {
-  const { services, ports, schedule, ...rest } = registration
+  const { services, ports, schedule, tenure, ...rest } = registration
   const claim = schedule === undefined ? {} : { schedule: { ...schedule, tickMs: BigInt(schedule.tickMs) } }
-  return { ...rest, services: [...services], ports: { ...ports }, ...claim }
+  const held = tenure === undefined ? {} : { tenure: { stand: tenure.stand, term: BigInt(tenure.term) } }
+  return { ...rest, services: [...services], ports: { ...ports }, ...claim, ...held }
 }
 
 function registrationFromProto(registration: pb.Registration): Registration {
-  const { unit, instance, replica, kind, state, ready, services, address, schedule } = registration
+  const { unit, instance, replica, kind, state, ready, services, address, schedule, tenure } = registration
   const ports = Object.entries(registration.ports)
   return {
     unit: checkText('unit', unit, 1),
@@ -168,6 +178,7 @@ function registrationFromProto(registration: pb.Registration): Registration {
       checkList('ports', ports, MAX_ENTRIES, ([name, port]) => [checkText('ports', name, 1), checkPort(port)]),
     ),
     ...(schedule === undefined ? {} : { schedule: claimFromProto(schedule) }),
+    ...(tenure === undefined ? {} : { tenure: tenureFromProto(tenure) }),
   }
 }
 
@@ -178,6 +189,10 @@ function claimFromProto({ schedule, tickMs, by, active }: pb.ScheduleClaim): Sch
     by: checkText('by', by),
     active,
   }
+}
+
+function tenureFromProto({ stand, term }: pb.Tenure): Tenure {
+  return { stand: checkText('stand', stand, 1), term: checkCount('term', term) }
 }
 
 function checkPort(port: number): number {

@@ -72,6 +72,7 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
       'watch',
       'job',
       'schedule',
+      'partition',
     ].map((key) => [key, ['managed', 'integrated']]),
   ),
 }
@@ -92,6 +93,9 @@ function checkKind(
     below([key], `is only for kind: ${KINDS_OF_KEY[key]?.join(' or ') ?? ''}; this unit is ${kind}`)
   }
   if (kind === 'unmanaged') checkUnmanagedProbes(tree, name, below)
+  const isJob = ['job', 'schedule'].some((key) => find(tree, ['units', name, key]) !== undefined)
+  if (isJob && find(tree, ['units', name, 'partition']) !== undefined)
+    below(['partition'], 'is for units that are kept running; a job has schedule.scope')
 }
 
 /** The process of an unmanaged unit is not ours: it is neither started nor restarted, and its output is not read. */

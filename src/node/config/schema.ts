@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { type DeepReadonly, duration, size, text } from '../../base/schema.ts'
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'
+import { partition } from '../partition/config.ts'
 import { routeShape } from '../../rpc/index.ts'
 
 /** Node names appear in `unit@node`, in metadata and in file names. */
@@ -84,6 +85,9 @@ const unit = z.strictObject({
     .describe(
       'How calls are spread over its instances. Calls that enter at a node without the unit use the defaults for all but the timeout',
     ),
+  partition: partition.describe(
+    'What becomes of it when nodes cannot reach each other: keep = it runs on; or a map, see docs/MESH.md',
+  ),
   expose: z
     .enum(['private', 'lan'])
     .default('private')

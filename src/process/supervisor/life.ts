@@ -1,6 +1,7 @@
 import type { TaskGroup } from '../../base/task-group.ts'
 import type { DependencyGate } from '../dependency-gate.ts'
 import type { Forwarding } from '../logs/forwarding.ts'
+import type { Restraints } from '../restraint.ts'
 import type { Output } from '../output.ts'
 import type { Watches } from '../watch/watches.ts'
 import type { Gauges } from './gauges.ts'
@@ -12,6 +13,7 @@ export interface LifeSeams {
   readonly units: UnitSet
   readonly turns: Turns
   readonly gate: DependencyGate
+  readonly restraints: Restraints
   readonly watches: Watches
   readonly inheritance: Inheritance
   readonly gauges: Gauges
@@ -32,12 +34,13 @@ export interface SupervisorLife {
 }
 
 export function createLife(seams: LifeSeams): SupervisorLife {
-  const { units, turns, gate, watches, inheritance, gauges, output, forwarding, tasks, nodeEvent } = seams
+  const { units, turns, gate, restraints, watches, inheritance, gauges, output, forwarding, tasks, nodeEvent } = seams
 
   /** Nothing is begun any more by itself. */
   async function quieten(): Promise<void> {
     for (const unit of units.owned) unit.beginClosing()
     gate.close()
+    restraints.close()
     await turns.settled()
     await watches.close()
   }
@@ -58,6 +61,7 @@ export function createLife(seams: LifeSeams): SupervisorLife {
       await gauges.limitMeter.start()
       await inheritance.clearStrays()
       turns.life = 'running'
+      restraints.open()
     },
     async stop() {
       if (turns.life === 'abandoned') return

@@ -7,6 +7,7 @@ import { createForwarding, type Forwarding } from '../logs/forwarding.ts'
 import { createOutput, type Output } from '../output.ts'
 import { createPortBook } from '../ports.ts'
 import type { ProcessTable } from '../process-table.ts'
+import { followRestraints, noRestraints, type Restraints } from '../restraint.ts'
 import type { SlotSeams } from '../unit.ts'
 import type { UnmanagedSeams } from '../unmanaged.ts'
 import { createWatches, type Watches } from '../watch/watches.ts'
@@ -35,6 +36,7 @@ export interface SupervisorParts {
   readonly output: Output
   readonly forwarding: Forwarding
   readonly gate: DependencyGate
+  readonly restraints: Restraints
   readonly news: StatusNews
   readonly watches: Watches
   readonly inheritance: Inheritance
@@ -61,10 +63,11 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
     statusesOf: (unit) => units.standingOf(unit),
   })
   const news = createStatusNews((status) => gate.changed(status))
+  const restraints = seams.restraints ?? noRestraints()
   const watches = createWatches({ clock, log, tell, watcher: watcherOf(seams) }, changeActions(units))
   const inheritance = new Inheritance({ clock, log, store, host, output }, config.runDir, tasks.signal)
   const unmanaged = unmanagedSeams(seams, { mainPidOf, gauges, account, news })
-  const slot = slotSeams(seams, config, { unmanaged, output, gate, units, nodeEvent })
+  const slot = slotSeams(seams, config, { unmanaged, output, gate, restraints, units, nodeEvent })
   const mesh = seams.scheduleMesh ?? aloneSchedules()
   const owned = { slot, mesh, store, inheritance, news, life: tasks.signal }
   const reconciler = new Reconciler(
@@ -72,6 +75,8 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
     config.runDir,
   )
   const turns = new Turns()
+  const slotsOf = (unit: string) => (turns.life === 'running' ? (units.getOwned(unit)?.replicas ?? []) : [])
+  followRestraints({ restraints, tell, slotsOf })
   const told = { tasks, account, news, nodeEvent }
   return {
     clock,
@@ -84,6 +89,7 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
     output,
     forwarding,
     gate,
+    restraints,
     watches,
     inheritance,
     reconciler,
@@ -142,9 +148,10 @@ function slotSeams(
   {
     unmanaged,
     gate,
+    restraints,
     units,
     ...shared
-  }: Some<'output' | 'gate' | 'units' | 'nodeEvent'> & { readonly unmanaged: UnmanagedSeams },
+  }: Some<'output' | 'gate' | 'restraints' | 'units' | 'nodeEvent'> & { readonly unmanaged: UnmanagedSeams },
 ): SlotSeams {
   return {
     ...unmanaged,
@@ -152,6 +159,8 @@ function slotSeams(
     ...{ random, environmentOf, drain, goesOn },
     ports: createPortBook(host),
     admission(name) {
+      const restraint = restraints.of(name)
+      if (restraint !== undefined) return { unit: undefined, reason: `held back: ${restraint.reason}` }
       const unit = units.getOwned(name)
       return unit && gate.admission(unit)
     },

@@ -1,6 +1,7 @@
 import { aborted, withSignal } from '../../base/abort.ts'
 import type { TaskGroup } from '../../base/task-group.ts'
 import type { Asker, Origin } from '../causes.ts'
+import type { Restraints } from '../restraint.ts'
 import type { StoppedInstance } from '../status.ts'
 import type { Account } from './account.ts'
 import { checkScale } from './scale.ts'
@@ -56,9 +57,10 @@ export interface RequestSeams {
   readonly units: UnitSet
   readonly turns: Turns
   readonly account: Pick<Account, 'request'>
+  readonly restraints: Pick<Restraints, 'overrule'>
 }
 
-export function createRequests({ units, turns, account, tasks }: RequestSeams): UnitRequests {
+export function createRequests({ units, turns, account, tasks, restraints }: RequestSeams): UnitRequests {
   const { request } = account
   const startNeeds = needsStarter({ units, tasks })
 
@@ -89,7 +91,10 @@ export function createRequests({ units, turns, account, tasks }: RequestSeams): 
     async startUnit(name, signal, asker, args) {
       const unit = units.findOwned(name)
       const origin = request(name, 'start', asker)
-      if (origin !== undefined) startNeeds(name, origin)
+      if (origin !== undefined) {
+        restraints.overrule(name)
+        startNeeds(name, origin)
+      }
       await unit.start(signal, origin, asker, args)
     },
     async stopUnit(name, signal, asker) {
@@ -98,7 +103,9 @@ export function createRequests({ units, turns, account, tasks }: RequestSeams): 
     stopAllUnits: stopAll,
     async restartUnit(name, signal, asker, force = false) {
       const unit = units.findOwned(name)
-      await unit.restart(signal, request(name, force ? 'forced restart' : 'restart', asker), asker, force)
+      const origin = request(name, force ? 'forced restart' : 'restart', asker)
+      if (origin !== undefined) restraints.overrule(name)
+      await unit.restart(signal, origin, asker, force)
     },
     async killUnit(name, asker) {
       const unit = units.find(name)

@@ -8,6 +8,7 @@ import type { ScheduleMesh } from '../jobs/schedule-mesh.ts'
 import type { EnvironmentOf } from '../launch.ts'
 import type { Output } from '../output.ts'
 import type { GrpcProber } from '../probes/grpc.ts'
+import type { Restraints } from '../restraint.ts'
 import type { FileWatcher } from '../watch/file-watcher.ts'
 
 /** What a supervisor needs of the world. */
@@ -29,6 +30,8 @@ export interface SupervisorSeams {
   readonly nodeEvent?: () => string
   /** The units of other nodes. Default: this node is alone. */
   readonly elsewhere?: Elsewhere
+  /** Who may hold units back for reasons outside them. Default: nobody. */
+  readonly restraints?: Restraints
   /** Where the output of units goes. Default: files in `logDir`. */
   readonly output?: Output
   /** Tells of changes of files. Default: chokidar, loaded when a unit has files to watch. */

@@ -93,7 +93,7 @@ t.test('on_fail: stop is stopped until it is back, and each step names its cause
     [`dependency_lost: ${lost}`, 'db backoff'],
     [`stopping: ${lost}`, 'api dependency_lost'],
     ['exited: ended by SIGTERM', 'api stopping'],
-    ['down: stopped until what it depends on is back', 'api exited'],
+    ['down: stopped until it may run again', 'api exited'],
     ["waiting: waits for 'db' to be healthy", 'api down'],
     ['started', 'db ready'],
     ['ready', 'api started'],
