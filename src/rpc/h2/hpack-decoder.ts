@@ -24,6 +24,8 @@ export interface BlockLimits {
 export class HpackDecoder {
   /** After `decode`: the block holds more than the limits allow, and the rest was left out. */
   oversized = false
+  /** Another one whenever the table is another one than before. */
+  generation = 0
   readonly #limits: BlockLimits
   readonly #integers = new IntegerReader()
   readonly #transient: Field[] = []
@@ -62,6 +64,7 @@ export class HpackDecoder {
         // Only before the first field of a block, RFC 7541 4.2.
         if (next < 0 || size > TABLE_BYTES || this.#found > 0) return -1
         this.#maxSize = size
+        this.generation += 1
         this.#evict(0)
       } else {
         const indexed = (first & 0x40) !== 0
@@ -136,6 +139,7 @@ export class HpackDecoder {
 
   #insert(field: Field): void {
     own(field, field)
+    this.generation += 1
     this.#evict(field.size)
     if (field.size > this.#maxSize) return
     this.#ring[this.#inserted & (RING - 1)] = field

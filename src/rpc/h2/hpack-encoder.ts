@@ -20,6 +20,8 @@ const FIELD_HEAD_BYTES = 8
  * the place of a field is remembered on the field. Strings are passed on as they came, Huffman-coded or not.
  */
 export class HpackEncoder {
+  /** Another one whenever the same fields may be encoded otherwise than before. */
+  generation = 0
   #epoch: object = {}
   readonly #places = new Map<string, number>()
   #maxSize = TABLE_BYTES
@@ -41,11 +43,17 @@ export class HpackEncoder {
     return field.nameLength + field.valueLength + FIELD_HEAD_BYTES
   }
 
+  /** True when the next block must begin with an announcement. */
+  get announces(): boolean {
+    return this.#announce || this.#spills > MAX_SPILLS
+  }
+
   /** To be called before the first field of each block; returns where that goes. */
   begin(bytes: Buffer, at: number): number {
     if (this.#spills > MAX_SPILLS) this.#restart()
     if (!this.#announce) return at
     this.#announce = false
+    this.generation += 1
     const next = putInteger(bytes, at, 0x20, 5, 0)
     return this.#maxSize === 0 ? next : putInteger(bytes, next, 0x20, 5, this.#maxSize)
   }
@@ -62,6 +70,7 @@ export class HpackEncoder {
       field.place = this.#inserted
       this.#places.set(field.key, field.place)
       this.#inserted += 1
+      this.generation += 1
       this.#size += field.size
       return copyStrings(field, bytes, putInteger(bytes, at, 0x40, 6, field.nameIndex))
     }
@@ -88,6 +97,7 @@ export class HpackEncoder {
     this.#inserted = 0
     this.#spills = 0
     this.#announce = true
+    this.generation += 1
   }
 }
 

@@ -1,10 +1,16 @@
 import type { Field } from '../h2/field.ts'
 import { Kind } from '../h2/field-kind.ts'
+import type { FieldList } from '../h2/field-list.ts'
 
 /** What of the fields of a request matters on its way. */
 export class CallHead {
-  /** Without those of the connection; good for as long as the call is. */
+  /** Good for as long as the call is. */
   readonly fields: Field[] = []
+  count = 0
+  /** The same, when they are those of a block that is remembered. */
+  list: FieldList | undefined
+  /** False for a malformed request (RFC 9113 8.3). */
+  sound = false
   pathField: Field | undefined
   authorityField: Field | undefined
   timeoutField: Field | undefined
@@ -25,12 +31,30 @@ export class CallHead {
 
   /** The first value of a field. */
   text(name: string): string | undefined {
-    return this.fields.find((field) => field.name === name)?.value
+    for (let at = 0; at < this.count; at += 1) if (this.fields[at]?.name === name) return this.fields[at]?.value
+    return undefined
   }
 
-  /** Reads a block; false when it is malformed (RFC 9113 8.3). */
-  read(fields: readonly Field[], count: number): boolean {
+  /** The head that a list makes: for one that lasts always the same, else `spare`. */
+  static of(list: FieldList, spare: CallHead): CallHead {
+    if (!list.lasting) {
+      spare.read(list.fields, list.count)
+      return spare
+    }
+    if (list.memo !== undefined) return list.memo as CallHead
+    const head = new CallHead()
+    head.read(list.fields, list.count)
+    head.list = list
+    list.memo = head
+    return head
+  }
+
+  read(fields: readonly Field[], count: number): void {
     this.#reset()
+    this.sound = this.#read(fields, count)
+  }
+
+  #read(fields: readonly Field[], count: number): boolean {
     let methods = 0
     let schemes = 0
     let regular = false
@@ -64,7 +88,7 @@ export class CallHead {
           regular = true
           if (field.kind !== Kind.plain && !this.#special(field)) return false
       }
-      this.fields.push(field.owned ? field : this.#own(field))
+      this.fields[this.count++] = field.owned ? field : this.#own(field)
     }
     return methods === 1 && schemes === 1 && this.pathField !== undefined && this.path !== ''
   }
@@ -90,7 +114,7 @@ export class CallHead {
   }
 
   #reset(): void {
-    this.fields.length = 0
+    this.count = 0
     this.pathField = undefined
     this.authorityField = undefined
     this.timeoutField = undefined

@@ -1,15 +1,13 @@
 import { HsuError } from '../../base/error.ts'
 import type { Caller, Miss, RoutedCall, Target } from '../target.ts'
 import type { Field } from '../h2/field.ts'
+import type { FieldList } from '../h2/field-list.ts'
 import { ErrorCode, MAX_FRAME_BYTES } from '../h2/protocol.ts'
 import { areTrailers, CallHead } from './call-head.ts'
 import { type KeptBytes, KeptRequest } from './kept-bytes.ts'
 import { failureFields } from './own-answer.ts'
-import { filtered, isInterim, statusOf } from './response-fields.ts'
+import { answerShape, passableFields } from './response-fields.ts'
 import { type Piece, Side, type SideCall, type SideConnection } from './side.ts'
-
-/** Pieces that one side is sent before it is another's turn. */
-const PIECES_PER_TURN = 4
 
 const NOBODY: Caller = { nodeId: undefined, fingerprint: undefined }
 
@@ -31,7 +29,9 @@ export interface CallDelivery {
 
 /** A call between its caller and the unit that takes it: whatever one of them sends goes on to the other, frame by frame. */
 export class Call implements RoutedCall, SideCall {
-  readonly head = new CallHead()
+  /** For a head that is like no other. */
+  readonly ownHead = new CallHead()
+  head = this.ownHead
   readonly near: Side = new Side(this, true)
   readonly far: Side = new Side(this, false)
   readonly kept = new KeptRequest()
@@ -101,6 +101,8 @@ export class Call implements RoutedCall, SideCall {
     } else {
       from.connection?.windows.hold(cost)
       this.#enqueue(to, { bytes: Buffer.from(bytes.subarray(at, at + size)), fields: undefined, sent: 0, cost, end })
+      // What fits the window goes now.
+      if (to.queue?.length === 1) this.pump(to)
     }
   }
 
@@ -112,7 +114,7 @@ export class Call implements RoutedCall, SideCall {
     this.#settle()
   }
 
-  onRequestTrailers(fields: readonly Field[], count: number, end: boolean): void {
+  onRequestTrailers({ fields, count }: FieldList, end: boolean): void {
     const { near, far } = this
     if (near.ended || !end || !areTrailers(fields, count)) {
       near.connection?.endSide(near, near.ended ? ErrorCode.streamClosed : ErrorCode.protocol)
@@ -124,22 +126,27 @@ export class Call implements RoutedCall, SideCall {
     else this.#sendFields(far, fields, count, true)
   }
 
-  onResponse(fields: readonly Field[], count: number, end: boolean): void {
+  onResponse(list: FieldList, end: boolean): void {
     const { near, far } = this
     const first = !this.answered
-    const interim = first && isInterim(fields, count)
-    if ((first && statusOf(fields, count) === undefined) || (!first && !end) || (interim && end)) {
+    const { begins, interim, soundHead, soundTrailers } = answerShape(list)
+    if (first ? !begins || (interim && end) : !end) {
       far.connection?.endSide(far, ErrorCode.protocol)
       return
     }
-    if (!interim) {
+    if (!first || !interim) {
       this.answered = true
       this.kept.whole = false
     }
     if (end) far.ended = true
-    const { passable } = this.delivery
-    const kept = filtered(fields, count, first, passable)
-    if (near.connection !== undefined) this.#sendFields(near, passable, kept, end)
+    const { connection } = near
+    if (connection !== undefined && near.queue === undefined && list.lasting && (first ? soundHead : soundTrailers)) {
+      connection.writer.list(near.id, list, end)
+      if (end) near.told = true
+    } else if (connection !== undefined) {
+      const { passable } = this.delivery
+      this.#sendFields(near, passable, passableFields(list, first, passable), end)
+    }
     if (end) this.#settle()
   }
 
@@ -192,14 +199,16 @@ export class Call implements RoutedCall, SideCall {
     this.#settle()
   }
 
-  /** Begins a stream to the unit: what of the request has come goes there. */
-  open(connection: SideConnection, id: number, fields: readonly Field[], count: number): void {
-    const { far, near } = this
-    far.open(connection, id)
-    const alone = near.ended && far.queue === undefined
-    connection.writer.headers(id, fields, count, alone)
-    if (alone) far.told = true
-    else if (far.queue !== undefined) this.pump(far)
+  /** Begins a stream to the unit. What of the request has come goes there after its fields, which are to be sent next. */
+  open(connection: SideConnection, id: number): boolean {
+    this.far.open(connection, id)
+    return this.near.ended && this.far.queue === undefined
+  }
+
+  /** The fields have been sent; `alone` when they are all there is. */
+  opened(alone: boolean): void {
+    if (alone) this.far.told = true
+    else if (this.far.queue !== undefined) this.pump(this.far)
   }
 
   /** Leaves the unit: nothing more is expected from there. */
@@ -225,11 +234,11 @@ export class Call implements RoutedCall, SideCall {
     return true
   }
 
-  pump(to: Side): boolean {
+  pump(to: Side, maxPieces = Number.POSITIVE_INFINITY): boolean {
     const { queue, connection } = to
     if (queue === undefined || connection === undefined) return false
     let sent = 0
-    while (sent < PIECES_PER_TURN) {
+    while (sent < maxPieces) {
       const [piece] = queue
       if (piece === undefined || !this.#sendPiece(to, connection, piece)) break
       sent += 1

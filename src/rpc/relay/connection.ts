@@ -1,4 +1,4 @@
-import type { Field } from '../h2/field.ts'
+import { BlockReader, type FieldList } from '../h2/field-list.ts'
 import { frameFault, uint31At, uint32At } from '../h2/frame.ts'
 import { HpackDecoder } from '../h2/hpack-decoder.ts'
 import {
@@ -31,12 +31,14 @@ export abstract class Connection extends Wire implements SideConnection {
   peerStreamWindow = DEFAULT_WINDOW_BYTES
   protected readonly budget = new FrameBudget()
   protected readonly block = new HeaderBlock()
-  readonly #decoder = new HpackDecoder({ maxFields: MAX_LIST_FIELDS, maxBytes: MAX_LIST_BYTES })
+  readonly #reader: BlockReader
   readonly #stalled: StalledSides
 
-  constructor(loop: RelayLoop) {
-    super(loop)
+  constructor(loop: RelayLoop, keepsLists: boolean) {
+    super(loop, keepsLists)
     this.#stalled = new StalledSides(this)
+    const decoder = new HpackDecoder({ maxFields: MAX_LIST_FIELDS, maxBytes: MAX_LIST_BYTES })
+    this.#reader = new BlockReader(decoder, loop.list)
     this.windows = new Windows(this.writer)
   }
 
@@ -45,7 +47,7 @@ export abstract class Connection extends Wire implements SideConnection {
   /** A stream of this id has never been open, so that nothing may be said on it. */
   protected abstract isIdle(id: number): boolean
   /** A block of fields for a stream; they are good until this returns. */
-  protected abstract onFields(id: number, fields: readonly Field[], count: number, end: boolean): void
+  protected abstract onFields(id: number, list: FieldList, end: boolean): void
   /** More fields than we take. */
   protected abstract onOversized(id: number, end: boolean): void
   protected abstract onSetting(id: number, value: number): void
@@ -239,14 +241,10 @@ export abstract class Connection extends Wire implements SideConnection {
   }
 
   #decode(id: number, bytes: Buffer, start: number, end: number, endStream: boolean): void {
-    const { fields } = this.loop
-    const count = this.#decoder.decode(bytes, start, end, fields)
-    if (count < 0) {
-      this.fail(ErrorCode.compression, 'a header block makes no sense')
-      return
-    }
-    if (this.#decoder.oversized) this.onOversized(id, endStream)
-    else this.onFields(id, fields, count, endStream)
+    const list = this.#reader.read(bytes, start, end)
+    if (list === undefined) this.fail(ErrorCode.compression, 'a header block makes no sense')
+    else if (this.#reader.oversized) this.onOversized(id, endStream)
+    else this.onFields(id, list, endStream)
   }
 
   #windowUpdate(id: number, bytes: number): void {

@@ -8,7 +8,7 @@ import type { InFlight } from '../router/in-flight.ts'
 import type { Caller, Miss, Router, Target } from '../target.ts'
 import { Call, type CallDelivery } from './call.ts'
 import type { SideConnection } from './side.ts'
-import { KeptBytes } from './kept-bytes.ts'
+import type { KeptBytes } from './kept-bytes.ts'
 import type { RelayLoop } from './loop.ts'
 import type { Upstream } from './upstream.ts'
 import type { RelayUpstreams } from './upstreams.ts'
@@ -40,7 +40,7 @@ const LINGER_MS = 40_960
 /** Brings calls to the units that take them: where to, again elsewhere when one was missed, and for how long. */
 export class Delivery implements CallDelivery {
   readonly loop: RelayLoop
-  readonly kept = new KeptBytes()
+  readonly kept: KeptBytes
   readonly passable: Field[]
   readonly #seams: DeliverySeams
   readonly #timers: CallTimers
@@ -50,6 +50,7 @@ export class Delivery implements CallDelivery {
     this.#seams = seams
     this.loop = seams.loop
     this.passable = seams.loop.passable
+    this.kept = seams.loop.kept
     this.#timers = new CallTimers(seams.clock)
   }
 
@@ -165,15 +166,23 @@ export class Delivery implements CallDelivery {
     const { target, head } = call
     if (target === undefined) return
     this.loop.calls += 1
-    const { passable } = this
-    let count = 0
-    for (const field of head.fields) {
-      if (field.kind !== Kind.routing && field !== head.timeoutField) passable[count++] = field
-    }
     const timeout = this.#timeout(call, target)
-    if (timeout !== undefined) passable[count++] = timeout
-    for (const field of target.add) passable[count++] = field
-    call.open(upstream, upstream.nextStreamId(), passable, count)
+    const id = upstream.nextStreamId()
+    const alone = call.open(upstream, id)
+    if (head.list !== undefined && timeout === head.timeoutField) {
+      upstream.writer.list(id, head.list, alone, head.steered ? isRouting : undefined, target.add)
+    } else {
+      const { passable } = this
+      let count = 0
+      for (let at = 0; at < head.count; at += 1) {
+        const field = head.fields[at]
+        if (field !== undefined && !isRouting(field) && field !== head.timeoutField) passable[count++] = field
+      }
+      if (timeout !== undefined) passable[count++] = timeout
+      for (const field of target.add) passable[count++] = field
+      upstream.writer.headers(id, passable, count, alone)
+    }
+    call.opened(alone)
   }
 
   /** What the unit is told of the time it has. */
@@ -221,4 +230,8 @@ export class Delivery implements CallDelivery {
     if (call.counted !== undefined) this.#seams.inFlight.add(call.counted, -1)
     call.counted = undefined
   }
+}
+
+function isRouting({ kind }: Field): boolean {
+  return kind === Kind.routing
 }

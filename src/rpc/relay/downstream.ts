@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net'
-import type { Field } from '../h2/field.ts'
+import type { FieldList } from '../h2/field-list.ts'
 import { DEFAULT_WINDOW_BYTES, ErrorCode, MAX_STREAM_ID, PREFACE, Setting } from '../h2/protocol.ts'
 import { HsuError } from '../../base/error.ts'
 import { createResetGuard, type ResetGuard } from '../reset-guard.ts'
 import type { Caller } from '../target.ts'
+import { CallHead } from './call-head.ts'
 import { Connection } from './connection.ts'
 import type { Delivery } from './delivery.ts'
 import { MAX_LIST_BYTES } from './header-block.ts'
@@ -43,7 +44,7 @@ export class Downstream extends Connection {
   #last = false
 
   constructor(delivery: Delivery, caller: Caller, host: DownstreamHost) {
-    super(delivery.loop)
+    super(delivery.loop, true)
     this.#delivery = delivery
     this.caller = caller
     this.#host = host
@@ -120,10 +121,10 @@ export class Downstream extends Connection {
     return id > this.#lastId || (id & 1) === 0
   }
 
-  protected override onFields(id: number, fields: readonly Field[], count: number, end: boolean): void {
+  protected override onFields(id: number, list: FieldList, end: boolean): void {
     const side = this.sides.get(id)
-    if (side !== undefined) side.call.onRequestTrailers(fields, count, end)
-    else if (this.#isNew(id)) this.#call(id, fields, count, end)
+    if (side !== undefined) side.call.onRequestTrailers(list, end)
+    else if (this.#isNew(id)) this.#call(id, list, end)
   }
 
   protected override onOversized(id: number, end: boolean): void {
@@ -185,7 +186,7 @@ export class Downstream extends Connection {
     return false
   }
 
-  #call(id: number, fields: readonly Field[], count: number, end: boolean): void {
+  #call(id: number, list: FieldList, end: boolean): void {
     this.#guard?.opened()
     this.budget.earn()
     if (this.sides.size >= MAX_CALLS_PER_CONNECTION) {
@@ -193,7 +194,8 @@ export class Downstream extends Connection {
       return
     }
     const call = this.#delivery.take()
-    if (call.head.read(fields, count)) {
+    call.head = CallHead.of(list, call.ownHead)
+    if (call.head.sound) {
       this.#host.callBegan()
       this.#delivery.begin(call, this, id, this.caller, end)
     } else {

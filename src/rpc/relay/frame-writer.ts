@@ -1,5 +1,6 @@
 import type { Field } from '../h2/field.ts'
 import { putFrameHead, putUint32 } from '../h2/frame.ts'
+import type { FieldList } from '../h2/field-list.ts'
 import { HpackEncoder } from '../h2/hpack-encoder.ts'
 import { Flag, FRAME_HEAD_BYTES, FrameType, MAX_FRAME_BYTES, PREFACE } from '../h2/protocol.ts'
 import { putSettings } from '../h2/settings.ts'
@@ -8,14 +9,38 @@ import type { Output } from './output.ts'
 /** Room for the announcement of a table size before the first field. */
 const BLOCK_HEAD_BYTES = 16
 
+/** Longer ones are encoded each time. */
+const MAX_KNOWN_BYTES = 1_024
+
+/** Lists whose encoded form a writer remembers, and writers that a list remembers. */
+const MAX_KNOWN = 64
+const MAX_WRITERS = 8
+
+/** A list as one writer encodes it. */
+interface KnownBlock {
+  readonly writer: FrameWriter
+  readonly generation: number
+  /** What was added to the list. */
+  readonly added: readonly Field[]
+  readonly block: Buffer
+}
+
+const NOTHING: readonly Field[] = []
+
 /** Writes frames of one connection. */
 export class FrameWriter {
   readonly encoder = new HpackEncoder()
   readonly #output: Output
   readonly #bytes: Buffer
+  readonly #known: Map<FieldList, KnownBlock> | undefined
 
-  constructor(output: Output) {
+  /**
+   * Answers of a few units go to many callers, and requests of many callers to a few units: what is `keepsLists` for the writer to a
+   * caller is remembered with the list by the writer to a unit.
+   */
+  constructor(output: Output, keepsLists: boolean) {
     this.#output = output
+    this.#known = keepsLists ? new Map<FieldList, KnownBlock>() : undefined
     this.#bytes = output.arena.bytes
   }
 
@@ -75,6 +100,62 @@ export class FrameWriter {
     const flags = Flag.endHeaders | (end ? Flag.endStream : 0)
     putFrameHead(this.#bytes, start, stop - start - FRAME_HEAD_BYTES, FrameType.headers, flags, id)
     this.#output.wrote(stop - start)
+  }
+
+  /**
+   * The fields of a lasting list, and `added` after them, which is the same object whenever it holds the same. What `leaves` is true for
+   * is left out, the same of one list each time.
+   */
+  list(
+    id: number,
+    list: FieldList,
+    end: boolean,
+    leaves?: (field: Field) => boolean,
+    added: readonly Field[] = NOTHING,
+  ): void {
+    const known = this.#known === undefined ? this.#knownIn(list) : this.#known.get(list)
+    if (known === undefined || known.generation !== this.encoder.generation || known.added !== added) {
+      this.#newList(id, list, end, leaves, added)
+      return
+    }
+    const { block } = known
+    const at = this.#begin(block.length, FrameType.headers, Flag.endHeaders | (end ? Flag.endStream : 0), id)
+    for (let next = 0; next < block.length; next += 1) this.#bytes[at + next] = block[next] ?? 0
+  }
+
+  #newList(
+    id: number,
+    list: FieldList,
+    end: boolean,
+    leaves: ((field: Field) => boolean) | undefined,
+    added: readonly Field[],
+  ): void {
+    const left = leaves === undefined ? list.fields : list.fields.filter((field) => !leaves(field))
+    const fields = [...left, ...added]
+    this.headers(id, fields, fields.length, end)
+    if (this.encoder.announces) return
+    // Once more, as it will be from now on: what was new in this one is in the table now.
+    const block = Buffer.allocUnsafe(fields.reduce((sum, field) => sum + HpackEncoder.bound(field), BLOCK_HEAD_BYTES))
+    const { generation } = this.encoder
+    const length = this.#encode(fields, fields.length, block, 0)
+    if (generation !== this.encoder.generation) throw new Error('a block is encoded differently a second time')
+    if (length > MAX_KNOWN_BYTES) return
+    this.#remember(list, { writer: this, generation, added, block: block.subarray(0, length) })
+  }
+
+  #knownIn({ encoded }: FieldList): KnownBlock | undefined {
+    for (const known of encoded as KnownBlock[]) if (known.writer === this) return known
+    return undefined
+  }
+
+  #remember(list: FieldList, known: KnownBlock): void {
+    if (this.#known !== undefined) {
+      if (this.#known.size >= MAX_KNOWN) this.#known.clear()
+      this.#known.set(list, known)
+      return
+    }
+    const others = (list.encoded as KnownBlock[]).filter(({ writer }) => writer !== this)
+    list.encoded = [...others, known].slice(-MAX_WRITERS)
   }
 
   #longHeaders(id: number, fields: readonly Field[], count: number, end: boolean, bound: number): void {

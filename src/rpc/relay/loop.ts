@@ -2,7 +2,9 @@ import type { Clock } from '../../base/clock.ts'
 import { systemTurn } from '../../base/system-turn.ts'
 import type { Turn } from '../../base/turn.ts'
 import type { Field } from '../h2/field.ts'
+import { FieldList } from '../h2/field-list.ts'
 import { Arena } from './arena.ts'
+import { KeptBytes } from './kept-bytes.ts'
 
 /** With so few calls under way, what is written goes out at once: there is nothing to wait for. */
 const IMMEDIATE_CALLS = 2
@@ -36,9 +38,10 @@ export class RelayLoop {
   calls = 0
   /** The time of the present read, by the clock's `nowMs`. */
   nowMs: number
+  readonly kept: KeptBytes
   readonly outputs = new Set<Written>()
   /** The fields of the block that is read now, and those of them that are passed on. */
-  readonly fields: Field[] = []
+  readonly list = new FieldList(false)
   readonly passable: Field[] = []
   readonly #turn: Turn
   #dirty: Written[] = []
@@ -51,6 +54,7 @@ export class RelayLoop {
     this.clock = clock
     this.#turn = turn
     this.arena = new Arena(slabs)
+    this.kept = new KeptBytes(this.arena)
     this.nowMs = clock.nowMs()
   }
 

@@ -7,10 +7,10 @@ import type { RelayLoop, Written } from './loop.ts'
 const HIGH_BYTES = 262_144
 
 /** What is written without waiting for the end of the turn. */
-const EARLY_BYTES = 131_072
+const EARLY_BYTES = 1_048_576
 
 /** Nobody who takes what it is sent has that much waiting: the rest is answers to a flood. */
-const MAX_UNSENT_BYTES = 2_097_152
+const MAX_UNSENT_BYTES = 4_194_304
 
 export interface OutputHooks {
   /** Messages may be sent again. */

@@ -1,29 +1,49 @@
 import type { Field } from '../h2/field.ts'
 import { Kind } from '../h2/field-kind.ts'
+import type { FieldList } from '../h2/field-list.ts'
 
-/** The field that holds the HTTP status. */
-export function statusOf(fields: readonly Field[], count: number): Field | undefined {
-  for (let at = 0; at < count; at += 1) if (fields[at]?.kind === Kind.status) return fields[at]
-  return undefined
+/** What a block of an answer is. */
+export interface AnswerShape {
+  /** It has an HTTP status, as the first block must. */
+  readonly begins: boolean
+  /** 1xx, after which another block comes. */
+  readonly interim: boolean
+  /** Nothing in it must be left out when it is passed on as the first block, or as the last. */
+  readonly soundHead: boolean
+  readonly soundTrailers: boolean
 }
 
-/** An answer of 1xx, after which another one comes. */
-export function isInterim(fields: readonly Field[], count: number): boolean {
-  const status = statusOf(fields, count)
-  return status !== undefined && status.index === 0 && status.value.startsWith('1')
+export function answerShape(list: FieldList): AnswerShape {
+  if (list.memo !== undefined) return list.memo as AnswerShape
+  let status: Field | undefined
+  let sound = true
+  for (let at = 0; at < list.count; at += 1) {
+    const field = list.fields[at]
+    if (field?.kind === Kind.status) status = field
+    else if (field === undefined || !passes(field)) sound = false
+  }
+  const shape: AnswerShape = {
+    begins: status !== undefined,
+    interim: status !== undefined && status.index === 0 && status.value.startsWith('1'),
+    soundHead: sound,
+    soundTrailers: sound && status === undefined,
+  }
+  if (list.lasting) list.memo = shape
+  return shape
 }
 
-/** Puts the fields that may be passed on into `out`; returns how many. */
-export function filtered(fields: readonly Field[], count: number, head: boolean, out: Field[]): number {
+/** Puts the fields that may be passed on into `out`; returns how many. `head`: of the first block. */
+export function passableFields({ fields, count }: FieldList, head: boolean, out: Field[]): number {
   let kept = 0
   for (let at = 0; at < count; at += 1) {
     const field = fields[at]
-    if (field === undefined) continue
-    const { kind } = field
-    if (kind === Kind.connection || kind === Kind.invalid || kind === Kind.pseudo) continue
-    if (kind >= Kind.method && kind <= Kind.path) continue
-    if (kind === Kind.status && !head) continue
-    out[kept++] = field
+    if (field !== undefined && (passes(field) || (head && field.kind === Kind.status))) out[kept++] = field
   }
   return kept
+}
+
+/** Pseudo-header fields, those of the connection and those that are none stay here. */
+function passes({ kind }: Field): boolean {
+  if (kind >= Kind.method && kind <= Kind.status) return false
+  return kind !== Kind.connection && kind !== Kind.pseudo && kind !== Kind.invalid
 }

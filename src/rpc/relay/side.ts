@@ -1,4 +1,5 @@
 import type { Field } from '../h2/field.ts'
+import type { FieldList } from '../h2/field-list.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import type { SlotTable } from './slot-table.ts'
 import { STREAM_WINDOW_BYTES, type Windows } from './windows.ts'
@@ -33,17 +34,17 @@ export interface SideCall {
   /** A part of a message has come from one side. `cost` is what it takes of the windows of its sender. */
   onData(from: Side, bytes: Buffer, at: number, size: number, cost: number, end: boolean): void
   /** The end of a request that has trailers. */
-  onRequestTrailers(fields: readonly Field[], count: number, end: boolean): void
+  onRequestTrailers(list: FieldList, end: boolean): void
   /** A block of the unit's answer: interim, first or last. */
-  onResponse(fields: readonly Field[], count: number, end: boolean): void
+  onResponse(list: FieldList, end: boolean): void
   /** A side was reset, by itself or for its own faults. */
   onReset(side: Side, code: number): void
   /** The connection to the unit is gone. `processed` is false when the unit certainly did not look at the call. */
   onLost(processed: boolean): void
   /** The caller is gone. */
   cancel(): void
-  /** Sends what waits for a side, as far as that takes it; true when anything was sent. */
-  pump(to: Side): boolean
+  /** Sends what waits for a side, as far as that takes it, or the first pieces of it; true when anything was sent. */
+  pump(to: Side, maxPieces?: number): boolean
 }
 
 /** What waits to be sent: a part of a message, or a block of fields. */

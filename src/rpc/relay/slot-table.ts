@@ -1,8 +1,8 @@
-const FIRST_SLOTS = 32
+const FIRST_SLOTS = 64
 const MAX_SLOTS = 4_096
 
 /** So many streams that found their slot taken make the table larger. */
-const MAX_OVERFLOW = 32
+const MAX_OVERFLOW = 8
 
 /**
  * The streams of a connection by their id. Ids of one connection follow each other, so that a small ring indexed by id nearly

@@ -1,5 +1,8 @@
 import type { Side } from './side.ts'
 
+/** Pieces that one side is sent before it is another's turn. */
+const PIECES_PER_TURN = 4
+
 /** The sides of a connection that have something to be sent and could not send it. */
 export class StalledSides {
   readonly #connection: { readonly closed: boolean; readonly output: { readonly blocked: boolean } }
@@ -29,7 +32,7 @@ export class StalledSides {
       let moved = false
       for (const side of waiting) {
         side.stalled = false
-        if (side.call.pump(side)) moved = true
+        if (side.call.pump(side, PIECES_PER_TURN)) moved = true
       }
       // Those who could go on are here again.
       waiting = moved && !this.#connection.output.blocked && !this.#connection.closed ? this.#sides : undefined

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
-import type { Field } from '../h2/field.ts'
+import type { FieldList } from '../h2/field-list.ts'
 import { DEFAULT_WINDOW_BYTES, ErrorCode, MAX_STREAM_ID, Setting } from '../h2/protocol.ts'
 import type { WatchedLink } from '../link-watch.ts'
+import type { RelayLoop } from './loop.ts'
 import { Connection } from './connection.ts'
 import { MAX_LIST_BYTES } from './header-block.ts'
 import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts'
@@ -26,6 +27,10 @@ export class Upstream extends Connection implements WatchedLink {
   #limit = DEFAULT_STREAM_LIMIT
   #greetings: (() => void)[] = []
   #why = 'the connection was closed'
+
+  constructor(loop: RelayLoop) {
+    super(loop, false)
+  }
 
   /** Begins HTTP/2 on a socket that is connected. With `shared`, the socket reads into the arena by itself. */
   start(socket: Socket, shared: boolean): void {
@@ -95,9 +100,9 @@ export class Upstream extends Connection implements WatchedLink {
     return id >= this.#nextId || (id & 1) === 0
   }
 
-  protected override onFields(id: number, fields: readonly Field[], count: number, end: boolean): void {
+  protected override onFields(id: number, list: FieldList, end: boolean): void {
     const side = this.sides.get(id)
-    if (side !== undefined) side.call.onResponse(fields, count, end)
+    if (side !== undefined) side.call.onResponse(list, end)
     else if (this.isIdle(id)) this.fail(ErrorCode.protocol, 'an answer to nothing')
   }
 

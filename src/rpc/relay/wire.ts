@@ -22,10 +22,11 @@ export abstract class Wire {
   #left: Buffer | undefined
   readonly #closings: (() => void)[] = []
 
-  constructor(loop: RelayLoop) {
+  /** `keepsLists`: it sends what comes from few to one of many. */
+  constructor(loop: RelayLoop, keepsLists: boolean) {
     this.loop = loop
     this.output = new Output(loop, { onDrain: () => this.onDrain(), beforeFlush: () => this.pings.release() })
-    this.writer = new FrameWriter(this.output)
+    this.writer = new FrameWriter(this.output, keepsLists)
     this.pings = new Pings(loop, this.writer)
   }
 
@@ -62,6 +63,11 @@ export abstract class Wire {
       return
     }
     const { arena } = this.loop
+    if (chunk.length <= GATHER_BYTES) {
+      arena.bytes.set(chunk, arena.readAt)
+      this.#read(arena.bytes, arena.readAt, arena.readAt + chunk.length)
+      return
+    }
     for (let from = 0; from < chunk.length && !this.closed; from += READ_BYTES) {
       const bytes = Math.min(READ_BYTES, chunk.length - from)
       chunk.copy(arena.bytes, arena.readAt, from, from + bytes)

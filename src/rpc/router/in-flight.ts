@@ -7,6 +7,9 @@ export interface InFlight {
   drained(instance: string, signal: AbortSignal): Promise<void>
 }
 
+/** Instances that are remembered although no call to them is under way. */
+const MAX_IDLE = 1_000
+
 export function createInFlight(): InFlight {
   const counts = new Map<string, number>()
   const waiting = new Map<string, Set<() => void>>()
@@ -14,11 +17,10 @@ export function createInFlight(): InFlight {
   return {
     add(instance, calls) {
       const count = (counts.get(instance) ?? 0) + calls
-      if (count > 0) {
-        counts.set(instance, count)
-        return
-      }
-      counts.delete(instance)
+      // An instance without a call keeps its place: it will have one again.
+      if (count > 0 || counts.size <= MAX_IDLE) counts.set(instance, count)
+      else counts.delete(instance)
+      if (count > 0 || waiting.size === 0) return
       const wakes = waiting.get(instance)
       waiting.delete(instance)
       for (const wake of wakes ?? []) wake()
@@ -27,7 +29,7 @@ export function createInFlight(): InFlight {
     of: (instance) => counts.get(instance) ?? 0,
 
     async drained(instance, signal) {
-      while (counts.has(instance)) {
+      while ((counts.get(instance) ?? 0) > 0) {
         signal.throwIfAborted()
         await zeroOf(instance, signal)
       }
