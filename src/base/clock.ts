@@ -10,10 +10,13 @@ export interface Clock {
 
 export const TIMED_OUT = Symbol('timed out')
 
+/** Nobody sees it. One for all: an error of its own for each wait would cost more than the wait. */
+const IN_TIME = new Error('the task ended in time')
+
 /** Waits for `task` at most `timeoutMs`; the symbol, not an exception, says that time won. */
 export async function within<T>(clock: Clock, timeoutMs: number, task: Promise<T>): Promise<T | typeof TIMED_OUT> {
   const timer = new AbortController()
   const timedOut = (): typeof TIMED_OUT => TIMED_OUT
   const timeout = clock.sleep(timeoutMs, timer.signal).then(timedOut, timedOut)
-  return Promise.race([task, timeout]).finally(() => timer.abort())
+  return Promise.race([task, timeout]).finally(() => timer.abort(IN_TIME))
 }

@@ -30,6 +30,7 @@ import { runsCommand } from './commands/runs.ts'
 import { scaleCommand } from './commands/scale.ts'
 import { servicesCommand } from './commands/services.ts'
 import { signalCommand } from './commands/signal.ts'
+import { simCommand } from './commands/sim.ts'
 import { startCommand } from './commands/start.ts'
 import { stopCommand } from './commands/stop.ts'
 import { topCommand } from './commands/top.ts'
@@ -77,6 +78,7 @@ const NAMED: readonly Command[] = [
   configValidateCommand,
   configShowCommand,
   configSchemaCommand,
+  simCommand,
   doctorCommand,
   versionCommand,
 ]

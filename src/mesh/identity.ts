@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { readJson, type Store, writeJson } from '../base/store.ts'
@@ -86,11 +87,18 @@ export function verifySigned(nodeId: string, bytes: Uint8Array, signature: Uint8
   }
 }
 
+/** Making a key costs as much as verifying with it; what is kept here follows from the node id alone. */
+const verifyingKeys = new LRUCache<string, KeyObject>({ max: 1_024 })
+
 function verifyingKey(nodeId: string): KeyObject | undefined {
+  const kept = verifyingKeys.get(nodeId)
+  if (kept !== undefined) return kept
   const publicKey = publicKeyOf(nodeId)
   if (publicKey === undefined) return undefined
   try {
-    return createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' })
+    const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' })
+    verifyingKeys.set(nodeId, key)
+    return key
   } catch {
     return undefined
   }

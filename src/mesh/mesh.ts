@@ -74,7 +74,7 @@ class MeshNode implements Mesh {
     const { self, membership, view, removals } = this.#parts
     if (self.startedIncarnation === 0) return []
     const others = membership.entries().map(({ member, signed }) => ({ ...member, record: signed.record, self: false }))
-    others.sort((one, other) => (one.record.name + one.nodeId < other.record.name + other.nodeId ? -1 : 1))
+    others.sort(byName)
     const { incarnation } = self
     const own = { nodeId: this.nodeId, status: view.selfStatus, incarnation, record: self.signed.record, self: true }
     return [{ ...own, ...removals.ownRemoval() }, ...others, ...removals.views()]
@@ -122,6 +122,12 @@ class MeshNode implements Mesh {
     const isPresent = (id: string): boolean => present.has(id)
     return { keys, holders: holders.filter(isPresent), others: others.filter(isPresent) }
   }
+}
+
+function byName(one: MemberView, other: MemberView): number {
+  const [name = '', otherName = ''] = [one.record?.name, other.record?.name]
+  if (name !== otherName) return name < otherName ? -1 : 1
+  return one.nodeId < other.nodeId ? -1 : 1
 }
 
 /** What this node does with what arrives. */

@@ -15,10 +15,21 @@ export type {
 } from './succession.ts'
 export { createNode, type HsuNode, type NodeOptions } from './create-node.ts'
 export { diagnoseLimits, type LimitCheck } from './diagnose.ts'
-export type { NodeEvent } from './event.ts'
+export { ALL_EVENTS, type NodeEvent } from './event.ts'
 export type { EventDisk } from './event-disk.ts'
 export { compareIds } from './event-ids.ts'
 export { joinByInvite } from './invite/joining.ts'
-export { createMeshKey, meshKeyFingerprints } from './mesh-key.ts'
+export { createMeshKey, formatMeshKeys, meshKeyFingerprints } from './mesh-key.ts'
+export { type RunningNode, startNode } from './node.ts'
+export { type NodeSetup, prepareSetup } from './node-setup.ts'
+export type { Outside, Servers } from './outside.ts'
 export { type NodePaths, socketPath } from './paths.ts'
-export { loadNodeConfig, nodeLogFile, systemPaths, type NodeRequest, type RunOptions, runNode } from './run-node.ts'
+export {
+  loadNodeConfig,
+  nodeLogFile,
+  systemPaths,
+  type NodeRequest,
+  type NodeSources,
+  type RunOptions,
+  runNode,
+} from './run-node.ts'

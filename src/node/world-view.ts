@@ -1,7 +1,7 @@
 import { createTopic, type Topic } from '../base/topic.ts'
 import type { MemberView, Mesh, NodeRecord, Registration } from '../mesh/index.ts'
 import type { Endpoint, EndpointSource, LinkTarget } from '../rpc/index.ts'
-import { EMPTY_VIEW, endpointView } from './endpoint-view.ts'
+import { EMPTY_VIEW, type EndpointView, endpointView } from './endpoint-view.ts'
 
 export interface WorldSeams {
   /** Undefined while this host is alone. */
@@ -31,7 +31,8 @@ export interface WorldView {
 
 export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): WorldView {
   const changes = createTopic<undefined>()
-  let view = EMPTY_VIEW
+  /** Undefined when something has changed since it was made: nobody may ask for a while. */
+  let made: EndpointView | undefined = EMPTY_VIEW
   const alone: MemberView = {
     nodeId: self.nodeId,
     status: 'alive',
@@ -47,11 +48,13 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
   const registrations = (): ReadonlyMap<string, readonly Registration[]> =>
     new Map([...(mesh()?.registrations() ?? []), [self.nodeId, own()]])
 
+  const view = (): EndpointView => (made ??= endpointView(members(), registrations()))
+
   return {
     endpoints: {
-      upstream: (service) => view.upstream(service),
-      byUnit: (unit) => view.byUnit(unit),
-      services: () => view.services(),
+      upstream: (service) => view().upstream(service),
+      byUnit: (unit) => view().byUnit(unit),
+      services: () => view().services(),
     },
     members,
     registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],
@@ -65,7 +68,7 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
     named: (nameOrId) => reachable().filter(({ nodeId, record }) => nodeId === nameOrId || record?.name === nameOrId),
     changes,
     refresh() {
-      view = endpointView(members(), registrations())
+      made = undefined
       changes.publish(undefined)
     },
   }

@@ -34,6 +34,18 @@ export interface SimScript {
   readonly hidden?: number
   /** It ends by itself as soon as it was started. */
   readonly exitsAtOnce?: Exit
+  /** It ends by itself after a while. */
+  readonly ends?: { readonly afterMs: number; readonly exit: Exit }
+}
+
+/** A program that runs. */
+export interface SimProgram {
+  readonly unit: string
+  readonly instance: string
+  readonly env: Readonly<Record<string, string>>
+  readonly pid: number
+  /** As `later` counts: see `SimHost`. */
+  readonly startedAtMs: number
 }
 
 interface SimProcess {
@@ -49,7 +61,14 @@ interface SimInstance {
   readonly main: ProcessIdentity
   exit: Exit | undefined
   ended: boolean
+  readonly startedAtMs: number
   readonly waiting: Set<(exit: Exit | undefined) => void>
+}
+
+/** Time, as far as a machine needs it. */
+export interface SimHostTime {
+  nowMs(): number
+  after(ms: number, act: () => void): unknown
 }
 
 /** A machine with scripted programs. Like a real one, it outlives the supervisors that use it. */
@@ -69,6 +88,9 @@ export class SimHost implements ProcessHost {
   gate: Promise<void> | undefined
   /** When set, whoever asks for the boot or for an instance to adopt waits for it. */
   lookGate: Promise<void> | undefined
+  /** How probes reach what runs here; undefined: as on a real host. */
+  reach?: NonNullable<ProcessHost['reach']>
+  readonly #time: SimHostTime
   readonly #processes = new Map<number, SimProcess>()
   readonly #instances = new Map<string, SimInstance>()
   #script: (request: SpawnRequest) => SimScript = () => ({})
@@ -77,7 +99,9 @@ export class SimHost implements ProcessHost {
   #nextPort = 40_000
   #ticks = 0
 
-  constructor() {
+  /** @param time for programs that end by themselves after a while; without it, they do at once */
+  constructor(time: SimHostTime = { nowMs: () => 0, after: (_ms, act) => act() }) {
+    this.#time = time
     this.table = {
       bootId: async () => {
         await this.lookGate
@@ -112,6 +136,16 @@ export class SimHost implements ProcessHost {
     return [...this.#instances.values()]
       .filter(({ request, ended }) => request.unit === unit && !ended)
       .map(({ main }) => main.pid)
+  }
+
+  /** The programs of units that run now. */
+  get programs(): SimProgram[] {
+    return [...this.#instances.values()]
+      .filter(({ ended }) => !ended)
+      .map(({ request, main, startedAtMs }) => ({
+        ...{ unit: request.unit, env: request.env, pid: main.pid, startedAtMs },
+        instance: request.directory.split('/').at(-1) ?? '',
+      }))
   }
 
   /** All processes there are, of whatever kind. */
@@ -185,6 +219,7 @@ export class SimHost implements ProcessHost {
       main: identify(main),
       exit: undefined,
       ended: false,
+      startedAtMs: this.#time.nowMs(),
       waiting: new Set(),
     }
     const others = [
@@ -195,7 +230,9 @@ export class SimHost implements ProcessHost {
     for (const info of [leader, main, ...others]) this.#processes.set(info.pid, { info, instance })
     this.#instances.set(request.directory, instance)
     const child = this.#child(instance)
-    if (script.exitsAtOnce !== undefined) this.#end(instance, script.exitsAtOnce)
+    const { exitsAtOnce, ends } = script
+    if (exitsAtOnce !== undefined) this.#end(instance, exitsAtOnce)
+    if (ends !== undefined) this.#time.after(ends.afterMs, () => this.#end(instance, ends.exit))
     return child
   }
 

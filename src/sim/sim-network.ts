@@ -1,10 +1,13 @@
 import type { Clock } from '../base/clock.ts'
-import { HsuError } from '../base/error.ts'
-import type { Random } from '../base/random.ts'
-import type { LoopWatch, Transport, TransportHandlers } from '../mesh/index.ts'
+import { type Random, sample } from '../base/random.ts'
+import type { LoopWatch } from '../mesh/index.ts'
+import type { Life } from './life.ts'
+import { NodeTimes } from './node-times.ts'
+import type { SimClock } from './sim-clock.ts'
+import { shareKey, SimTransport, timedOut, unreachable, type Wire } from './sim-transport.ts'
 
 export interface SimNetworkOptions {
-  readonly clock: Clock
+  readonly clock: SimClock
   readonly random: Random
   /** One-way delay of a message, uniform between the two. Default 1 to 5 ms. */
   readonly latencyMs?: readonly [min: number, max: number]
@@ -21,52 +24,51 @@ interface Link {
   readonly onClose: Set<() => void>
 }
 
-/** A node that does nothing for the moment. */
-interface Frozen {
-  readonly sinceMs: number
-  /** Its machine sleeps, so that its monotonic clock stands still. */
-  readonly asleep: boolean
-  readonly thawed: Promise<void>
-  thaw(): void
-}
+/** How much of what a node hears of others it passes on: gossipsub keeps 6 to 12 neighbours for that. */
+const FAN_OUT = 8
+
+/** How far a message that is reordered falls behind, at most. */
+const REORDER_MS = 100
 
 /**
- * A network in memory, with the faults of a real one: `partition`, `cutOneWay`, `heal`, `loss`, `lossFrom`, `crash`,
- * and of its nodes: `freeze` and `thaw`, `stall`, `sleep` and `wake`, `skew`.
+ * A network in memory, with the faults of a real one: `partition`, `cutOneWay`, `heal`, `loss`, `lossFrom`, `delayMs`,
+ * `duplicate`, `reorder`, `discover`, `move`, `crash`, and of its nodes: `freeze` and `thaw`, `stall`, `sleep`, `skew`.
  * Messages between connected nodes take a random time, may be lost, and overtake each other.
  */
-export class SimNetwork {
+export class SimNetwork implements Wire {
   /** Probability that a message is lost, 0 to 1, one way. */
   loss = 0
   /** The same for what one node sends, by node id; `loss` comes on top. */
   readonly lossFrom = new Map<string, number>()
+  /** Added to the way of each message. */
+  delayMs = 0
+  /** Probability that a message arrives twice. */
+  duplicate = 0
+  /** Probability that a message falls behind those sent after it. */
+  reorder = 0
   /** Messages that were sent, lost ones included. */
   sent = 0
   /** Their bytes, without what a real network puts around them. */
   sentBytes = 0
   /** Those of the largest. */
   largestBytes = 0
-  readonly #clock: Clock
+  readonly times: NodeTimes
+  readonly #clock: SimClock
   readonly #random: Random
   readonly #latencyMs: readonly [number, number]
-  readonly #discovery: boolean
+  #discovery: boolean
   readonly #brokenAfterMs: number
   readonly #nodes = new Set<SimTransport>()
   /** Each link under both of its ends. */
   readonly #links = new Map<SimTransport, Map<string, Link>>()
   readonly #dialling = new Set<string>()
-  readonly #frozen = new Map<string, Frozen>()
-  /** How long each node was asleep in all. */
-  readonly #sleptMs = new Map<string, number>()
-  readonly #skewMs = new Map<string, number>()
-  /** The longest stall of each node since it last asked. */
-  readonly #stalledMs = new Map<string, number>()
   #groups = new Map<string, number>()
   /** `FROM TO` for each way that nothing passes. */
   #cuts = new Set<string>()
   #partitions = 0
 
   constructor({ clock, random, latencyMs = [1, 5], discovery = true, brokenAfterMs = 10_000 }: SimNetworkOptions) {
+    this.times = new NodeTimes(clock)
     this.#clock = clock
     this.#random = random
     this.#latencyMs = latencyMs
@@ -80,43 +82,24 @@ export class SimNetwork {
    * @param twin leaves the first where it is: two nodes use one identity
    */
   transport(nodeId: string, twin = false): SimTransport {
-    const transport = new SimTransport(this, nodeId, this.#nodes.size + 1)
-    if (!twin) for (const before of this.#named(nodeId)) this.#nodes.delete(before)
+    const transport = new SimTransport(this, nodeId, [`/ip4/10.0.0.${this.#nodes.size + 1}/tcp/9471/p2p/${nodeId}`])
+    if (!twin)
+      for (const before of this.#named(nodeId)) {
+        // Its peers may still hold connections to a host that went without a word.
+        this.hangUp(before)
+        this.#nodes.delete(before)
+      }
     this.#nodes.add(transport)
     return transport
   }
 
-  /** Time as the node feels it: while it is frozen nothing wakes up, and while it is asleep no time passes for it. */
-  clockOf(nodeId: string): Clock {
-    const clock = this.#clock
-    const nowMs = (): number => {
-      const frozen = this.#frozen.get(nodeId)
-      const untilMs = frozen?.asleep === true ? frozen.sinceMs : clock.nowMs()
-      return untilMs - (this.#sleptMs.get(nodeId) ?? 0)
-    }
-    return {
-      nowMs,
-      wallMs: () => clock.wallMs() + (this.#skewMs.get(nodeId) ?? 0),
-      sleep: async (ms, signal) => {
-        const dueMs = nowMs() + Math.max(0, ms)
-        do {
-          await clock.sleep(Math.max(0, dueMs - nowMs()), signal)
-          await this.#thawed(nodeId)
-        } while (nowMs() < dueMs)
-      },
-    }
+  /** See `NodeTimes`. */
+  clockOf(nodeId: string, life?: Life): Clock {
+    return this.times.clockOf(nodeId, life)
   }
 
-  /** What the node sees of its own event loop: being frozen is a delay, being asleep is none. */
   loopOf(nodeId: string): LoopWatch {
-    return {
-      read: () => {
-        const maxMs = this.#stalledMs.get(nodeId) ?? 0
-        this.#stalledMs.delete(nodeId)
-        return { maxMs }
-      },
-      stop: () => undefined,
-    }
+    return this.times.loopOf(nodeId)
   }
 
   /** Cuts the network into groups, silently; nodes in none are together in one more. Replaces an earlier partition. */
@@ -124,7 +107,7 @@ export class SimNetwork {
     this.#groups = new Map(groups.flatMap((group, index) => group.map((nodeId) => [nodeId, index + 1])))
     this.#partitions += 1
     const partition = this.#partitions
-    void this.#clock.sleep(this.#brokenAfterMs).then(() => {
+    this.#clock.after(this.#brokenAfterMs, () => {
       if (partition !== this.#partitions) return
       for (const node of this.#nodes) {
         for (const link of this.#linksOf(node)) if (!this.#reaches(...link.ends)) this.#close(link)
@@ -149,42 +132,58 @@ export class SimNetwork {
     for (const node of this.#named(nodeId)) node.end()
   }
 
+  /** Multicast DNS works for all, or for nobody. */
+  discover(works: boolean): void {
+    this.#discovery = works
+    if (works) for (const node of this.#nodes) this.dial(node)
+  }
+
+  /** A node gets other addresses. It notices at once that its connections are gone, its peers only by their silence. */
+  move(nodeId: string, addresses: readonly string[]): void {
+    for (const node of this.#named(nodeId)) {
+      node.own = addresses
+      for (const link of this.#linksOf(node)) {
+        const peer = link.ends[0] === node ? link.ends[1] : link.ends[0]
+        this.#unlink(link)
+        this.#notifyClosed(node, peer, this.#latency())
+        this.#notifyClosed(peer, node, this.#brokenAfterMs)
+      }
+      this.dial(node)
+    }
+  }
+
+  /** The host of a node loses its power: no reset tells its peers, only silence does, until they give its connections up. */
+  vanish(nodeId: string): void {
+    for (const node of this.#named(nodeId)) {
+      node.up = false
+      this.#clock.after(this.#brokenAfterMs, () => this.hangUp(node))
+    }
+  }
+
   /** Stops a node without ending it: connections stay, nothing is answered, what arrives waits. */
-  freeze(nodeId: string, asleep = false): void {
-    if (this.#frozen.has(nodeId)) return
-    let thaw = (): void => undefined
-    const thawed = new Promise<void>((resolve) => {
-      thaw = resolve
-    })
-    this.#frozen.set(nodeId, { sinceMs: this.#clock.nowMs(), asleep, thawed, thaw })
+  freeze(nodeId: string): void {
+    this.times.freeze(nodeId, false)
   }
 
   thaw(nodeId: string): void {
-    const frozen = this.#frozen.get(nodeId)
-    if (frozen === undefined) return
-    this.#frozen.delete(nodeId)
-    const ms = this.#clock.nowMs() - frozen.sinceMs
-    const totals = frozen.asleep ? this.#sleptMs : this.#stalledMs
-    totals.set(nodeId, frozen.asleep ? (totals.get(nodeId) ?? 0) + ms : Math.max(totals.get(nodeId) ?? 0, ms))
-    frozen.thaw()
-    for (const node of this.#named(nodeId)) this.dial(node)
+    if (this.times.thaw(nodeId)) for (const node of this.#named(nodeId)) this.dial(node)
   }
 
   /** The lid of a laptop: like `freeze`, but the clock of the node stands still too. `thaw` opens it. */
   sleep(nodeId: string): void {
-    this.freeze(nodeId, true)
+    this.times.freeze(nodeId, true)
   }
 
   /** Blocks the event loop of a node for `ms`. */
   stall(nodeId: string, ms: number): void {
-    if (this.#frozen.has(nodeId)) return
+    if (this.times.isFrozen(nodeId)) return
     this.freeze(nodeId)
-    void this.#clock.sleep(ms).then(() => this.thaw(nodeId))
+    this.#clock.after(ms, () => this.thaw(nodeId))
   }
 
   /** Sets the wall clock of a node `ms` off. */
   skew(nodeId: string, ms: number): void {
-    this.#skewMs.set(nodeId, ms)
+    this.times.skew(nodeId, ms)
   }
 
   /** For transports: connects a node, after a while, to all who want that too. */
@@ -208,16 +207,20 @@ export class SimNetwork {
     for (const link of this.#linksOf(node)) this.#close(link)
   }
 
-  /** For transports: passes a broadcast on from hop to hop; each node gets it once. */
+  /** For transports: the author tells all its peers, each of which tells some of its own; each node gets it once. */
   flood(author: SimTransport, bytes: Uint8Array): void {
     const seen = new Set([author])
     const spread = (from: SimTransport): void => {
-      for (const to of this.peersOf(from)) {
-        if (seen.has(to)) continue
-        void this.#deliver(from, to, bytes.length, () => {
+      const peers = this.peersOf(from)
+      for (const to of from === author ? peers : sample(peers, FAN_OUT, this.#random)) {
+        if (seen.has(to)) {
+          this.#count(bytes.length)
+          continue
+        }
+        this.#deliver(from, to, bytes.length, () => {
           if (seen.has(to)) return
           seen.add(to)
-          to.handlers.onBroadcast(author.nodeId, Uint8Array.from(bytes))
+          to.handlers.onBroadcast(author.nodeId, bytes.slice())
           spread(to)
         })
       }
@@ -241,17 +244,13 @@ export class SimNetwork {
       const close = done(() => reject(unreachable(peer)))
       signal.addEventListener('abort', abort)
       link.onClose.add(close)
-      void this.#deliver(from, to, bytes.length, () => {
-        const answer = to.handlers.onRequest(from.nodeId, Uint8Array.from(bytes))
-        answer.then(
-          (response) =>
-            void this.#deliver(
-              to,
-              from,
-              response.length,
-              done(() => resolve(Uint8Array.from(response))),
-            ),
-          () => void this.#deliver(to, from, 0, close),
+      this.#deliver(from, to, bytes.length, () => {
+        to.handlers.onRequest(from.nodeId, bytes.slice()).then(
+          (response) => {
+            const arrive = done(() => resolve(response.slice()))
+            this.#deliver(to, from, response.length, arrive)
+          },
+          () => this.#deliver(to, from, 0, close),
         )
       })
     })
@@ -276,32 +275,43 @@ export class SimNetwork {
     while (wanted() && !admitted())
     this.#dialling.delete(key)
     // Who is frozen takes no part in a handshake, and dials when it thaws.
-    if (!wanted() || this.#frozen.has(one.nodeId) || this.#frozen.has(other.nodeId)) return
+    if (!wanted() || this.times.isFrozen(one.nodeId) || this.times.isFrozen(other.nodeId)) return
     const link: Link = { ends: [one, other], onClose: new Set() }
     this.#under(one).set(other.nodeId, link)
     this.#under(other).set(one.nodeId, link)
-    void this.#whenThawed(one, () => one.handlers.onConnected(other.nodeId))
-    void this.#whenThawed(other, () => other.handlers.onConnected(one.nodeId))
+    this.#whenThawed(one, () => one.handlers.onConnected(other.nodeId))
+    this.#whenThawed(other, () => other.handlers.onConnected(one.nodeId))
   }
 
   #knows(one: SimTransport, other: SimTransport): boolean {
-    return this.#discovery || one.known.has(other.nodeId) || other.known.has(one.nodeId)
+    return (this.#discovery && one.mdns && other.mdns) || canDial(one, other) || canDial(other, one)
   }
 
   #close(link: Link): void {
     const [one, other] = link.ends
+    this.#unlink(link)
+    // A reset does not cross a partition: then only silence tells, until the connection is given up.
+    const tells = (node: SimTransport, peer: SimTransport): number =>
+      peer.up || this.#reaches(node, peer) ? this.#latency() : this.#brokenAfterMs
+    this.#notifyClosed(one, other, tells(one, other))
+    this.#notifyClosed(other, one, tells(other, one))
+  }
+
+  #unlink(link: Link): void {
+    const [one, other] = link.ends
     this.#links.get(one)?.delete(other.nodeId)
     this.#links.get(other)?.delete(one.nodeId)
     for (const close of [...link.onClose]) close()
-    void this.#notifyClosed(one, other)
-    void this.#notifyClosed(other, one)
   }
 
-  async #notifyClosed(node: SimTransport, peer: SimTransport): Promise<void> {
-    // A reset does not cross a partition: then only silence tells, until the connection is given up.
-    await this.#clock.sleep(peer.up || this.#reaches(node, peer) ? this.#latency() : this.#brokenAfterMs)
-    await this.#whenThawed(node, () => node.handlers.onDisconnected(peer.nodeId))
-    this.dial(node)
+  #notifyClosed(node: SimTransport, peer: SimTransport, afterMs: number): void {
+    this.#clock.after(afterMs, () =>
+      this.#whenThawed(node, () => {
+        // Whoever is connected again by now has nothing to be told.
+        if (this.#links.get(node)?.has(peer.nodeId) !== true) node.handlers.onDisconnected(peer.nodeId)
+        this.dial(node)
+      }),
+    )
   }
 
   #named(nodeId: string): SimTransport[] {
@@ -318,26 +328,44 @@ export class SimNetwork {
     return links
   }
 
-  async #deliver(from: SimTransport, to: SimTransport, bytes: number, arrive: () => void): Promise<void> {
+  #count(bytes: number): void {
     this.sent += 1
     this.sentBytes += bytes
     this.largestBytes = Math.max(this.largestBytes, bytes)
+  }
+
+  #deliver(from: SimTransport, to: SimTransport, bytes: number, arrive: () => void): void {
+    this.#count(bytes)
     const arrives = (1 - this.loss) * (1 - (this.lossFrom.get(from.nodeId) ?? 0))
     if (this.#random.next() >= arrives) return
-    await this.#clock.sleep(this.#latency())
-    if (this.#reaches(from, to)) await this.#whenThawed(to, arrive)
+    const land = (): void => {
+      if (this.#reaches(from, to)) this.#whenThawed(to, arrive)
+    }
+    const behindMs = this.#happens(this.reorder) ? REORDER_MS * this.#random.next() : 0
+    this.#clock.after(this.#latency() + behindMs, land)
+    if (this.#happens(this.duplicate)) this.#clock.after(this.#latency() + REORDER_MS * this.#random.next(), land)
   }
 
-  async #whenThawed(node: SimTransport, act: () => void): Promise<void> {
-    const frozen = this.#frozen.has(node.nodeId)
-    await this.#thawed(node.nodeId)
+  /** Chance that costs nothing while there is none. */
+  #happens(share: number): boolean {
+    return share > 0 && this.#random.next() < share
+  }
+
+  #whenThawed(node: SimTransport, act: () => void): void {
+    const actIfUp = (): void => {
+      if (node.up) act()
+    }
+    if (!this.times.isFrozen(node.nodeId)) actIfUp()
     // A process that was stopped sees its timers before it reads its sockets.
-    if (frozen) await this.#clock.sleep(this.#latency())
-    if (node.up) act()
+    else void this.times.thawed(node.nodeId).then(() => this.#clock.after(this.#latency(), actIfUp))
   }
 
-  async #thawed(nodeId: string): Promise<void> {
-    await this.#frozen.get(nodeId)?.thawed
+  /** Whether calls pass between two nodes, there and back. */
+  isOpen(one: string, other: string): boolean {
+    if (this.times.isFrozen(other)) return false
+    const [from] = this.#named(one)
+    const [to] = this.#named(other)
+    return from !== undefined && to?.up === true && this.#reaches(from, to) && this.#reaches(to, from)
   }
 
   #reaches(one: SimTransport, other: SimTransport): boolean {
@@ -347,99 +375,20 @@ export class SimNetwork {
 
   #latency(): number {
     const [min, max] = this.#latencyMs
-    return Math.round(min + (max - min) * this.#random.next())
+    return this.delayMs + Math.round(min + (max - min) * this.#random.next())
   }
 }
 
-/** One node's end of a `SimNetwork`. */
-export class SimTransport implements Transport {
-  readonly name = 'sim-transport'
-  readonly nodeId: string
-  /** Peers whose addresses were learnt and not forgotten. */
-  readonly known = new Map<string, readonly string[]>()
-  readonly #network: SimNetwork
-  /** The mesh keys it has; two ends without a key in common do not connect. */
-  keys: () => readonly Uint8Array[] = () => [new Uint8Array()]
-  /** Multiaddresses; tests change them to move the node. */
-  own: readonly string[]
-  up = false
-  handlers: TransportHandlers = {
-    onRequest: () => Promise.reject(new HsuError('NOT_STARTED', 'nobody handles requests')),
-    onBroadcast: () => undefined,
-    onConnected: () => undefined,
-    onDisconnected: () => undefined,
-  }
-
-  constructor(network: SimNetwork, nodeId: string, number: number) {
-    this.#network = network
-    this.nodeId = nodeId
-    this.own = [`/ip4/10.0.0.${number}/tcp/9471/p2p/${nodeId}`]
-  }
-
-  readonly addresses = (): readonly string[] => this.own
-
-  handle(handlers: TransportHandlers): void {
-    this.handlers = handlers
-  }
-
-  async start(): Promise<void> {
-    this.up = true
-    this.#network.dial(this)
-  }
-
-  async stop(): Promise<void> {
-    this.end()
-  }
-
-  /** What `stop` and a crash have in common: from now on nothing comes in and nothing goes out. */
-  end(): void {
-    if (!this.up) return
-    this.up = false
-    this.#network.hangUp(this)
-  }
-
-  broadcast(bytes: Uint8Array): void {
-    if (this.up) this.#network.flood(this, bytes)
-  }
-
-  async request(peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    if (!this.up) throw unreachable(peer)
-    return this.#network.request(this, peer, bytes, signal)
-  }
-
-  connected(): readonly string[] {
-    return this.up ? this.#network.peersOf(this).map(({ nodeId }) => nodeId) : []
-  }
-
-  learn(peer: string, addresses: readonly string[]): void {
-    this.known.set(peer, addresses)
-    this.#network.dial(this)
-  }
-
-  /** Links of this network that live are never dead without knowing it. */
-  presume(): void {}
-
-  ways(): readonly [] {
-    return []
-  }
-
-  disconnect(peer: string): void {
-    this.#network.disconnect(this, peer)
-  }
-
-  forget(peer: string): void {
-    this.known.delete(peer)
-  }
+/** Whether `from` knows an address at which `to` is now. */
+function canDial(from: SimTransport, to: SimTransport): boolean {
+  if (from.isSeed(to)) return true
+  const known = from.known.get(to.nodeId)
+  if (known === undefined) return false
+  const real = to.own.map(placeOf)
+  return known.some((address) => real.includes(placeOf(address)))
 }
 
-function shareKey(one: SimTransport, other: SimTransport): boolean {
-  return one.keys().some((key) => other.keys().some((theirs) => Buffer.from(key).equals(theirs)))
-}
-
-function unreachable(peer: string): HsuError {
-  return new HsuError('NODE_UNREACHABLE', `no connection to ${peer}`, { details: { nodeId: peer } })
-}
-
-function timedOut(peer: string): HsuError {
-  return new HsuError('TIMED_OUT', `no answer from ${peer}`, { details: { nodeId: peer } })
+/** A multiaddress without whose it is. */
+function placeOf(address: string): string {
+  return address.replace(/\/p2p\/.*$/, '')
 }

@@ -8,6 +8,10 @@ export class SimDisk extends Map<string, Uint8Array> {
   readonly flushed = new Map<string, Uint8Array>()
   /** Writes that were waited for until they would outlive a loss of power. */
   flushes = 0
+  /** No room is left: nothing can be written, what is there can be read and removed. */
+  full = false
+  /** Something could not be written because it was full. */
+  wasFull = false
 
   /** What was written since it was last flushed comes back torn, or as it was before. */
   loseThePower(how: 'torn' | 'before'): void {
@@ -32,6 +36,10 @@ export function simStore(disk: Map<string, Uint8Array> = new Map()): Store {
       return disk.get(check(key))
     },
     async put(key, value, outlives = 'power') {
+      if (disk instanceof SimDisk && disk.full) {
+        disk.wasFull = true
+        throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+      }
       const written = Buffer.from(value)
       disk.set(check(key), written)
       if (!(disk instanceof SimDisk) || outlives === 'process') return

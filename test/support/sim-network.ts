@@ -1,1 +1,2 @@
-export { SimNetwork, type SimNetworkOptions, SimTransport } from '../../src/sim/sim-network.ts'
+export { SimNetwork, type SimNetworkOptions } from '../../src/sim/sim-network.ts'
+export { SimTransport } from '../../src/sim/sim-transport.ts'
