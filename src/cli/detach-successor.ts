@@ -4,7 +4,9 @@ import type { DoorHandles, FromSuccessor, Successor } from '../node/index.ts'
 import { LIFELINE_FD, LIFELINE_VARIABLE, SUCCESSION_VARIABLE } from './succession-channel.ts'
 
 /** Where the doors are in a successor; 0 to 2 are as ours, 3 is the channel to us. */
-const DOOR_FD = { ingress: 4, link: 5, admin: 6 } as const
+const DOOR_FD = { ingress: 4, link: 5, admin: 6, xds: 7 } as const satisfies Record<keyof DoorHandles, number>
+
+const DOORS = Object.keys(DOOR_FD) as (keyof DoorHandles)[]
 
 /**
  * Starts the program that is on disk now with the arguments of this process, in a session of its own, its output where
@@ -18,18 +20,14 @@ export function spawnSuccessor(
   const entry = process.argv[1] ?? ''
   const args = [...process.execArgv, entry, ...process.argv.slice(2)]
   const stdio: (number | 'ipc' | 'ignore' | 'inherit')[] = ['inherit', 'inherit', 'inherit', 'ipc']
-  stdio[DOOR_FD.ingress] = handles.ingress?.fd ?? 'ignore'
-  stdio[DOOR_FD.link] = handles.link?.fd ?? 'ignore'
-  stdio[DOOR_FD.admin] = handles.admin?.fd ?? 'ignore'
+  for (const door of DOORS) stdio[DOOR_FD[door]] = handles[door]?.fd ?? 'ignore'
   if (lifeline !== undefined) {
     for (let fd = stdio.length; fd < LIFELINE_FD; fd += 1) stdio[fd] = 'ignore'
     stdio[LIFELINE_FD] = lifeline
   }
-  const moved: DoorHandles = {
-    ingress: handles.ingress && { ...handles.ingress, fd: DOOR_FD.ingress },
-    link: handles.link && { ...handles.link, fd: DOOR_FD.link },
-    admin: handles.admin && { ...handles.admin, fd: DOOR_FD.admin },
-  }
+  const moved = Object.fromEntries(
+    DOORS.map((door) => [door, handles[door] && { ...handles[door], fd: DOOR_FD[door] }]),
+  )
   const env = {
     ...process.env,
     [SUCCESSION_VARIABLE]: JSON.stringify({ dataDir, handles: moved }),

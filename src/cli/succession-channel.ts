@@ -68,7 +68,8 @@ export function findPredecessor(
 function parse(text: string): { readonly dataDir: string; readonly handles: DoorHandles } {
   try {
     const { dataDir, handles } = JSON.parse(text) as { dataDir: string; handles: DoorHandles }
-    return { dataDir, handles: { ingress: handles.ingress, link: handles.link, admin: handles.admin } }
+    const { ingress, link, admin, xds } = handles
+    return { dataDir, handles: { ingress, link, admin, xds } }
   } catch (cause) {
     throw new HsuError(
       'USAGE',

@@ -4,6 +4,7 @@ import type { DiscoveryWay, Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
 import { splitHostPort } from './link-addresses.ts'
 import type { AdminServer } from './admin/server.ts'
+import type { DirectPart } from './direct.ts'
 import type { EventLog } from './event-log.ts'
 import type { Check } from './node-core.ts'
 import type { NodeSetup } from './node-setup.ts'
@@ -18,6 +19,7 @@ export interface Diagnosed {
   readonly limits: () => Promise<readonly LimitSupport[]>
   readonly events: EventLog
   readonly admin: AdminServer | undefined
+  readonly direct: DirectPart
 }
 
 /** Tests of a running node's own parts, for `hsu doctor`. */
@@ -30,6 +32,7 @@ export async function diagnoseNode({
   limits,
   events,
   admin,
+  direct,
 }: Diagnosed): Promise<readonly Check[]> {
   const { listen, paths } = setup
   return [
@@ -37,6 +40,7 @@ export async function diagnoseNode({
     bound('ingress', listen.ingress, ingress.address()),
     ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
     ...(admin === undefined ? [] : [bound('admin', listen.admin, admin.address())]),
+    ...(listen.xds === 'off' ? [] : [bound('xds', listen.xds, direct.address() ?? '')]),
     meshCheck(setup, mesh, world),
     ...(mesh?.ways() ?? []).map((way) => wayCheck(way, world)),
     ...eventsCheck(events),

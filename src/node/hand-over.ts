@@ -61,14 +61,19 @@ export function replaced(
   { lock }: Ground,
   { tools, parts, admin, attachments }: HandOverNeeds,
 ): Replaced {
-  const { supervisor, mesh, offers, world, ingress, linkServer } = parts
+  const { supervisor, mesh, offers, world, ingress, linkServer, direct } = parts
   let inheritance: Inheritance = { ready: [], offering: [] }
   let thaw = (): void => undefined
   let hasLeft = false
   return {
     clock,
     dataDir: setup.paths.dataDir,
-    handles: () => ({ ingress: ingress.handle(), link: linkServer?.handle(), admin: admin?.handle() }),
+    handles: () => ({
+      ingress: ingress.handle(),
+      link: linkServer?.handle(),
+      admin: admin?.handle(),
+      xds: direct.handle(),
+    }),
 
     async letGo(pid) {
       inheritance = standing(parts)

@@ -1,6 +1,7 @@
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
+import { replaceFile } from '../base/replace-file.ts'
 import { formatMeshKeys } from './mesh-key.ts'
 
 /**
@@ -16,23 +17,5 @@ export function keyFileWriter(file: string, log: Log): (keys: readonly Uint8Arra
       const advice = 'the keys are in the data directory; do not copy this file to other hosts'
       log.warn(`mesh key file cannot be brought up to date; ${advice}`, { file, cause: messageOf(error) })
     }
-  }
-}
-
-/** Writes beside the file and renames into its place; only this user may read it. */
-async function replaceFile(file: string, content: string): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(content)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(temporary, file)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
   }
 }

@@ -24,6 +24,7 @@ import {
 } from '../rpc/index.ts'
 import { ACTOR_KEY } from './actor.ts'
 import type { DataDirLock } from './data-dir-lock.ts'
+import { createDirect, type DirectPart } from './direct.ts'
 import { slotsElsewhere } from './elsewhere.ts'
 import type { NodeEvent } from './event.ts'
 import { openEventLog } from './event-log.ts'
@@ -89,6 +90,7 @@ export interface Tools {
 export interface Parts {
   readonly world: WorldView
   readonly ingress: Ingress
+  readonly direct: DirectPart
   readonly supervisor: SupervisorInTurn
   readonly offers: Offers
   readonly linkServer: LinkServer | undefined
@@ -154,15 +156,28 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
     { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
   )
-  const drain = async (instance: string, signal: AbortSignal): Promise<void> => {
+  const direct = createDirect(
+    {
+      ...seams,
+      endpoints,
+      isDraining: (instance) => offers.isDraining(instance),
+      ingressAddress: () => ingress.address(),
+    },
+    setup,
+    { nodeId, ...takeoverOf(legacy?.handles, 'xds') },
+  )
+  const drain = async (unit: string, instance: string, signal: AbortSignal): Promise<void> => {
+    const status = supervisor.status().find((status) => status.instance === instance)
+    const names = [unit, ...(status === undefined ? [] : offers.servicesOf(status))]
     offers.withdraw(instance)
-    await mesh.current()?.flushed(WITHDRAW_MS)
+    await Promise.all([mesh.current()?.flushed(WITHDRAW_MS), direct.settled(names, WITHDRAW_MS)])
     await ingress.drained(instance, signal) // bounded by the unit's own stop.drain
   }
   const environmentOf = unitEnvironment({
     nodeName: name,
     controlSocket: sockets.control,
     ingressAddress: () => ingress.address(),
+    xds: (client) => direct.environment(client),
   })
   const claims =
     setup.mesh &&
@@ -187,7 +202,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     host,
     grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
     environmentOf,
-    drain: (_unit, instance, signal) => drain(instance, signal),
+    drain,
     nextEventId: () => tools.events.nextId(),
     nodeEvent: () => tools.news.last,
     elsewhere: slotsElsewhere(world),
@@ -225,7 +240,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, supervisor, offers, linkServer, mesh, claims, partition, invites }
+  return { world, ingress, direct, supervisor, offers, linkServer, mesh, claims, partition, invites }
 }
 
 /** Probes want the reason of a no as a throw. */
@@ -255,10 +270,11 @@ function stopper({ connection }: Tools, name: string): ScheduleClaimsSeams['stop
 
 /** Who is told when something changes. */
 export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events }: Tools, parts: Parts): void {
-  const { mesh, offers, supervisor, world, claims, partition } = parts
+  const { mesh, offers, supervisor, world, claims, partition, direct } = parts
   claims?.begin()
   const node = setup.name
   const publish = publisher(log)
+  world.changes.subscribe(() => direct.refresh())
   offers.changes.subscribe(() => {
     publish(mesh.current(), offers.registrations())
     world.refresh()

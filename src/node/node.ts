@@ -90,7 +90,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   await stack.begin(atStop('tools', () => closeTools(tools)))
   const workshop = { tools, sockets }
   const parts = makeParts(seams, setup, ground, workshop)
-  const { ingress, linkServer, mesh, offers, supervisor } = parts
+  const { ingress, direct, linkServer, mesh, offers, supervisor } = parts
   connectParts(seams, setup, tools, parts)
   const endings = { shutdown: deferred<'stop' | 'keep'>(), replaced: deferred<number>() }
   const core = makeCore(seams, live, options, ground, { ...workshop, parts, endings })
@@ -100,7 +100,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     controlService(core),
   ])
   const front = controlFront(seams, setup, ground, { ...workshop, world: parts.world })
-  const forCalls = [api, ingress, ...(linkServer === undefined ? [] : [linkServer])]
+  const forCalls = [api, ingress, direct, ...(linkServer === undefined ? [] : [linkServer])]
   const forPeople = [...(admin === undefined ? [] : [admin]), front]
   try {
     for (const door of forCalls) await stack.begin(door)
@@ -140,7 +140,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     },
     async retire(drainMs) {
       const people = forPeople.map((door) => door.retire(CONTROL_DRAIN_MS))
-      await Promise.all([...people, ingress.retire(drainMs), linkServer?.retire(drainMs)])
+      await Promise.all([...people, ingress.retire(drainMs), direct.retire(drainMs), linkServer?.retire(drainMs)])
       await stack.stop()
     },
   }

@@ -38,6 +38,8 @@ export interface Offers {
   servicesOf(status: InstanceStatus): readonly string[]
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
+  /** True from `withdraw` until the process is gone. */
+  isDraining(instance: string): boolean
   /** What is registered may have changed for another reason: tells whoever listens. */
   refresh(): void
   /** What is offered stays as it is now, whatever the supervisor says, until the returned function is called. */
@@ -140,6 +142,7 @@ export function createOffers(seams: OffersSeams): Offers {
       draining.add(instance)
       changes.publish(undefined)
     },
+    isDraining: (instance) => draining.has(instance),
     refresh: () => changes.publish(undefined),
     changes,
     async stop() {

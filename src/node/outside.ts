@@ -4,6 +4,7 @@ import { fileStore } from '../base/file-store.ts'
 import { type HostNetwork, hostNetworks } from '../base/host-networks.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
+import { replaceFile } from '../base/replace-file.ts'
 import type { Store } from '../base/store.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { systemLoopDelay } from '../base/system-loop-delay.ts'
@@ -18,6 +19,7 @@ import {
   createIngress,
   createLinkCertificate,
   createLinkServer,
+  createXdsServer,
   type GrpcProber,
   type LinkCertificate,
 } from '../rpc/index.ts'
@@ -52,6 +54,8 @@ export interface OutsideDisk {
   lock(config: DataDirLockConfig): DataDirLock
   /** Writes mesh keys to the file that people copy to other hosts. */
   keyFile(file: string): (keys: readonly Uint8Array[]) => Promise<void>
+  /** Writes a small file for other programs of the user, in one step. */
+  replaceFile(file: string, content: string): Promise<void>
 }
 
 /** How a node meets the others. */
@@ -74,6 +78,7 @@ export interface Servers {
   readonly api: typeof createApiServer
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin
+  readonly xds: typeof createXdsServer
   readonly connect: typeof connect
 }
 
@@ -89,6 +94,7 @@ const SERVERS: Servers = {
   api: createApiServer,
   front: createControlFront,
   admin: createAdmin,
+  xds: createXdsServer,
   connect,
 }
 
@@ -106,6 +112,7 @@ export function systemOutside(log: Log): Outside {
       events: (dataDir) => fileEventDisk(join(dataDir, 'events')),
       lock: (config) => dataDirLock(host.table, config),
       keyFile: (file) => keyFileWriter(file, log),
+      replaceFile,
     },
     network: {
       transport: libp2pTransport,

@@ -7,6 +7,7 @@ export interface DoorHandles {
   readonly ingress: DoorHandle | undefined
   readonly link: DoorHandle | undefined
   readonly admin: DoorHandle | undefined
+  readonly xds: DoorHandle | undefined
 }
 
 /** How the units stood when the old process let go of them. */

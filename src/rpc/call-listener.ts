@@ -77,11 +77,39 @@ const COMPLAINT_INTERVAL_MS = 60_000
 
 const LOCAL_CALLER: Caller = { nodeId: undefined, fingerprint: undefined }
 
+/** The connections of a listener, whatever they speak. What one of them does wrong ends that one. */
+export interface ConnectionSet {
+  /** Remembers a socket from its first moment, before TLS, so that it can be closed. */
+  watch(socket: Socket): void
+  add(socket: Socket, caller: Caller): void
+  /** Looks after the connections until `signal` aborts. */
+  sweep(signal: AbortSignal): Promise<void>
+  /** Ends what a node has open here. */
+  cut(nodeId: string): void
+  /** No new calls; each connection closes after its last one. */
+  closeAll(): void
+  destroyAll(): void
+  /** Resolves when no call is under way. */
+  idle(): Promise<void>
+}
+
+interface ListenerSeams {
+  readonly clock: Clock
+  readonly log: Log
+}
+
 export function createCallListener(seams: ConnectionsSeams, config: CallListenerConfig): CallListener {
-  const { clock, log } = seams
+  return createListener(new Connections(seams, config.tls === undefined ? 'active' : 'all'), seams, config)
+}
+
+/** Accepts connections and hands them to `connections`. */
+export function createListener(
+  connections: ConnectionSet,
+  { clock, log }: ListenerSeams,
+  config: CallListenerConfig,
+): CallListener {
   const { listen, tls, takeover } = config
   const inherited = takeover?.handle?.configured === listen ? takeover.handle : undefined
-  const connections = new Connections(seams, tls === undefined ? 'active' : 'all')
   const tasks = createTaskGroup((error) => log.error('connections are not looked after', { cause: messageOf(error) }))
   const wanted = parseAddress(listen)
   const place = 'path' in wanted ? socketPlace(wanted.path) : undefined
@@ -89,7 +117,7 @@ export function createCallListener(seams: ConnectionsSeams, config: CallListener
   let address = inherited?.address ?? listen
 
   async function listenNow(): Promise<void> {
-    server = tls === undefined ? plainServer(connections) : tlsServer(seams, config.name, tls, connections)
+    server = tls === undefined ? plainServer(connections) : tlsServer({ clock, log }, config.name, tls, connections)
     server.maxConnections = MAX_CONNECTIONS
     server.on('connection', (socket: Socket) => connections.watch(socket))
     if (inherited !== undefined) await bind(server, { fd: inherited.fd })
@@ -136,20 +164,15 @@ export function createCallListener(seams: ConnectionsSeams, config: CallListener
   }
 }
 
-function plainServer(connections: Connections): Server {
+function plainServer(connections: ConnectionSet): Server {
   return createTcpServer((socket) => connections.add(socket, LOCAL_CALLER))
 }
 
-interface TlsServerSeams {
-  readonly clock: Clock
-  readonly log: Log
-}
-
 function tlsServer(
-  { clock, log }: TlsServerSeams,
+  { clock, log }: ListenerSeams,
   listener: string,
   { certificate, admit, guests }: LinkTls,
-  connections: Connections,
+  connections: ConnectionSet,
 ): Server {
   const maySay = createLogLimiter(clock, COMPLAINT_INTERVAL_MS)
   const server = createTlsServer({

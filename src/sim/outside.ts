@@ -45,6 +45,7 @@ export function simOutside(
       keyFile: () => async (keys) => {
         machine.keyFile = keys
       },
+      replaceFile: async () => undefined,
     },
     network: {
       async transport(_seams, { keys, discovery }) {

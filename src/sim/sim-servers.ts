@@ -19,6 +19,14 @@ export function simServers({ reach, serve }: Calls): Servers {
     api: (_seams, _config, services) => door('api', (isOpen) => serve(isOpen ? services : undefined)),
     front: () => door('control'),
     admin: (_seams, { listen }) => ({ ...door('admin'), address: () => listen, handle: () => undefined }),
+    xds: (_seams, { listen }) => ({
+      ...door('xds'),
+      address: () => listen,
+      handle: () => undefined,
+      refresh: () => undefined,
+      settled: async () => undefined,
+      calls: { inFlight: () => 0, lastCallAtMs: () => undefined },
+    }),
     connect: (target) => connectionTo(target, reach),
   }
 }

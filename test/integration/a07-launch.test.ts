@@ -119,6 +119,7 @@ t.test('A07: a unit gets exactly the arguments, directory and environment it sho
       HSU_NODE: 'alone',
       HSU_INGRESS: shown(unit).env['HSU_INGRESS'] ?? 'missing',
       HSU_CONTROL: shown(unit).env['HSU_CONTROL'] ?? 'missing',
+      GRPC_XDS_BOOTSTRAP: join(alone.directory, 'run', 'xds.json'),
       OTEL_SERVICE_NAME: unit,
       OTEL_RESOURCE_ATTRIBUTES: `service.instance.id=${instance},host.name=alone`,
       HSU_INSTANCE_DIR: shown(unit).env['HSU_INSTANCE_DIR'] ?? 'missing',

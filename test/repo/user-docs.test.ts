@@ -7,7 +7,7 @@ import { repoRoot } from '../support/paths.ts'
 import { codeBlocks, shellCommands } from '../support/readme.ts'
 import { hsu } from '../unit/cli/fake-world.ts'
 
-for (const file of ['docs/PROCESS.md', 'docs/MESH.md']) {
+for (const file of ['docs/PROCESS.md', 'docs/MESH.md', 'docs/CALLS.md']) {
   const text = readFileSync(join(repoRoot, file), 'utf8')
 
   t.test(`every configuration in ${file} is a right one`, async (t) => {

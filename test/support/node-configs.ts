@@ -2,7 +2,13 @@ import { join } from 'node:path'
 import { repoRoot } from './paths.ts'
 
 /** Doors on loopback with ports the system chooses, so that tests do not meet. */
-export const LISTEN = { ingress: '127.0.0.1:0', mesh: '127.0.0.1:0', link: '127.0.0.1:0', admin: '127.0.0.1:0' }
+export const LISTEN = {
+  ingress: '127.0.0.1:0',
+  mesh: '127.0.0.1:0',
+  link: '127.0.0.1:0',
+  admin: '127.0.0.1:0',
+  xds: '127.0.0.1:0',
+}
 
 /** The echo example as a unit. */
 export const ECHO_UNIT = {

@@ -24,6 +24,12 @@ const listen = z.strictObject({
     .union([z.literal('off'), address])
     .default('127.0.0.1:9473')
     .describe('Where monitoring reads /metrics (Prometheus) and /healthz, over plain HTTP; off = nowhere'),
+  xds: z
+    .union([z.literal('off'), address])
+    .default('127.0.0.1:9474')
+    .describe(
+      'Where gRPC clients that cannot use the unix socket ask where services are (xDS), over plain HTTP/2; off = only the socket',
+    ),
 })
 
 const node = z.strictObject({
