@@ -53,15 +53,22 @@ export class Membership {
   readonly #timing: MeshTiming
   readonly #self: string
   readonly #listener: MembershipListener
+  readonly #paceOf: (nodeId: string) => number
   readonly #entries = new Map<string, Entry>()
   #revision = 0
 
   constructor(
-    seams: { readonly clock: Clock; readonly listener: MembershipListener },
+    seams: {
+      readonly clock: Clock
+      readonly listener: MembershipListener
+      /** How many times slower than expected the network to a member is. */
+      readonly paceOf?: (nodeId: string) => number
+    },
     config: { readonly timing: MeshTiming; readonly self: string },
   ) {
     this.#clock = seams.clock
     this.#listener = seams.listener
+    this.#paceOf = seams.paceOf ?? (() => 1)
     this.#timing = config.timing
     this.#self = config.self
   }
@@ -164,7 +171,8 @@ export class Membership {
   #isRipe({ member, suspicion }: Entry, incarnation: number): boolean {
     if (suspicion === undefined || member.incarnation !== incarnation) return false
     if (suspicion.voices.has(this.#self)) return true
-    return this.#clock.nowMs() - suspicion.startedAtMs >= RIPE * suspicionMinMs(this.size, this.#timing)
+    const minMs = suspicionMinMs(this.size, this.#timing, this.#paceOf(member.nodeId))
+    return this.#clock.nowMs() - suspicion.startedAtMs >= RIPE * minMs
   }
 
   #accuse(known: Entry, rumour: Rumour, peer: string): void {

@@ -5,6 +5,7 @@ import { createAnswers } from './answers.ts'
 import type { MeshNodeConfig, MeshSeams } from './api.ts'
 import { createAwareness } from './detector/awareness.ts'
 import { Detector } from './detector/detector.ts'
+import { createPace } from './detector/pace.ts'
 import { createPinger } from './detector/pinger.ts'
 import { createStalls, UNWATCHED } from './detector/stalls.ts'
 import { createFlush, type Flush } from './flush.ts'
@@ -55,13 +56,17 @@ export function createParts(seams: MeshSeams, config: MeshNodeConfig): MeshParts
   const tasks = createTaskGroup(failed)
   const notices = createNotices(failed)
   const awareness = createAwareness()
+  const pace = createPace(timing.pingTimeoutMs)
   const keyProofs = (): string[] => (seams.keys?.inForce() ?? []).map((key) => holderProof(key, nodeId))
   const self = new Self(seams, { ...config, meshAddresses: transport.addresses, keyProofs })
   const registry = new Registry(nodeId, (bytes) => signSectionBytes(identity, bytes))
   const rulings = new Rulings(seams)
-  const base = { clock, random, log, transport, self, registry, notices, rulings, awareness, tasks, life }
+  const base = { clock, random, log, transport, self, registry, notices, rulings, awareness, pace, tasks, life }
   const reactions = createReactions({ ...base, membership: () => membership, detector: () => detector })
-  const membership = new Membership({ clock, listener: reactions }, { timing, self: nodeId })
+  const membership = new Membership(
+    { clock, listener: reactions, paceOf: (peer) => pace.of(peer) },
+    { timing, self: nodeId },
+  )
   const removals: Removals = createRemovals({
     ...{ ...base, self: nodeId, membership: () => membership },
     drop(gone) {
@@ -81,7 +86,8 @@ export function createParts(seams: MeshSeams, config: MeshNodeConfig): MeshParts
   const sync = createSync({ ...base, view }, timing)
   const flush = createFlush({ ...base, membership, view, sync })
   const announcer: Announcer = createAnnouncer({ ...base, view, sync }, timing)
-  const pinger = createPinger({ ...base, membership, view }, timing)
+  const answered = (peer: string, ms: number): void => detector.answered(peer, ms)
+  const pinger = createPinger({ ...base, membership, view, answered, ending: tasks.signal }, timing)
   const stalls = createStalls(clock, loop)
   const judging = {
     ...base,

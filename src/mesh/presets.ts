@@ -51,6 +51,9 @@ export interface MeshTiming {
  * of it from broadcast, from each ping (a ping says what the asker believes) and from sync, and answers with a higher
  * incarnation.
  *
+ * On a network on which answers take longer than `pingTimeoutMs`, all of these times but the period are multiplied by the pace of
+ * the member, 1 to 6 (detector/pace.ts).
+ *
  * A killed process resets its connections; findings measured 16 to 77 ms until the others see that. All then say so at
  * once (broadcast 4 to 40 ms), and `linkLossMs` after its own loss each declares it dead: 77 + 80 < 200 ms.
  *

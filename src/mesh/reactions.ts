@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Detector } from './detector/detector.ts'
+import type { Pace } from './detector/pace.ts'
 import type { MeshEvent, SignedRecord } from './member.ts'
 import type { Entry, Membership, MembershipListener, Reason } from './membership.ts'
 import { isLive, type MemberStatus } from './merge.ts'
@@ -17,6 +18,7 @@ export interface ReactionSeams {
   readonly registry: Registry
   readonly notices: Notices
   readonly self: Self
+  readonly pace: Pace
   readonly membership: () => Membership
   readonly detector: () => Detector
 }
@@ -33,7 +35,7 @@ const EVENT_OF = {
 
 /** What happens when the membership changes, all within the step in which it does. */
 export function createReactions(seams: ReactionSeams): MembershipListener {
-  const { log, transport, registry, notices } = seams
+  const { log, transport, registry, notices, pace } = seams
   const warnIfNameTaken = createNameWatch(seams)
 
   return {
@@ -64,6 +66,7 @@ export function createReactions(seams: ReactionSeams): MembershipListener {
     },
 
     onForgotten(nodeId) {
+      pace.forget(nodeId)
       transport.forget(nodeId)
       notices.changed()
     },

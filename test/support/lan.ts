@@ -1,5 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import type { Test } from 'tap'
+import { fromRoot } from './paths.ts'
 import { until } from './until.ts'
 
 /** Why hosts as network namespaces cannot be made here; undefined when they can. */
@@ -30,11 +31,18 @@ export interface LanHost {
   ip(...args: string[]): void
 }
 
+/** What the wire between the hosts does to frames, each way. */
+export interface Wire {
+  /** Part of the frames that is lost, 0 to 1. */
+  readonly loss: number
+  readonly delayMs: number
+}
+
 /**
  * Hosts on one Ethernet segment, made of network namespaces: a bridge in a namespace of its own, and a virtual cable to
  * each host. Nothing of it touches the machine's real interfaces. Removed when the test ends.
  */
-export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[]): readonly LanHost[] {
+export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[], wire?: Wire): readonly LanHost[] {
   const tag = `hsu${process.pid}`
   const hub = `${tag}-hub`
   const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -51,13 +59,13 @@ export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[]): 
   namespace(hub)
   ip('-n', hub, 'link', 'add', 'br0', 'type', 'bridge', 'mcast_snooping', '0')
   ip('-n', hub, 'link', 'set', 'br0', 'up')
-  return hosts.map((host, index) => {
+  const lan = hosts.map((host, index) => {
     const name = `${tag}-${host}`
     const port = `p${index}`
     const address = `10.77.0.${index + 1}`
     namespace(name)
     ip('-n', hub, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
-    ip('-n', hub, 'link', 'set', port, 'master', 'br0', 'up')
+    ip('-n', hub, 'link', 'set', port, ...(wire === undefined ? ['master', 'br0'] : []), 'up')
     ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'eth0')
     ip('-n', name, 'link', 'set', 'eth0', 'up')
     return {
@@ -65,11 +73,26 @@ export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[]): 
       namespace: name,
       address,
       prefix: ['ip', 'netns', 'exec', name],
-      cable: (state) => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
+      cable: (state: 'in' | 'out') => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
       filterMulticast: () => ip('-n', hub, 'link', 'set', port, 'type', 'bridge_slave', 'mcast_flood', 'off'),
-      ip: (...args) => ip('-n', name, ...args),
+      ip: (...args: string[]) => ip('-n', name, ...args),
     }
   })
+  if (wire !== undefined) startSwitch(t, hub, lan, wire)
+  return lan
+}
+
+/** Kernels without netem lose and delay nothing, so that a program passes the frames on in place of the bridge. */
+function startSwitch(t: Pick<Test, 'teardown'>, hub: string, lan: readonly LanHost[], { loss, delayMs }: Wire): void {
+  const program = fromRoot('test/support/lossy-switch.py')
+  for (const { prefix } of lan) {
+    const [command = '', ...args] = prefix
+    execFileSync(command, [...args, 'python3', program, 'plain', 'eth0'])
+  }
+  const ports = lan.map((_, index) => `p${index}`)
+  const args = ['netns', 'exec', hub, 'python3', program, 'switch', String(loss), String(delayMs), ...ports]
+  const running = spawn('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  t.teardown(() => running.kill('SIGKILL'))
 }
 
 /** A network namespace with nothing but loopback, where every port is free. Whatever runs in it ends with the test. */

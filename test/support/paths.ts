@@ -13,3 +13,8 @@ function findRoot(directory: string): string {
 export function fixture(name: string): string {
   return join(repoRoot, 'test', 'fixtures', name)
 }
+
+/** A path in the repository. */
+export function fromRoot(path: string): string {
+  return join(repoRoot, path)
+}

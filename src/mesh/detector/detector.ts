@@ -5,6 +5,7 @@ import type { MeshTiming } from '../config.ts'
 import type { Rumour } from '../member.ts'
 import type { Entry } from '../membership.ts'
 import { createPingOrder, type PingOrder } from './ping-order.ts'
+import type { Pace } from './pace.ts'
 import type { Pinger, PingSeams } from './pinger.ts'
 import type { Stalls } from './stalls.ts'
 import { confirmationsWanted, suspicionMinMs, suspicionMs } from './suspicion.ts'
@@ -15,6 +16,7 @@ export interface DetectorSeams extends Pick<PingSeams, 'clock' | 'random' | 'mem
   readonly tasks: TaskGroup
   readonly pinger: Pinger
   readonly stalls: Stalls
+  readonly pace: Pace
   /** Tells everybody what this node found out itself. */
   readonly spread: (rumour: Rumour) => void
 }
@@ -68,6 +70,16 @@ export class Detector {
   /** A member asked or answered something: it lives, and need not be pinged soon. */
   heardFrom(nodeId: string): void {
     this.#order.heard(nodeId, this.#seams.clock.nowMs())
+  }
+
+  /** A member answered a ping after `ms`, perhaps too late for whoever waited for it. */
+  answered(nodeId: string, ms: number): void {
+    const { clock, pace, stalls } = this.#seams
+    this.heardFrom(nodeId)
+    const watch = this.#watches.get(nodeId)
+    if (watch !== undefined) watch.reachedAtMs = clock.nowMs()
+    // What lay unread while this node did nothing says nothing of the network.
+    if (stalls.longestSince(clock.nowMs() - ms) === 0) pace.note(nodeId, ms)
   }
 
   /** There is a connection to a member again: whatever waits to reach it tries now. */
@@ -124,7 +136,7 @@ export class Detector {
   async #round(target: string, signal: AbortSignal): Promise<void> {
     const { clock, awareness, pinger, stalls } = this.#seams
     const startedAtMs = clock.nowMs()
-    const allowedMs = this.#allowedMs
+    const allowedMs = this.#allowedMs(target)
     const direct = await pinger.direct(target, signal)
     const { alive, asked, answered } =
       direct === 'alive' ? { alive: true, asked: 0, answered: 0 } : await pinger.indirect(target, signal)
@@ -165,12 +177,12 @@ export class Detector {
 
   /** Waits until the suspicion has run its time, which voices shorten; then the member is dead. */
   async #awaitEnd(nodeId: string, watch: Watch, signal: AbortSignal): Promise<void> {
-    const { clock, membership, stalls } = this.#seams
+    const { clock, membership, stalls, pace } = this.#seams
     while (!signal.aborted && this.#watches.get(nodeId) === watch) {
       const suspicion = membership.get(nodeId)?.suspicion
       if (suspicion === undefined) return
-      const endsAtMs = suspicion.startedAtMs + suspicionMs(suspicion, membership.size, this.#timing)
-      const wakeAtMs = Math.max(endsAtMs, this.#heldUntilMs, this.#trustedUntilMs(watch))
+      const endsAtMs = suspicion.startedAtMs + suspicionMs(suspicion, membership.size, this.#timing, pace.of(nodeId))
+      const wakeAtMs = Math.max(endsAtMs, this.#heldUntilMs, this.#trustedUntilMs(nodeId, watch))
       if (wakeAtMs > clock.nowMs()) {
         await this.#rest(watch, wakeAtMs - clock.nowMs(), signal)
         stalls.note(clock.nowMs() - wakeAtMs)
@@ -213,8 +225,8 @@ export class Detector {
   }
 
   /** A suspect that answered is alive, even while its refutation is on its way. */
-  #trustedUntilMs({ reachedAtMs }: Watch): number {
-    return reachedAtMs === undefined ? 0 : reachedAtMs + this.#minMs
+  #trustedUntilMs(nodeId: string, { reachedAtMs }: Watch): number {
+    return reachedAtMs === undefined ? 0 : reachedAtMs + this.#minMs * this.#seams.pace.of(nodeId)
   }
 
   /** After a stall of this node nobody is judged before what came meanwhile has been read, and the suspect was asked again. */
@@ -244,9 +256,10 @@ export class Detector {
     return below(Math.max(1, membership.size - 2), random) < VERIFIERS
   }
 
-  get #allowedMs(): number {
+  #allowedMs(target: string): number {
     const { pingTimeoutMs, indirectTimeoutMs } = this.#timing
-    return (pingTimeoutMs + indirectTimeoutMs) * this.#seams.awareness.multiplier() + pingTimeoutMs
+    const { awareness, pace } = this.#seams
+    return (pingTimeoutMs + indirectTimeoutMs) * awareness.multiplier() * pace.of(target) + pingTimeoutMs
   }
 
   get #minMs(): number {

@@ -1,5 +1,5 @@
 import { withSignal } from '../../base/abort.ts'
-import type { Clock } from '../../base/clock.ts'
+import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import { type Random, sample } from '../../base/random.ts'
 import type { MeshTiming } from '../config.ts'
@@ -10,6 +10,7 @@ import { askBytes } from '../sync.ts'
 import type { Transport } from '../transport.ts'
 import type { View } from '../view.ts'
 import type { Awareness } from './awareness.ts'
+import type { Pace } from './pace.ts'
 
 /** How a ping ended. `silent` = no answer in time; `unreachable` = there is no connection to ask over. */
 export type PingResult = 'alive' | 'silent' | 'unreachable'
@@ -28,6 +29,11 @@ export interface PingSeams {
   readonly membership: Membership
   readonly view: View
   readonly awareness: Awareness
+  readonly pace: Pace
+  /** A member answered a ping of ours after `ms`, perhaps too late to be waited for. */
+  readonly answered: (nodeId: string, ms: number) => void
+  /** Aborts when the node ends: late answers are waited for no longer. */
+  readonly ending: AbortSignal
 }
 
 /** Asks members whether they live, directly or through others. Nothing here judges. */
@@ -39,8 +45,15 @@ export interface Pinger {
   onBehalf(target: string, belief: Rumour | undefined, signal: AbortSignal): Promise<Ack>
 }
 
+/** How long the answer to a ping that failed is listened for, as a multiple of the time it had: it tells how slow the network is. */
+const LATE_FACTOR = 4
+
+/** How many late answers of one member are listened for at once; bounds what a silent one costs. */
+const MAX_LATE = 3
+
 export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
-  const { membership, view, awareness, random } = seams
+  const { clock, membership, view, awareness, random, pace, answered, ending } = seams
+  const late = new Map<string, number>()
 
   async function ask(peer: string, request: PeerRequest, timeoutMs: number, signal: AbortSignal): Promise<Ack> {
     const ack = decodeResponse('ack', await askBytes(seams, peer, encodeRequest(request), timeoutMs, signal))
@@ -49,6 +62,27 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
     const rumours = ack.belief === undefined ? [] : [ack.belief]
     view.receive({ records, rumours, sections: [] }, peer, 'request')
     return ack
+  }
+
+  async function ping(target: string, timeoutMs: number, signal: AbortSignal): Promise<PingResult> {
+    const startedAtMs = clock.nowMs()
+    try {
+      await ask(target, { kind: 'ping', belief: beliefIn(membership, target) }, timeoutMs, signal)
+      answered(target, clock.nowMs() - startedAtMs)
+      return 'alive'
+    } catch (error) {
+      return error instanceof HsuError && error.reason === 'TIMED_OUT' ? 'silent' : 'unreachable'
+    }
+  }
+
+  /** Pings and goes on listening when nobody waits for the answer any more. */
+  async function listen(target: string, timeoutMs: number): Promise<PingResult> {
+    late.set(target, (late.get(target) ?? 0) + 1)
+    const result = await ping(target, timeoutMs * LATE_FACTOR, ending)
+    const left = (late.get(target) ?? 1) - 1
+    if (left > 0) late.set(target, left)
+    else late.delete(target)
+    return result
   }
 
   function helpersFor(target: string): string[] {
@@ -61,20 +95,20 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
 
   return {
     async direct(target, signal) {
-      const request: PeerRequest = { kind: 'ping', belief: beliefIn(membership, target) }
-      try {
-        await ask(target, request, timing.pingTimeoutMs * awareness.multiplier(), signal)
-        return 'alive'
-      } catch (error) {
-        return error instanceof HsuError && error.reason === 'TIMED_OUT' ? 'silent' : 'unreachable'
-      }
+      const timeoutMs = timing.pingTimeoutMs * awareness.multiplier() * pace.of(target)
+      const waiting = late.get(target) ?? 0
+      const outcome = waiting < MAX_LATE ? listen(target, timeoutMs) : ping(target, timeoutMs, signal)
+      const first = await withSignal(signal, (inner) =>
+        Promise.race([within(clock, timeoutMs, outcome), aborted(inner)]),
+      )
+      return first === TIMED_OUT ? 'silent' : first
     },
 
     async indirect(target, signal) {
       const helpers = helpersFor(target)
       const request: PeerRequest = { kind: 'indirectPing', target, belief: beliefIn(membership, target) }
       // Helpers give up before we do, so that their "no" still reaches us and tells it apart from silence.
-      const timeoutMs = timing.indirectTimeoutMs * awareness.multiplier()
+      const timeoutMs = timing.indirectTimeoutMs * awareness.multiplier() * pace.of(target)
       let answered = 0
       const alive = await withSignal(signal, async (inner) => {
         const answers = helpers.map(async (helper) => {
@@ -89,7 +123,7 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
     },
 
     async onBehalf(target, belief, signal) {
-      const timeoutMs = Math.round(timing.indirectTimeoutMs * HELPER_SHARE)
+      const timeoutMs = Math.round(timing.indirectTimeoutMs * HELPER_SHARE * pace.of(target))
       const request = encodeRequest({ kind: 'ping', belief })
       try {
         const ack = decodeResponse('ack', await askBytes(seams, target, request, timeoutMs, signal))
@@ -99,6 +133,13 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
       }
     },
   }
+}
+
+function aborted(signal: AbortSignal): Promise<PingResult> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve('silent')
+    else signal.addEventListener('abort', () => resolve('silent'), { once: true })
+  })
 }
 
 /** The part of `indirectTimeoutMs` in which a helper must have its answer. */

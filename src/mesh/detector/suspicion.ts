@@ -33,9 +33,12 @@ export function confirmationsWanted(members: number, timing: MeshTiming): number
   return Math.max(0, Math.min(timing.confirmations, members - 2))
 }
 
-/** `suspicionMinMs * max(1, log10(members))`, as in memberlist: a rumour takes that much longer to reach everybody. */
-export function suspicionMinMs(members: number, timing: MeshTiming): number {
-  return Math.round(timing.suspicionMinMs * Math.max(1, Math.log10(Math.max(1, members))))
+/**
+ * `suspicionMinMs * pace * max(1, log10(members))`; the logarithm as in memberlist: a rumour takes that much longer to reach
+ * everybody.
+ */
+export function suspicionMinMs(members: number, timing: MeshTiming, pace = 1): number {
+  return Math.round(timing.suspicionMinMs * pace * Math.max(1, Math.log10(Math.max(1, members))))
 }
 
 /**
@@ -47,14 +50,14 @@ export function suspicionMinMs(members: number, timing: MeshTiming): number {
  *     suspicionAloneMs                                    k = 0: nobody else to ask
  *     linkLossMs                                          k + 1 voices have lost their connection: whichever is less
  *
- * where `min = suspicionMinMs(members)` and `max = min * suspicionMaxFactor`.
+ * where `min = suspicionMinMs(members)` and `max = min * suspicionMaxFactor`. All of it times the pace of the network to the member.
  */
-export function suspicionMs(suspicion: Suspicion, members: number, timing: MeshTiming): number {
+export function suspicionMs(suspicion: Suspicion, members: number, timing: MeshTiming, pace = 1): number {
   const wanted = confirmationsWanted(members, timing)
   const lost = [...suspicion.voices.values()].filter(Boolean).length
-  if (lost >= wanted + 1) return timing.linkLossMs
-  if (wanted === 0) return timing.suspicionAloneMs
-  const min = suspicionMinMs(members, timing)
+  if (lost >= wanted + 1) return timing.linkLossMs * pace
+  if (wanted === 0) return timing.suspicionAloneMs * pace
+  const min = suspicionMinMs(members, timing, pace)
   const max = min * timing.suspicionMaxFactor
   const confirmed = Math.max(0, suspicion.voices.size - 1)
   const span = (max - min) * (Math.log(confirmed + 1) / Math.log(wanted + 1))

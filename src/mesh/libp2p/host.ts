@@ -121,8 +121,9 @@ function createHost(
       inboundConnectionThreshold: 500,
       inboundUpgradeTimeout: 5_000,
       maxParallelDials: 64,
-      dialTimeout: 6_000,
-      addressDialTimeout: 2_000,
+      dialTimeout: 8_000,
+      // TCP and five round trips of handshakes, on a network that delays and loses.
+      addressDialTimeout: 3_000,
       connectionCloseTimeout: 500,
       addressSorter: () => 0,
     },

@@ -128,8 +128,11 @@ export class Links {
     this.#connections.opened(connection)
     const known = this.#track(connection.remotePeer.toString())
     if (known === undefined) return
+    // One that could not be reached is back: so may others be, whose failures were of the same cause.
+    const isBack = known.failures > 0 || known.presumedDead
     const reached = connection.direction === 'outbound' ? plainOf(connection.remoteAddr)[0] : undefined
     noteOpened(known, reached, this.#nowMs)
+    if (isBack) this.#hasten()
     if (!known.presumedDead) return
     known.presumedDead = false
     for (const older of this.connectionsTo(known.peer))

@@ -129,10 +129,13 @@ export function claims(known: Tracked, addresses: readonly string[]): boolean {
   return allAddresses(known.addresses).some((address) => addresses.includes(address))
 }
 
-/** Whether a dial failed after TCP had connected, while the two sides agreed on keys and identities. */
+/** What libp2p says of a handshake that was given up, as on a slow network. */
+const GIVEN_UP = /abort|timed? ?out/i
+
+/** Whether a dial failed after TCP had connected, while the two sides agreed on keys and identities; not one that was only slow. */
 export function isHandshakeFailure(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isHandshakeFailure)
-  return error instanceof Error && error.name === 'EncryptionFailedError'
+  return error instanceof Error && error.name === 'EncryptionFailedError' && !GIVEN_UP.test(error.message)
 }
 
 /** Those that can be dialled, in the one form in which they are compared. */

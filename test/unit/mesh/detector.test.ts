@@ -2,6 +2,7 @@ import t from 'tap'
 import type { Clock } from '../../../src/base/clock.ts'
 import { createTaskGroup } from '../../../src/base/task-group.ts'
 import { lan, MeshConfig } from '../../../src/mesh/config.ts'
+import { createPace } from '../../../src/mesh/detector/pace.ts'
 import { createAwareness } from '../../../src/mesh/detector/awareness.ts'
 import { Detector } from '../../../src/mesh/detector/detector.ts'
 import { createPingOrder } from '../../../src/mesh/detector/ping-order.ts'
@@ -255,6 +256,7 @@ t.test('detector', async (t) => {
         membership: members,
         self: 'self',
         awareness,
+        pace: createPace(lan.pingTimeoutMs),
         pinger,
         tasks,
         stalls: createStalls(clock, { read: () => ({ maxMs: loopMs.splice(0).reduce((a, b) => Math.max(a, b), 0) }) }),
