@@ -18,7 +18,7 @@ for (const file of process.argv.slice(2)) {
   })
   const { status } = spawnSync(process.execPath, ['--enable-source-maps', outfile], {
     stdio: 'inherit',
-    env: { TAP_TIMEOUT: '600', ...process.env },
+    env: { TAP_TIMEOUT: '36000', ...process.env },
   })
   if (status !== 0) failed += 1
 }

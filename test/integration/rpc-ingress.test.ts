@@ -81,6 +81,18 @@ t.test('all kinds of calls pass', async (t) => {
   })
 })
 
+t.test('large messages that come all at once, before there is a connection to the unit', async (t) => {
+  const { client } = await echoRig(t)
+  const message = Buffer.alloc(1_000_000, 'm')
+  const results = await Promise.all(
+    Array.from({ length: 8 }, () => client.call('Unary', [message], { timeoutMs: 20_000 })),
+  )
+  for (const { status: ended, messages } of results) {
+    t.equal(ended.code, status.OK)
+    t.ok(messages[0]?.equals(message))
+  }
+})
+
 t.test('metadata and status pass byte for byte', async (t) => {
   const seen: string[][] = []
   const backend = await rawBackend(t, (stream, _headers, raw) => {
