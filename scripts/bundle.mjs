@@ -10,7 +10,7 @@ const BANNER =
 export async function bundle() {
   rmSync('dist/bundle', { recursive: true, force: true })
   await build({
-    entryPoints: { index: 'src/index.ts', hsu: 'src/cli/main.ts' },
+    entryPoints: { index: 'src/index.ts', hsu: 'src/cli/main.ts', 'call-thread-main': 'src/rpc/thread/main.ts' },
     outdir: 'dist/bundle',
     bundle: true,
     splitting: true,

@@ -1,9 +1,9 @@
 import type { MemberView, Registration } from '../mesh/index.ts'
-import type { Endpoint, EndpointSource } from '../rpc/index.ts'
+import type { Endpoint, EndpointSource, WorldEntry } from '../rpc/index.ts'
 
 /** What the router may use of the registry, indexed by service and by unit. Made anew after each change, never edited. */
 export interface EndpointView extends EndpointSource {
-  readonly all: readonly Endpoint[]
+  readonly entries: readonly WorldEntry[]
 }
 
 export const EMPTY_VIEW: EndpointView = viewOf([])
@@ -16,29 +16,29 @@ export function endpointView(
   members: readonly MemberView[],
   registrations: ReadonlyMap<string, readonly Registration[]>,
 ): EndpointView {
-  const endpoints: [endpoint: Endpoint, services: readonly string[]][] = []
+  const entries: WorldEntry[] = []
   for (const { nodeId, status, record } of members) {
     if (status !== 'alive' && status !== 'suspect') continue
     for (const registration of registrations.get(nodeId) ?? []) {
       if (registration.address === '') continue
       const { unit, instance, address, ready, services } = registration
       const endpoint = { unit, instance, nodeId, node: record?.name ?? nodeId, address, ready, version: undefined }
-      endpoints.push([endpoint, services])
+      entries.push({ endpoint, services })
     }
   }
-  return viewOf(endpoints)
+  return viewOf(entries)
 }
 
-function viewOf(entries: readonly [endpoint: Endpoint, services: readonly string[]][]): EndpointView {
+function viewOf(entries: readonly WorldEntry[]): EndpointView {
   const byService = new Map<string, Endpoint[]>()
   const byUnit = new Map<string, Endpoint[]>()
-  for (const [endpoint, services] of entries) {
+  for (const { endpoint, services } of entries) {
     add(byUnit, endpoint.unit, endpoint)
     for (const service of services) add(byService, service, endpoint)
   }
   const services = [...byService.keys()].sort()
   return {
-    all: entries.map(([endpoint]) => endpoint),
+    entries,
     upstream: (service) => byService.get(service),
     byUnit: (unit) => byUnit.get(unit) ?? [],
     services: () => services,

@@ -16,9 +16,9 @@ import {
   createApiServer,
   createControlFront,
   createGrpcProber,
-  createIngress,
+  type CallDoors,
+  createCallDoors,
   createLinkCertificate,
-  createLinkServer,
   createXdsServer,
   type GrpcProber,
   type LinkCertificate,
@@ -73,8 +73,8 @@ export interface OutsideNetwork {
 
 /** What others call this node by, and how it calls itself. */
 export interface Servers {
-  readonly ingress: typeof createIngress
-  readonly link: typeof createLinkServer
+  readonly ingress: CallDoors['ingress']
+  readonly link: CallDoors['link']
   readonly api: typeof createApiServer
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin
@@ -88,9 +88,7 @@ const CERTIFICATE_NAME = 'link'
 /** How finely the mesh watches the event loop: well below the time a ping may take, and ten timers a second. */
 const LOOP_RESOLUTION_MS = 100
 
-const SERVERS: Servers = {
-  ingress: createIngress,
-  link: createLinkServer,
+const SERVERS: Omit<Servers, 'ingress' | 'link'> = {
   api: createApiServer,
   front: createControlFront,
   admin: createAdmin,
@@ -121,6 +119,6 @@ export function systemOutside(log: Log): Outside {
       certificate: () => createLinkCertificate(systemClock, CERTIFICATE_NAME),
       prober: createGrpcProber,
     },
-    servers: SERVERS,
+    servers: { ...SERVERS, ...createCallDoors() },
   }
 }

@@ -31,6 +31,7 @@ export interface WorldView {
 
 export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): WorldView {
   const changes = createTopic<undefined>()
+  let version = 0
   /** Undefined when something has changed since it was made: nobody may ask for a while. */
   let made: EndpointView | undefined = EMPTY_VIEW
   const alone: MemberView = {
@@ -48,6 +49,9 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
   const registrations = (): ReadonlyMap<string, readonly Registration[]> =>
     new Map([...(mesh()?.registrations() ?? []), [self.nodeId, own()]])
 
+  const links = (): readonly LinkTarget[] =>
+    reachable().flatMap(({ record }) => (record === undefined ? [] : [linkTo(record)]))
+
   const view = (): EndpointView => (made ??= endpointView(members(), registrations()))
 
   return {
@@ -55,23 +59,29 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
       upstream: (service) => view().upstream(service),
       byUnit: (unit) => view().byUnit(unit),
       services: () => view().services(),
+      version: () => version,
+      feed: { entries: () => view().entries, links, onChange: (listener) => changes.subscribe(listener) },
     },
     members,
     registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],
     sectionOf: (nodeId) => registrations().get(nodeId),
     linkOf: (nodeId) => {
       const record = reachable().find((member) => member.nodeId === nodeId && !member.self)?.record
-      if (record === undefined) return undefined
-      return { nodeId, addresses: record.linkAddresses, fingerprint: record.linkFingerprint }
+      return record && linkTo(record)
     },
     memberWith: (fingerprint) => reachable().find(({ record }) => record?.linkFingerprint === fingerprint)?.nodeId,
     named: (nameOrId) => reachable().filter(({ nodeId, record }) => nodeId === nameOrId || record?.name === nameOrId),
     changes,
     refresh() {
       made = undefined
+      version += 1
       changes.publish(undefined)
     },
   }
+}
+
+function linkTo({ nodeId, linkAddresses, linkFingerprint }: NodeRecord): LinkTarget {
+  return { nodeId, addresses: linkAddresses, fingerprint: linkFingerprint }
 }
 
 export function isReachable({ status }: MemberView): boolean {

@@ -7,10 +7,11 @@ import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import { formatAddress, parseAddress, type SocketAddress } from './address.ts'
 import { descriptorOf, type DoorHandle, socketPlace } from './door.ts'
+import type { Joined } from './join.ts'
 import { Connections, type ConnectionsSeams } from './relay/connections.ts'
 import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
 import { createLogLimiter } from './log-limiter.ts'
-import { makeRoom } from './server.ts'
+import { makeRoom } from './socket-room.ts'
 import type { Caller } from './target.ts'
 
 /** Where a listener listens, and how. */
@@ -46,6 +47,19 @@ export interface Guests {
   readonly protocolOf: (offered: readonly string[]) => string | undefined
   /** Serves a guest and ends its connection. Must not reject. */
   readonly take: (socket: TLSSocket, protocol: string) => Promise<void>
+  /** The same for a listener in another thread, which cannot be handed a socket. */
+  readonly remote?: RemoteGuests
+}
+
+/** What a listener in another thread must know to serve guests by itself. */
+export interface RemoteGuests {
+  /** The protocols of guests that are expected now, and the secrets they show. */
+  open(): readonly { readonly protocol: string; readonly secret: Uint8Array }[]
+  /** Calls `listener` when there are others; returns how to end that. */
+  onChange(listener: () => void): () => void
+  /** What a guest that has proven itself gets; undefined when there is nothing for it any more. */
+  give(protocol: string): Uint8Array | undefined
+  ended(protocol: string, how: Joined, from: string): void
 }
 
 /** Accepts HTTP/2 connections and hands over their calls. */

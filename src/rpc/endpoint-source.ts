@@ -1,3 +1,5 @@
+import type { LinkTarget } from './target.ts'
+
 /** One place where a unit is served: one instance, as the router sees it. */
 export interface Endpoint {
   readonly unit: string
@@ -12,6 +14,21 @@ export interface Endpoint {
   readonly version: string | undefined
 }
 
+/** One endpoint and the services it offers. */
+export interface WorldEntry {
+  readonly endpoint: Endpoint
+  readonly services: readonly string[]
+}
+
+/** What a source can tell as a whole, so that another thread can have a copy. */
+export interface WorldFeed {
+  entries(): readonly WorldEntry[]
+  /** How to reach each member that is there, this node among them. */
+  links(): readonly LinkTarget[]
+  /** Calls `listener` after each change; returns how to end that. */
+  onChange(listener: () => void): () => void
+}
+
 /** What the router must know of the world. Asked for each call, so it answers from memory. */
 export interface EndpointSource {
   /** The endpoints of a gRPC service, ready or not. Undefined when nobody in the mesh knows the service. */
@@ -20,6 +37,8 @@ export interface EndpointSource {
   byUnit(unit: string): readonly Endpoint[]
   /** Changes whenever an answer may be another one than before; left out when that cannot be told. */
   version?(): number
+  /** Left out when the source cannot be copied to another thread. */
+  readonly feed?: WorldFeed
   /** Full names of all known gRPC services, sorted. */
   services(): readonly string[]
 }

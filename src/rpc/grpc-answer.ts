@@ -1,29 +1,31 @@
-import { constants, type OutgoingHttpHeaders } from 'node:http2'
 import type { HsuError } from '../base/error.ts'
-import { toStatus } from './status.ts'
+import { statusParts } from './status-text.ts'
+
+/** Fields by name. */
+export type AnswerFields = Readonly<Record<string, string | number>>
 
 /** An answer that is nothing but a failure: one block of header fields, as gRPC's Trailers-Only has it. */
-export function answerFields(error: HsuError): OutgoingHttpHeaders {
+export function answerFields(error: HsuError): AnswerFields {
   return {
-    [constants.HTTP2_HEADER_STATUS]: 200,
+    ':status': 200,
     'content-type': 'application/grpc',
     ...trailerFields(error),
   }
 }
 
 /** The end of a call that fails after its answer has begun. */
-export function trailerFields(error: HsuError): OutgoingHttpHeaders {
-  const { code, details, metadata } = toStatus(error)
+export function trailerFields(error: HsuError): AnswerFields {
+  const { code, message, details } = statusParts(error)
   return {
-    ...metadata.toHttp2Headers(),
+    'grpc-status-details-bin': details.toString('base64'),
     'grpc-status': String(code),
-    'grpc-message': percentEncoded(details),
+    'grpc-message': percentEncoded(message),
   }
 }
 
 /** The answer to what is not gRPC at all: HTTP's 415 for those who know no gRPC, the failure for those who do. */
-export function notGrpcFields(error: HsuError): OutgoingHttpHeaders {
-  return { ...answerFields(error), [constants.HTTP2_HEADER_STATUS]: 415 }
+export function notGrpcFields(error: HsuError): AnswerFields {
+  return { ...answerFields(error), ':status': 415 }
 }
 
 const TIMEOUT_UNIT_MS: Readonly<Record<string, number>> = {

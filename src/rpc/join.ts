@@ -40,7 +40,7 @@ export async function serveGuest(
   clock: Clock,
   socket: TLSSocket,
   secret: Uint8Array,
-  give: () => Uint8Array | undefined,
+  give: () => Uint8Array | undefined | Promise<Uint8Array | undefined>,
 ): Promise<Joined> {
   socket.on('error', ignore)
   const expected = guestProof(secret, socket)
@@ -54,7 +54,7 @@ export async function serveGuest(
     return 'no proof'
   }
   // A connection that is lost by now must not cost a use.
-  const gift = socket.destroyed ? undefined : give()
+  const gift = socket.destroyed ? undefined : await give()
   if (gift === undefined) {
     socket.destroy()
     return 'refused'

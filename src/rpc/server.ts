@@ -1,11 +1,8 @@
-import { lstat, mkdir, unlink } from 'node:fs/promises'
-import { connect as dial } from 'node:net'
-import { dirname } from 'node:path'
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
-import { HsuError, messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { type Door, socketPlace } from './door.ts'
+import { cannotListen, makeRoom } from './socket-room.ts'
 import { Health } from './gen/grpc/health/v1/health_pb.ts'
 import { healthService } from './health-service.ts'
 import { reflectionServices } from './reflection-service.ts'
@@ -34,9 +31,6 @@ const MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 /** A client that opens calls without end holds up only itself. */
 const MAX_STREAMS_PER_CONNECTION = 1_000
-
-/** `sun_path` holds 108 bytes with its final zero on Linux (unix(7)), 104 on macOS and BSD. */
-const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 
 const SERVER_OPTIONS = {
   'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
@@ -125,41 +119,6 @@ function register(server: Server, implementation: ServiceImplementation, { calls
   }
 }
 
-/** Makes sure that a socket can be bound there; `alone`: nobody may listen there yet, and what is left is removed. */
-export async function makeRoom(socketPath: string, alone: boolean): Promise<void> {
-  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
-    throw new HsuError(
-      'CONFIG_INVALID',
-      `cannot listen on ${socketPath}: a socket path has at most ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter data directory`,
-      { details: { socketPath } },
-    )
-  }
-  await mkdir(dirname(socketPath), { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-    throw cannotListen(socketPath, messageOf(cause), cause)
-  })
-  const found = await lstat(socketPath).catch(() => undefined)
-  if (found === undefined) return
-  if (!found.isSocket()) throw cannotListen(socketPath, 'a file that is no socket is in the way')
-  if (!alone) return
-  if (await answers(socketPath)) {
-    const message = `cannot listen on ${socketPath}: another process does; stop it, or choose another data directory`
-    throw new HsuError('NODE_EXISTS', message, { details: { socketPath } })
-  }
-  await unlink(socketPath)
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = dial(socketPath)
-    const settle = (answer: boolean): void => {
-      socket.destroy()
-      resolve(answer)
-    }
-    socket.once('connect', () => settle(true))
-    socket.once('error', () => settle(false))
-  })
-}
-
 function bind(server: Server, path: string, socketPath: string): Promise<void> {
   // grpc-js writes a line of its own about a failure that is ours to report; who asked it to talk still hears it.
   if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE)
@@ -174,8 +133,4 @@ function bind(server: Server, path: string, socketPath: string): Promise<void> {
 /** What the system said, which grpc-js wraps: `No address added out of total 1 resolved errors: [listen EACCES: ...]`. */
 function systemFault(message: string): string {
   return /\[(.+)\]/.exec(message)?.[1] ?? message
-}
-
-function cannotListen(socketPath: string, why: string, cause?: unknown): HsuError {
-  return new HsuError('CONFIG_INVALID', `cannot listen on ${socketPath}: ${why}`, { details: { socketPath }, cause })
 }

@@ -3,20 +3,11 @@ import { anyPack, anyUnpack } from '@bufbuild/protobuf/wkt'
 import { Metadata, type StatusObject, status as codes } from '@grpc/grpc-js'
 import { type Details, HsuError, isReason, type Reason } from '../base/error.ts'
 import { type ErrorInfo, ErrorInfoSchema } from './gen/google/rpc/error_details_pb.ts'
+import { presentable, STATUS_DOMAIN, toTexts } from './status-text.ts'
 import { StatusSchema } from './gen/google/rpc/status_pb.ts'
 
 /** The trailer that carries a `google.rpc.Status`, as all gRPC libraries know it. */
 const DETAILS_KEY = 'grpc-status-details-bin'
-
-/** Tells our reasons from those of other APIs (https://google.aip.dev/193). */
-const DOMAIN = 'hsu'
-
-/**
- * The text goes out twice, as it is and inside the details; together they stay below the 8 KiB of metadata
- * that C-core (Python, C++, ...) accepts by default (GRPC_ARG_MAX_METADATA_SIZE).
- */
-const MAX_MESSAGE_CHARS = 2_048
-const MAX_DETAILS_BYTES = 1_024
 
 /** Reasons for what servers that are not ours answer. What is not here is `INTERNAL`. */
 const PLAIN_REASONS: Readonly<Partial<Record<codes, Reason>>> = {
@@ -39,7 +30,11 @@ const NO_LISTENER = /ECONNREFUSED|ENOENT|No connection established|Name resoluti
 export function toStatus(error: HsuError): StatusObject {
   const code = codes[error.status]
   const message = presentable(error.message)
-  const info = create(ErrorInfoSchema, { reason: error.reason, domain: DOMAIN, metadata: toTexts(error.details) })
+  const info = create(ErrorInfoSchema, {
+    reason: error.reason,
+    domain: STATUS_DOMAIN,
+    metadata: toTexts(error.details),
+  })
   const details = create(StatusSchema, { code, message, details: [anyPack(ErrorInfoSchema, info)] })
   const metadata = new Metadata()
   metadata.set(DETAILS_KEY, Buffer.from(toBinary(StatusSchema, details)))
@@ -91,27 +86,10 @@ function findInfo(metadata: Metadata | undefined): ErrorInfo | undefined {
   try {
     for (const any of fromBinary(StatusSchema, bytes).details) {
       const info = anyUnpack(any, ErrorInfoSchema)
-      if (info?.domain === DOMAIN) return info
+      if (info?.domain === STATUS_DOMAIN) return info
     }
   } catch {
     // Whatever another server puts there, the status itself still counts.
   }
   return undefined
-}
-
-/** Well-formed, because grpc-js escapes the text as a URI, which throws on half a surrogate pair; and bounded. */
-function presentable(message: string): string {
-  const wellFormed = Buffer.from(message).toString()
-  return wellFormed.length <= MAX_MESSAGE_CHARS ? wellFormed : `${wellFormed.slice(0, MAX_MESSAGE_CHARS - 4)} ...`
-}
-
-function toTexts(details: Details): Record<string, string> {
-  const texts = Object.entries(details).map(([key, value]) => [key, String(value)] as const)
-  let bytes = 0
-  return Object.fromEntries(
-    texts.filter(([key, value]) => {
-      bytes += Buffer.byteLength(key) + Buffer.byteLength(value)
-      return bytes <= MAX_DETAILS_BYTES
-    }),
-  )
 }

@@ -75,7 +75,7 @@ export class RawClient {
   #left = Buffer.alloc(0)
   readonly #decoder = new HpackDecoder({ maxFields: 512, maxBytes: 65_536 })
 
-  constructor(t: Rig, address: string, hello: Buffer | undefined = Buffer.concat([PREFACE, settings()])) {
+  constructor(t: Rig, address: string, hello = Buffer.concat([PREFACE, settings()])) {
     this.socket = connect(Number(address.split(':').at(-1)), '127.0.0.1')
     this.socket.on('error', () => undefined)
     this.socket.on('close', () => {
@@ -83,7 +83,7 @@ export class RawClient {
     })
     this.socket.on('data', (chunk: Buffer) => this.#take(chunk))
     t.teardown(() => this.socket.destroy())
-    if (hello !== undefined) this.socket.write(hello)
+    this.socket.write(hello)
   }
 
   send(...frames: readonly Buffer[]): void {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
-import { type Guests, joinProtocol, serveGuest } from '../../rpc/index.ts'
-import type { Invites } from './invites.ts'
+import { type Guests, type Joined, joinProtocol, serveGuest } from '../../rpc/index.ts'
+import type { Invite, Invites } from './invites.ts'
 import { formatGift, type Gift } from './gift.ts'
 
 export interface GuestSeams {
@@ -23,6 +23,22 @@ export function createGuests({ clock, log, invites, gift, tell }: GuestSeams): G
 
   const inviteFor = (protocol: string) => invites.open().find(({ secret }) => joinProtocol(secret) === protocol)
 
+  const give = (invite: Invite): Uint8Array | undefined => {
+    const given = gift()
+    return given !== undefined && invites.use(invite) ? formatGift(given) : undefined
+  }
+
+  function ended(invite: Invite, how: Joined, from: string): void {
+    if (how === 'given') {
+      log.info('mesh key given to an invited host', { from })
+      tell('mesh.key-given', 'invited', { from })
+    } else if (how === 'no proof') {
+      const over = invites.failed(invite)
+      log.warn('a host that came for an invitation could not show its code', { from, invitationOver: over })
+      if (over) tell('mesh.invite-ended', 'too many attempts that did not show its code', { from })
+    }
+  }
+
   return {
     protocolOf: (offered) => offered.find((protocol) => inviteFor(protocol) !== undefined),
 
@@ -35,22 +51,26 @@ export function createGuests({ clock, log, invites, gift, tell }: GuestSeams): G
       }
       present += 1
       try {
-        const give = (): Uint8Array | undefined => {
-          const given = gift()
-          return given !== undefined && invites.use(invite) ? formatGift(given) : undefined
-        }
-        const how = await serveGuest(clock, socket, invite.secret, give)
-        if (how === 'given') {
-          log.info('mesh key given to an invited host', { from })
-          tell('mesh.key-given', 'invited', { from })
-        } else if (how === 'no proof') {
-          const over = invites.failed(invite)
-          log.warn('a host that came for an invitation could not show its code', { from, invitationOver: over })
-          if (over) tell('mesh.invite-ended', 'too many attempts that did not show its code', { from })
-        }
+        ended(invite, await serveGuest(clock, socket, invite.secret, () => give(invite)), from)
       } finally {
         present -= 1
       }
     },
+
+    remote: {
+      open: () => invites.open().map(({ secret }) => ({ protocol: joinProtocol(secret), secret })),
+      onChange: (listener) => invites.changes.subscribe(listener),
+      give(protocol) {
+        const invite = inviteFor(protocol)
+        return invite === undefined ? undefined : give(invite)
+      },
+      ended(protocol, how, from) {
+        const invite = inviteFor(protocol)
+        if (invite !== undefined || how === 'given') ended(invite ?? USED_UP, how, from)
+      },
+    },
   }
 }
+
+/** One whose last use was that very guest. */
+const USED_UP: Invite = { secret: new Uint8Array(), expiresAtMs: 0, usesLeft: 0, failuresLeft: 0 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
+import { createTopic } from '../../base/topic.ts'
 import { newSecret } from './invite-code.ts'
 
 /** An invitation that is open. */
@@ -19,6 +20,8 @@ const MAX_FAILURES = 5
 /** The open invitations of this node; they end with it. */
 export class Invites {
   readonly #clock: Clock
+  /** There is another invitation. */
+  readonly changes = createTopic<undefined>()
   readonly #open = new Set<Invite>()
 
   constructor(clock: Clock) {
@@ -33,6 +36,7 @@ export class Invites {
     const expiresAtMs = this.#clock.nowMs() + ttlMs
     const invite: Invite = { secret: newSecret(), expiresAtMs, usesLeft: uses, failuresLeft: MAX_FAILURES }
     this.#open.add(invite)
+    this.changes.publish(undefined)
     return invite
   }
 

@@ -1,4 +1,4 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { anyPack } from '@bufbuild/protobuf/wkt'
 import { Metadata, status as codes } from '@grpc/grpc-js'
 import t from 'tap'
@@ -6,6 +6,7 @@ import { HsuError, type Reason, REASONS } from '../../../src/base/error.ts'
 import { ErrorInfoSchema } from '../../../src/rpc/gen/google/rpc/error_details_pb.ts'
 import { StatusSchema } from '../../../src/rpc/gen/google/rpc/status_pb.ts'
 import { fromStatus, toStatus } from '../../../src/rpc/status.ts'
+import { statusParts } from '../../../src/rpc/status-text.ts'
 
 const plain = (code: codes, details: string, metadata = new Metadata()) => ({ code, details, metadata })
 const detailsBin = (bytes: Uint8Array): Metadata => {
@@ -13,6 +14,20 @@ const detailsBin = (bytes: Uint8Array): Metadata => {
   metadata.set('grpc-status-details-bin', Buffer.from(bytes))
   return metadata
 }
+
+t.test('what the thread of calls writes by hand is what the library writes', async (t) => {
+  for (const reason of Object.keys(REASONS) as Reason[]) {
+    const details = { unit: 'ünit', count: 7, empty: '', long: 'x'.repeat(300), known: true }
+    const error = new HsuError(reason, `naïve: ${'y'.repeat(3_000)}`, { details })
+    const { code, details: message, metadata } = toStatus(error)
+    const parts = statusParts(error)
+    t.same([parts.code, parts.message], [code, message], reason)
+    const [bytes] = metadata.get('grpc-status-details-bin')
+    t.ok(fromStatus(plain(code, message, detailsBin(parts.details)), 'there').details['unit'] === 'ünit', reason)
+    if (typeof bytes !== 'string')
+      t.same(fromBinary(StatusSchema, parts.details), fromBinary(StatusSchema, bytes ?? Buffer.alloc(0)))
+  }
+})
 
 t.test('an HsuError crosses the wire', async (t) => {
   t.test('with its reason, message and details, whatever the reason', async (t) => {

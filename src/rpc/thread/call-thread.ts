@@ -1,0 +1,202 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../../base/clock.ts'
+import { HsuError, messageOf } from '../../base/error.ts'
+import type { Log } from '../../base/log.ts'
+import { systemTurn } from '../../base/system-turn.ts'
+import type { RouteConfig } from '../config.ts'
+import type { WorldFeed } from '../endpoint-source.ts'
+import type { Door, DoorHandle } from '../door.ts'
+import type { InFlight } from '../router/in-flight.ts'
+import type { RemoteGuests } from '../call-listener.ts'
+import type { DoorName, DoorSetup, DoorState, NodeNews, NodeQuestion, ThreadNews, ThreadQuestion } from './protocol.ts'
+import { Talk } from './talk.ts'
+import { WorldDiff } from './world.ts'
+
+/** What a thread needs of its node. */
+export interface CallThreadSeams {
+  readonly clock: Clock
+  readonly log: Log
+  readonly feed: WorldFeed
+  readonly routeOf: (unit: string) => RouteConfig | undefined
+  /** Told of the calls that go through the thread, a moment late. */
+  readonly inFlight: InFlight
+  readonly guests: RemoteGuests | undefined
+}
+
+/** A door whose other side is in the thread. */
+export interface ThreadDoor extends Door {
+  address(): string
+  handle(): DoorHandle | undefined
+  drained(instance: string, signal: AbortSignal): Promise<void>
+  cut(nodeId: string): void
+}
+
+/** A thread that dies is started again, so often in a row and no more. */
+const MAX_RESTARTS = 5
+const RESTART_MS = 200
+
+/** The program of the thread: beside the bundle that this is part of, or beside this module. Undefined when it is not there. */
+export function threadProgram(): URL | undefined {
+  return [new URL('./call-thread-main.js', import.meta.url), new URL('./main.js', import.meta.url)].find((url) =>
+    existsSync(fileURLToPath(url)),
+  )
+}
+
+interface Running {
+  readonly worker: Worker
+  readonly talk: Talk
+  /** Tells the thread at once what has changed of the world. */
+  readonly tellWorld: () => void
+  /** Ends what feeds it. */
+  readonly end: () => void
+}
+
+interface OpenDoor {
+  readonly setup: DoorSetup
+  state: DoorState
+  /** Callers are let in. */
+  open: boolean
+}
+
+/** Doors on an event loop of their own, so that calls do not hold up the node, nor the node calls. */
+export class CallThread {
+  readonly #program: URL
+  readonly #doors = new Map<DoorName, OpenDoor>()
+  #seams: CallThreadSeams | undefined
+  #running: Running | undefined
+  #restarts = 0
+
+  constructor(program: URL) {
+    this.#program = program
+  }
+
+  /** A door that opens in the thread. The seams of all doors of a thread are those of one node. */
+  door(name: DoorName, seams: CallThreadSeams, setup: DoorSetup): ThreadDoor {
+    this.#seams = { ...this.#seams, ...seams, guests: seams.guests ?? this.#seams?.guests }
+    const address = setup.takeover?.handle?.configured === setup.listen ? setup.takeover.handle.address : setup.listen
+    let last: DoorState = { address, handle: undefined }
+    const state = (): DoorState => this.#doors.get(name)?.state ?? last
+    return {
+      name: name === 'ingress' ? 'ingress' : 'link server',
+      start: async () => {
+        last = await this.#start(name, setup, setup.takeover === undefined)
+      },
+      open: async () => {
+        const door = this.#doors.get(name)
+        if (door === undefined) return
+        last = (await this.#ask({ do: 'open', door: name })) as DoorState
+        this.#doors.set(name, { ...door, state: last, open: true })
+      },
+      retire: async (graceMs) => {
+        if (this.#doors.has(name)) await this.#ask({ do: 'retire', door: name, graceMs })
+      },
+      stop: async () => {
+        if (!this.#doors.delete(name)) return
+        await this.#ask({ do: 'stop', door: name }).catch(() => undefined)
+        if (this.#doors.size === 0) await this.#end()
+      },
+      address: () => state().address,
+      handle: () => state().handle,
+      drained: async (instance, signal) => {
+        if (this.#running !== undefined) await this.#ask({ do: 'drained', instance }, signal)
+      },
+      cut: (nodeId) => this.#running?.talk.tell({ news: 'cut', nodeId } satisfies ThreadNews),
+    }
+  }
+
+  async #start(name: DoorName, setup: DoorSetup, open: boolean): Promise<DoorState> {
+    this.#run()
+    const state = (await this.#ask({ do: 'start', door: name, setup })) as DoorState
+    this.#doors.set(name, { setup, state, open })
+    return state
+  }
+
+  #ask(question: ThreadQuestion, signal?: AbortSignal): Promise<unknown> {
+    if (this.#running === undefined) return Promise.reject(new HsuError('INTERNAL', 'the thread of calls does not run'))
+    // Whoever withdraws an endpoint and asks whether it is drained means in this order.
+    this.#running.tellWorld()
+    return this.#running.talk.ask(question, signal)
+  }
+
+  #run(): void {
+    const seams = this.#seams
+    if (this.#running !== undefined || seams === undefined) return
+    const worker = new Worker(this.#program, { name: 'hsu-calls' })
+    const talk = new Talk(worker, {
+      onAsk: async (what) => {
+        const { protocol } = what as NodeQuestion
+        return seams.guests?.give(protocol)
+      },
+      onTell: (what) => hear(what as NodeNews, seams),
+    })
+    const diff = new WorldDiff(seams.feed, seams.routeOf)
+    let told = false
+    const tellWorld = (): void => {
+      if (told) return
+      told = true
+      const change = diff.next()
+      if (change !== undefined) talk.tell({ news: 'world', change } satisfies ThreadNews)
+    }
+    const tellInvites = (): void =>
+      talk.tell({ news: 'invites', open: seams.guests?.open() ?? [] } satisfies ThreadNews)
+    tellWorld()
+    tellInvites()
+    const changed = (): void => {
+      if (!told) return
+      told = false
+      // Many changes come together.
+      systemTurn.soon(tellWorld)
+    }
+    const ends = [seams.feed.onChange(changed), seams.guests?.onChange(tellInvites)]
+    const end = (): void => ends.forEach((stop) => stop?.())
+    worker.on('error', (error) => seams.log.error('the thread of calls failed', { cause: messageOf(error) }))
+    worker.on('exit', () => this.#exited(worker))
+    this.#running = { worker, talk, tellWorld, end }
+  }
+
+  /** Nobody asked for that: its calls are lost, and those to come should not be. */
+  #exited(worker: Worker): void {
+    if (this.#running?.worker !== worker) return
+    const { talk, end } = this.#running
+    this.#running = undefined
+    end()
+    talk.close(new HsuError('INTERNAL', 'the thread of calls ended'))
+    const { clock, log } = this.#seams ?? {}
+    this.#restarts += 1
+    if (clock === undefined || log === undefined || this.#doors.size === 0) return
+    log.error('the thread of calls ended', { restarts: this.#restarts })
+    if (this.#restarts > MAX_RESTARTS) return
+    void clock.sleep(RESTART_MS * this.#restarts).then(() => this.#reopen())
+  }
+
+  async #reopen(): Promise<void> {
+    for (const [name, { setup, state, open }] of this.#doors) {
+      const again = { ...setup, listen: state.address, takeover: undefined }
+      await this.#start(name, again, open).catch((error: unknown) =>
+        this.#seams?.log.error('a door does not open again', { door: name, cause: messageOf(error) }),
+      )
+    }
+  }
+
+  async #end(): Promise<void> {
+    const running = this.#running
+    this.#running = undefined
+    if (running === undefined) return
+    running.end()
+    running.talk.close(new HsuError('INTERNAL', 'the thread of calls has ended'))
+    await running.worker.terminate()
+  }
+}
+
+function hear(news: NodeNews, { inFlight, log, guests }: CallThreadSeams): void {
+  if (news.news === 'log') log[news.level](news.message, news.fields)
+  else if (news.news === 'guest') guests?.ended(news.protocol, news.how, news.from)
+  else {
+    for (const [instance, began, ended] of news.counts) {
+      if (began > 0) inFlight.add(instance, began)
+      if (ended > 0) inFlight.add(instance, -ended)
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import type { Takeover } from '../call-listener.ts'
+import type { DoorHandle } from '../door.ts'
+import type { Joined } from '../join.ts'
+import type { LinkCertificate } from '../link-certificate.ts'
+import type { CallCounts } from './counted.ts'
+import type { WorldChange } from './world.ts'
+
+/** The doors that a thread may have. */
+export type DoorName = 'ingress' | 'link'
+
+/** What a door is told when it starts: plain data. */
+export interface DoorSetup {
+  readonly listen: string
+  readonly nodeId: string
+  readonly certificate: LinkCertificate | undefined
+  readonly graceMs: number | undefined
+  readonly takeover: Takeover | undefined
+  /** Of the link. */
+  readonly controlSocket: string | undefined
+}
+
+/** Where a door is. */
+export interface DoorState {
+  readonly address: string
+  readonly handle: DoorHandle | undefined
+}
+
+/** An invitation that is open: the protocol its guests ask for. */
+export interface OpenInvite {
+  readonly protocol: string
+  readonly secret: Uint8Array
+}
+
+/** What the node asks its thread. */
+export type ThreadQuestion =
+  | { readonly do: 'start'; readonly door: DoorName; readonly setup: DoorSetup }
+  | { readonly do: 'open' | 'stop'; readonly door: DoorName }
+  | { readonly do: 'retire'; readonly door: DoorName; readonly graceMs: number }
+  | { readonly do: 'drained'; readonly instance: string }
+
+/** What the node tells its thread. */
+export type ThreadNews =
+  | { readonly news: 'world'; readonly change: WorldChange }
+  | { readonly news: 'cut'; readonly nodeId: string }
+  | { readonly news: 'invites'; readonly open: readonly OpenInvite[] }
+
+/** What the thread asks its node. */
+export type NodeQuestion = { readonly want: 'gift'; readonly protocol: string }
+
+/** What the thread tells its node. */
+export type NodeNews =
+  | { readonly news: 'calls'; readonly counts: CallCounts }
+  | { readonly news: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
+  | { readonly news: 'guest'; readonly protocol: string; readonly how: Joined; readonly from: string }
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+export type LogFields = Readonly<Record<string, unknown>>
