@@ -20,7 +20,7 @@ const MAX_FAILURES = 5
 /** The open invitations of this node; they end with it. */
 export class Invites {
   readonly #clock: Clock
-  /** There is another invitation. */
+  /** There are others than before. */
   readonly changes = createTopic<undefined>()
   readonly #open = new Set<Invite>()
 
@@ -50,12 +50,14 @@ export class Invites {
   use(invite: Invite): boolean {
     if (!this.open().includes(invite)) return false
     invite.usesLeft -= 1
+    this.changes.publish(undefined)
     return true
   }
 
   /** Somebody failed to show the code; whether the invitation is over because of it. */
   failed(invite: Invite): boolean {
     invite.failuresLeft -= 1
+    this.changes.publish(undefined)
     return !this.open().includes(invite)
   }
 }
