@@ -44,6 +44,7 @@ export const REASONS = {
   NODE_DRAINING:       { status: 'FAILED_PRECONDITION', retry: 'backoff', advice: 'The node is shutting down and takes no new work.' },
   LEASE_LOST:          { status: 'ABORTED',             retry: 'backoff', advice: 'Another owner took over in the meantime.' },
   NO_ENDPOINT:         { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The service is known but no instance is ready. `hsu services` shows its endpoints.' },
+  WAKE_FAILED:         { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The unit sleeps until it is called, and did not start for this call. The message says why; `hsu why UNIT` tells more.' },
   NODE_UNREACHABLE:    { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The node cannot be reached. `hsu nodes` shows what the mesh knows of it; `hsu doctor` tests this host.' },
   NOT_STARTED:         { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The part that was asked is not running. Start a node with `hsu up`.' },
   TIMED_OUT:           { status: 'DEADLINE_EXCEEDED',   retry: 'backoff', advice: 'It took longer than was allowed.' },

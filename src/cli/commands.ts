@@ -38,6 +38,7 @@ import { upCommand } from './commands/up.ts'
 import { upgradeCommand } from './commands/upgrade.ts'
 import { versionCommand } from './commands/version.ts'
 import { waitCommand } from './commands/wait.ts'
+import { wakeCommand } from './commands/wake.ts'
 import { whyCommand } from './commands/why.ts'
 import { GLOBAL_OPTIONS, GROUPS } from './program.ts'
 
@@ -55,6 +56,7 @@ const NAMED: readonly Command[] = [
   signalCommand,
   scaleCommand,
   waitCommand,
+  wakeCommand,
   runCommand,
   runsCommand,
   findCommand,

@@ -75,6 +75,16 @@ export interface Registration {
   readonly schedule?: ScheduleClaim
   /** Of a unit that one of several nodes runs, in place of another that is missing. */
   readonly tenure?: Tenure
+  /** It takes no new calls: it is about to be stopped. Left out = false. */
+  readonly draining?: boolean
+  /** Of a unit that is started when it is called. */
+  readonly onCall?: OnCall
+}
+
+/** How a unit is started when it is called. */
+export interface OnCall {
+  /** How long a call waits for that. */
+  readonly holdMs: number
 }
 
 /** What a node says of a unit that only one of the nodes that have it runs. */

@@ -19,11 +19,11 @@ import { lifeHandlers } from './control-life.ts'
 import { logHandlers } from './control-logs.ts'
 import { meshHandlers } from './control-mesh.ts'
 import { serviceHandlers } from './control-services.ts'
-import { type UnitInit, unitOf, unitsOf } from './control-units.ts'
+import { unitOf, unitsOf } from './control-units.ts'
 import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
 import type { NodeCore } from './node-core.ts'
-import { toEvent, toNode, toStopped, toTimestamp } from './to-proto.ts'
+import { toEvent, toNode, toStopped, toTimestamp, type UnitInit } from './to-proto.ts'
 import { isWaitCondition, waitForUnit } from './wait-unit.ts'
 
 /** How long another node may take to answer before its part of a mesh-wide answer is left out. */
@@ -123,6 +123,12 @@ function changers(core: NodeCore) {
       await supervisor.signalUnit(unit, signal, askerOf(context))
       return done(unit)
     },
+    async wakeUnit({ unit, here, forCall }: WakeRequest, context: CallContext) {
+      core.refuseWhenStopping()
+      const terms = { here, forCall, asker: askerOf(context) }
+      const { nodeId, instances } = await core.activation.wake(unit, terms, context.signal)
+      return { nodeId, instances: [...instances] }
+    },
     async scaleUnit({ unit, replicas }: { unit: string; replicas: number }, context: CallContext) {
       core.refuseWhenStopping()
       if (replicas > MAX_REPLICAS) {
@@ -142,6 +148,12 @@ function changers(core: NodeCore) {
       return done(unit)
     },
   }
+}
+
+interface WakeRequest {
+  readonly unit: string
+  readonly here: boolean
+  readonly forCall: boolean
 }
 
 interface WaitRequest {

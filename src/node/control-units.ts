@@ -1,10 +1,6 @@
-import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { InstanceStatus } from '../process/index.ts'
-import type { UnitSchema } from '../rpc/index.ts'
 import type { NodeCore } from './node-core.ts'
-import { toUnit } from './to-proto.ts'
-
-export type UnitInit = MessageInitShape<typeof UnitSchema>
+import { toUnit, type UnitInit } from './to-proto.ts'
 
 /** The instances of one unit of this node, as the control API shows them. */
 export function unitsOf(core: NodeCore, unit: string): UnitInit[] {

@@ -10,7 +10,7 @@ export const EMPTY_VIEW: EndpointView = viewOf([])
 
 /**
  * Turns registrations by owner into endpoints. An owner that is not alive or suspect offers nothing;
- * units without a service or an address are not endpoints.
+ * units without an address are not endpoints, unless a call would start them.
  */
 export function endpointView(
   members: readonly MemberView[],
@@ -20,9 +20,19 @@ export function endpointView(
   for (const { nodeId, status, record } of members) {
     if (status !== 'alive' && status !== 'suspect') continue
     for (const registration of registrations.get(nodeId) ?? []) {
-      if (registration.address === '') continue
-      const { unit, instance, address, ready, services } = registration
-      const endpoint = { unit, instance, nodeId, node: record?.name ?? nodeId, address, ready, version: undefined }
+      const { unit, instance, address, ready, services, onCall } = registration
+      if (address === '' && onCall === undefined) continue
+      const node = record?.name ?? nodeId
+      const endpoint = {
+        unit,
+        instance,
+        nodeId,
+        node,
+        address,
+        ready: ready && address !== '',
+        version: undefined,
+        onCall,
+      }
       entries.push({ endpoint, services })
     }
   }

@@ -5,6 +5,7 @@ import type { Log } from '../base/log.ts'
 import type { MemberView } from '../mesh/index.ts'
 import type { Supervisor, UnitSpec, Usage } from '../process/index.ts'
 import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
+import type { Activation } from './activation/activation.ts'
 import type { AdminServer } from './admin/server.ts'
 import type { Attachments } from './attachments.ts'
 import type { EventLog } from './event-log.ts'
@@ -49,6 +50,7 @@ export interface NodeCoreParts {
   readonly news: NodeNews
   readonly world: WorldView
   readonly offers: Offers
+  readonly activation: Activation
   readonly mesh: Pick<MeshPart, 'current'>
   readonly invites: Invites
   readonly ingress: Ingress

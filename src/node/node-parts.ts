@@ -22,6 +22,8 @@ import {
   type LinkServer,
   type Takeover,
 } from '../rpc/index.ts'
+import { type Activation, createActivation } from './activation/activation.ts'
+import { wakerElsewhere } from './activation/wake-elsewhere.ts'
 import { ACTOR_KEY } from './actor.ts'
 import type { DataDirLock } from './data-dir-lock.ts'
 import { createDirect, type DirectPart } from './direct.ts'
@@ -43,6 +45,7 @@ import type { Outside } from './outside.ts'
 import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
+import { toUnit } from './to-proto.ts'
 import { unitEnvironment } from './unit-environment.ts'
 import { createWorldView, type WorldView } from './world-view.ts'
 
@@ -93,6 +96,7 @@ export interface Parts {
   readonly direct: DirectPart
   readonly supervisor: SupervisorInTurn
   readonly offers: Offers
+  readonly activation: Activation
   readonly linkServer: LinkServer | undefined
   readonly mesh: MeshPart
   /** Undefined without a mesh. */
@@ -153,7 +157,11 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
   const { endpoints, linkOf } = world
   const inFlight = createInFlight()
   const ingress = servers.ingress(
-    { clock, random, log, endpoints, linkOf, routeOf: setup.routeOf, inFlight },
+    {
+      ...{ clock, random, log, endpoints, linkOf, inFlight },
+      routeOf: setup.routeOf,
+      wake: (sleeper, signal) => activation.wakeForCall(sleeper, signal),
+    },
     { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
   )
   const direct = createDirect(
@@ -224,6 +232,18 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     configuredServices: setup.servicesOf,
     claimOf: (unit) => claims?.claimOf(unit),
     tenureOf: (unit) => partition?.tenureOf(unit),
+    onCallOf: (unit) => activation.onCallOf(unit),
+  })
+  const activation = createActivation({
+    ...{ clock, log, nodeId, world },
+    nodeName: name,
+    supervisor,
+    describe: (status) => toUnit(status, name, offers.servicesOf(status)),
+    wakeElsewhere: wakerElsewhere(tools.connection.client(ControlService)),
+    traffic: {
+      callsOf: (instance) => ({ inFlight: inFlight.of(instance), total: inFlight.total(instance) }),
+      connectionsTo: async () => new Map(),
+    },
   })
   const invites = new Invites(clock)
   const guests = createGuests({
@@ -240,7 +260,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, direct, supervisor, offers, linkServer, mesh, claims, partition, invites }
+  return { world, ingress, direct, supervisor, offers, activation, linkServer, mesh, claims, partition, invites }
 }
 
 /** Probes want the reason of a no as a throw. */

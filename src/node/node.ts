@@ -90,7 +90,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   await stack.begin(atStop('tools', () => closeTools(tools)))
   const workshop = { tools, sockets }
   const parts = makeParts(seams, setup, ground, workshop)
-  const { ingress, direct, linkServer, mesh, offers, supervisor } = parts
+  const { ingress, direct, linkServer, mesh, offers, supervisor, activation } = parts
   connectParts(seams, setup, tools, parts)
   const endings = { shutdown: deferred<'stop' | 'keep'>(), replaced: deferred<number>() }
   const core = makeCore(seams, live, options, ground, { ...workshop, parts, endings })
@@ -112,6 +112,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     await stack.begin(supervisor)
     await supervisor.apply(setup.units)
     await attachments.restore()
+    await stack.begin(activation)
     for (const door of forPeople) await stack.begin(door)
     if (options.predecessor !== undefined && legacy !== undefined) {
       await takePlace(options.predecessor, legacy, seams, parts)

@@ -5,7 +5,7 @@ import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
-import type { Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
+import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
 
@@ -30,6 +30,8 @@ export interface OffersSeams {
   readonly claimOf?: (unit: string) => Omit<ScheduleClaim, 'active'> | undefined
   /** How the node stands to a unit that only one of several nodes runs; undefined for any other. */
   readonly tenureOf?: (unit: string) => Tenure | undefined
+  /** How a unit is started by calls; undefined when it is not. */
+  readonly onCallOf?: (unit: string) => OnCall | undefined
 }
 
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
@@ -125,6 +127,7 @@ export function createOffers(seams: OffersSeams): Offers {
         draining: draining.has(status.instance),
         claim: seams.claimOf?.(status.unit),
         tenure: seams.tenureOf?.(status.unit),
+        onCall: isRunBeside(status.replica) ? undefined : seams.onCallOf?.(status.unit),
       }),
     )
 

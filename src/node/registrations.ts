@@ -1,4 +1,4 @@
-import type { Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
+import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import type { InstanceStatus } from '../process/index.ts'
 
 /** What the node knows of an instance beyond its process. */
@@ -11,6 +11,8 @@ export interface Offer {
   readonly claim?: Omit<ScheduleClaim, 'active'> | undefined
   /** How the node stands to the unit, when only one of several nodes runs it. */
   readonly tenure?: Tenure | undefined
+  /** How it is started by calls; undefined when it is not. */
+  readonly onCall?: OnCall | undefined
 }
 
 /** How an instance is reached on this host: its port named `grpc`, else its only or first port; empty without one. */
@@ -20,7 +22,10 @@ export function addressOf(ports: Readonly<Record<string, number>>): string {
 }
 
 /** What this node states to the mesh about one instance slot. */
-export function toRegistration(status: InstanceStatus, { services, draining, claim, tenure }: Offer): Registration {
+export function toRegistration(
+  status: InstanceStatus,
+  { services, draining, claim, tenure, onCall }: Offer,
+): Registration {
   const { unit, instance, replica, kind, state, ports } = status
   return {
     unit,
@@ -32,6 +37,8 @@ export function toRegistration(status: InstanceStatus, { services, draining, cla
     services,
     address: kind === 'unmanaged' ? '' : addressOf(ports),
     ports,
+    ...(draining ? { draining } : {}),
+    ...(onCall === undefined ? {} : { onCall }),
     ...(claim === undefined ? {} : { schedule: { ...claim, active: status.job?.active ?? 0 } }),
     ...(tenure === undefined ? {} : { tenure }),
   }

@@ -20,6 +20,9 @@ const KINDS = {
   integrated: UnitKind.INTEGRATED,
 } as const
 
+/** One instance slot as the control API shows it. */
+export type UnitInit = MessageInitShape<typeof UnitSchema>
+
 /** The part of google.protobuf.Timestamp that matters. */
 export interface Timestamp {
   readonly seconds: bigint
@@ -47,11 +50,7 @@ export function fromTimestamp(timestamp: Timestamp | undefined): number | undefi
   return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1_000 + timestamp.nanos / 1e6
 }
 
-export function toUnit(
-  status: InstanceStatus,
-  node: string,
-  services: readonly string[],
-): MessageInitShape<typeof UnitSchema> {
+export function toUnit(status: InstanceStatus, node: string, services: readonly string[]): UnitInit {
   const { startedAtMs, exit, pid, ports, limits, rssBytes, kind, retryAtMs, usage, job, health } = status
   const { unit, instance, replica, state, ready, restarts, cpu, reason, want } = status
   return {

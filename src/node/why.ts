@@ -83,6 +83,7 @@ const VERBS: Readonly<Record<string, string>> = {
   'unit.ready': 'became ready',
   'unit.unready': 'became unready',
   'unit.down': 'was stopped',
+  'unit.asleep': 'fell asleep',
   'unit.completed': 'completed',
   'unit.failed': 'failed',
   'unit.stopping': 'is being stopped',

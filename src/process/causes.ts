@@ -28,7 +28,7 @@ export function countingIds(): () => string {
 }
 
 /** What people may ask of a unit; the `operation` of `unit.requested`. */
-export type Operation = 'start' | 'run' | 'stop' | 'restart' | 'forced restart' | 'kill' | 'signal' | 'scale'
+export type Operation = 'start' | 'run' | 'stop' | 'restart' | 'forced restart' | 'kill' | 'signal' | 'scale' | 'wake'
 
 /** The event that somebody asked for something. */
 export function requested(unit: string, operation: Operation, asker: Asker, what: string = operation): NewEvent {

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import type { DeepReadonly } from '../base/schema.ts'
 import { dependencies } from './config/dependencies.ts'
 import { allow, checks, find } from './config/find.ts'
+import { idle } from './config/idle.ts'
 import { job } from './config/job.ts'
 import { command, environment, port } from './config/launch.ts'
 import { limits } from './config/limits.ts'
@@ -44,6 +45,7 @@ export const unitShape = {
     .enum(['always', 'on-call', 'manual'])
     .default('always')
     .describe('When it is started: with the node, at the first call, or by hand'),
+  idle: idle.optional().describe('Stop when nobody needs it; the next call starts it again'),
   watch: watch.optional().describe('Files whose changes restart it, or send it a signal'),
   job: job
     .optional()
@@ -72,6 +74,8 @@ export function checkUnit(unit: UnitConfig, report: (path: readonly string[], fa
   }
   if (unit.run === undefined) report(['run'], `is required for a ${unit.kind} unit`)
   if (unit.find !== undefined) report(['find'], `is only for kind: unmanaged; this unit is ${unit.kind}`)
+  if (unit.idle !== undefined && unit.activation === 'manual')
+    report(['idle'], 'has no meaning for activation: manual; use on-call or always')
 }
 
 /** What is unmanaged is not ours to restart or to slow down: its limits are thresholds that are told of. */

@@ -1,4 +1,5 @@
 import { launchHash, type UnitSpec } from './launch.ts'
+import { maySleep } from './sleep-terms.ts'
 import type { SlotRecord } from './slot-record.ts'
 import type { UnitState } from './unit-state.ts'
 
@@ -17,6 +18,7 @@ export function resumptionOf(
 ): Resumption {
   if (isOver(record, bootId)) return 'afresh'
   if (mayRun(record)) return 'take over'
+  if (record.asleep === true) return maySleep(config, record.replica) ? 'wait' : 'want up'
   if (record.phase === 'down') {
     const isRevived = !goesOn && config.restart.policy === 'always' && config.activation !== 'manual'
     return record.want === 'up' || isRevived ? 'want up' : 'wait'
@@ -34,10 +36,15 @@ export function mayRun({ phase }: SlotRecord): boolean {
   return phase === 'starting' || phase === 'up' || phase === 'stopping'
 }
 
-/** Whether a slot of which nothing runs is started with the node. */
-export function startsAfresh({ config }: UnitSpec, record: SlotRecord | undefined): boolean {
-  const heldDown = record?.want === 'down' && config.restart.policy === 'unless-stopped'
-  return !heldDown && config.activation !== 'manual'
+/** What is wanted of a slot of which nothing runs when the node starts. */
+export function freshWish(
+  { config }: UnitSpec,
+  replica: number,
+  record: Pick<SlotRecord, 'want' | 'asleep'> | undefined,
+): 'up' | 'down' | 'asleep' {
+  const isHeld = record?.want === 'down' && record.asleep !== true && config.restart.policy === 'unless-stopped'
+  if (isHeld || config.activation === 'manual') return 'down'
+  return config.activation === 'on-call' && maySleep(config, replica) ? 'asleep' : 'up'
 }
 
 /** Whether nothing will happen any more by itself to a slot without an instance. */

@@ -24,6 +24,7 @@ const slotRecord = z.object({
   waitMs: z.number().optional(),
   untilWallMs: z.number().optional(),
   held: z.boolean().optional(),
+  asleep: z.boolean().optional(),
   fault: z.string(),
   exit: exit.optional(),
   reason: z.string(),

@@ -14,9 +14,20 @@ export function toRecord(
   clock: Clock,
 ): Pick<
   SlotRecord,
-  'phase' | 'want' | 'generation' | 'restarts' | 'streak' | 'crashesAtWallMs' | 'gaveUp' | 'held' | 'fault' | 'reason'
+  | 'phase'
+  | 'want'
+  | 'generation'
+  | 'restarts'
+  | 'streak'
+  | 'crashesAtWallMs'
+  | 'gaveUp'
+  | 'held'
+  | 'asleep'
+  | 'fault'
+  | 'reason'
 > & { waitMs?: number; untilWallMs?: number; exit?: NonNullable<SlotRecord['exit']> } {
-  const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, held, fault, exit, reason } = state
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, untilMs, held, asleep, fault, exit, reason } =
+    state
   const offsetMs = clock.wallMs() - clock.nowMs()
   const crashesAtWallMs = state.crashesAtMs.map((atMs) => CRASH_STEP_MS * Math.round((atMs + offsetMs) / CRASH_STEP_MS))
   const optional = {
@@ -24,12 +35,26 @@ export function toRecord(
     ...(untilMs === undefined ? {} : { untilWallMs: Math.round(untilMs + offsetMs) }),
     ...(exit === undefined ? {} : { exit }),
   }
-  return { phase, want, generation, restarts, streak, crashesAtWallMs, gaveUp, held, fault, reason, ...optional }
+  return {
+    phase,
+    want,
+    generation,
+    restarts,
+    streak,
+    crashesAtWallMs,
+    gaveUp,
+    held,
+    asleep,
+    fault,
+    reason,
+    ...optional,
+  }
 }
 
 /** The state an earlier node left; a wall clock that went back makes crashes look recent, never in the future. */
 export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
-  const { phase, want, generation, restarts, streak, gaveUp, waitMs, held = false, fault, exit, reason } = record
+  const { phase, want, generation, restarts, streak, gaveUp, waitMs, fault, exit, reason } = record
+  const { held = false, asleep = false } = record
   const offsetMs = clock.nowMs() - clock.wallMs()
   const crashesAtMs = record.crashesAtWallMs.map((atMs) => Math.min(clock.nowMs(), atMs + offsetMs))
   const untilMs = record.untilWallMs === undefined ? undefined : record.untilWallMs + offsetMs
@@ -44,6 +69,7 @@ export function fromRecord(record: SlotRecord, clock: Clock): UnitState {
     waitMs,
     untilMs,
     held,
+    asleep,
     fault,
     exit,
     reason,
@@ -74,13 +100,13 @@ export type SlotSurroundings = Pick<InstanceStatus, 'limits' | 'retryAtMs'> & {
 /** A slot as people see it. */
 export function statusOf(facts: SlotFacts, { limits, retryAtMs, caveat }: SlotSurroundings): InstanceStatus {
   const { spec, replica, run, instance, ports, eventId } = facts
-  const { phase, want, ready, restarts, exit, reason } = facts.state
+  const { phase, want, ready, restarts, exit, reason, asleep } = facts.state
   return {
     unit: spec.name,
     instance,
     replica,
     kind: spec.config.kind,
-    state: phase,
+    state: phase === 'down' && asleep ? 'asleep' : phase,
     ready,
     pid: run?.pid,
     startedAtMs: run?.facts.startedAtMs,

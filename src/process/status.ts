@@ -5,8 +5,11 @@ import type { Resource } from './limits/resources.ts'
 import type { UnitPhase } from './unit-state.ts'
 import type { Usage } from './usage.ts'
 
-/** The phases of a managed instance; of an unmanaged unit, whether its process is found: `up`, `absent`, `ambiguous`. */
-export type UnitStateName = UnitPhase | 'absent' | 'ambiguous'
+/**
+ * The phases of a managed instance, where `asleep` is down until it is called; of an unmanaged unit, whether its process is
+ * found: `up`, `absent`, `ambiguous`.
+ */
+export type UnitStateName = UnitPhase | 'asleep' | 'absent' | 'ambiguous'
 
 /** What is known of one slot of a unit at this moment. */
 export interface InstanceStatus {
@@ -110,6 +113,7 @@ export type ProcessEventType =
   | 'unit.failed'
   | 'unit.completed'
   | 'unit.down'
+  | 'unit.asleep'
   | 'unit.changed'
   | 'unit.unwatched'
   | 'unit.held'

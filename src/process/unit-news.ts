@@ -89,7 +89,7 @@ function entered(before: UnitState, after: UnitState, { type }: UnitEvent, crash
     case 'completed':
       return [{ type: 'unit.completed', reason, details: {}, cause: '', follows }]
     case 'down':
-      return [{ type: 'unit.down', reason, details: {}, cause: '', follows }]
+      return [{ type: after.asleep ? 'unit.asleep' : 'unit.down', reason, details: {}, cause: '', follows }]
     case 'starting':
     case 'up':
       return []

@@ -15,6 +15,7 @@ export type UnitEventType =
   | 'restart'
   | 'forceRestart'
   | 'hold'
+  | 'sleep'
   | 'blocked'
   | 'admitted'
   | 'spawnFailed'
@@ -80,6 +81,8 @@ export interface UnitState {
   readonly untilMs: number | undefined
   /** Once it has ended, the dependencies are asked before it is started anew. */
   readonly held: boolean
+  /** It is down, or on its way there, until somebody calls it. */
+  readonly asleep: boolean
   /** Why the instance is being ended, when it is by us for its own fault; empty otherwise. */
   readonly fault: string
   /** Whether that fault is an exceeded limit. */
@@ -116,6 +119,7 @@ export const INITIAL_STATE: UnitState = {
   waitMs: undefined,
   untilMs: undefined,
   held: false,
+  asleep: false,
   fault: '',
   overuse: false,
   exit: undefined,
@@ -235,7 +239,7 @@ const stopped: Cell = (state, event, rules) => {
   const seen = { ...state, held: false, exit: event.exit ?? state.exit }
   const heldBack = { ...event, reason: state.reason === STOPPED ? '' : 'stopped until it may run again' }
   if (state.want === 'down') {
-    const reason = state.overuse ? state.fault : STOPPED
+    const reason = state.overuse ? state.fault : state.asleep ? state.reason : STOPPED
     return go('down')({ ...seen, fault: '', overuse: false }, { ...event, reason }, rules)
   }
   if (state.fault !== '') {
@@ -278,12 +282,16 @@ const holdRetry: Cell = (state, event, rules) => (state.waitMs === undefined ? s
 
 const rest = go('down')
 
+/** Nobody needs it. Whoever calls it wants it up again. */
+const sleep: Cell = (state, event, rules) => stop({ ...state, want: 'down', asleep: true }, event, rules)
+const sleepOn: Cell = (state, { reason }) => still({ ...state, want: 'down', asleep: true, reason })
+
 /** Every legal move. A missing cell is a stale event (its phase is gone) and changes nothing but `want`. */
 // biome-ignore format: a table reads by column
 const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
-  down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note, forceRestart: force },
+  down:      { wantUp: go('down', 'admit'), restart: go('down', 'admit'), blocked: note, admitted, wantDown: note, forceRestart: force, sleep: sleepOn },
   starting:  { ready, wantDown: stop, restart: stop, forceRestart: hurry, hold, unhealthy, overused, exited: ended, spawnFailed: unspawnable, startTimeout: overdue },
-  up:        { ready, unready, wantDown: stop, restart: stop, forceRestart: hurry, hold, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
+  up:        { ready, unready, wantDown: stop, restart: stop, forceRestart: hurry, hold, sleep, unhealthy, overused, exited: ended, stableTimer: (state) => still(forgiven(state)) },
   stopping:  { wantUp: pardon, restart: pardon, forceRestart: insist, hold: holdToo, exited: stopped, spawnFailed: stopped },
   backoff:   { backoffTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, hold: ask, wantDown: rest },
   failed:    { retryTimer: spawn, wantUp: revive, restart: revive, forceRestart: force, hold: holdRetry, wantDown: rest },
@@ -295,8 +303,14 @@ const TABLE: Record<UnitPhase, Partial<Record<UnitEventType, Cell>>> = {
  * that belongs to the new phase (see `timerOf`). A stale event returns the very state it was given.
  */
 export function step(state: UnitState, event: UnitEvent, rules: StepRules): Step {
-  const asked = wanting(state, wanted(event.type) ?? state.want)
+  const asked = askedFor(state, wanted(event.type))
   return TABLE[state.phase][event.type]?.(asked, event, rules) ?? still(asked)
+}
+
+/** Whatever is asked for, up or down: it sleeps no more. */
+function askedFor(state: UnitState, want: UnitState['want'] | undefined): UnitState {
+  if (want === undefined) return state
+  return wanting(state.asleep ? { ...state, asleep: false } : state, want)
 }
 
 function wanted(type: UnitEventType): 'up' | 'down' | undefined {

@@ -7,7 +7,8 @@ import { launchHash, type UnitSpec } from './launch.ts'
 import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
 import { Opening } from './opening.ts'
 import { SlotMachine } from './slot-machine.ts'
-import { isAtRest, isDecided, isOver, mayRun, resumptionOf, startsAfresh } from './slot-plan.ts'
+import { freshWish, isAtRest, isDecided, isOver, mayRun, resumptionOf } from './slot-plan.ts'
+import { maySleep, sleepTermsOf } from './sleep-terms.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { type RunnerSeams, SlotRunner } from './slot-runner.ts'
 import { fromRecord, recordOf, type SlotFacts, statusOf } from './slot-state.ts'
@@ -31,6 +32,9 @@ export interface SlotSeams extends Omit<RunnerSeams, OwnParts> {
   /** See `SupervisorConfig`. */
   readonly goesOn: boolean
 }
+
+/** Why an instance sleeps that has not been called yet. */
+const UNCALLED = 'nobody has called it yet'
 
 /** One replica slot of a managed or integrated unit: keeps what runs there in line with what is wanted. */
 export class UnitSlot {
@@ -168,8 +172,16 @@ export class UnitSlot {
       const { generation, restarts } = record
       this.#machine.resume({ ...INITIAL_STATE, generation, restarts })
     }
-    if (startsAfresh(this.#spec, record)) this.#wantUp()
-    else this.#changed()
+    switch (freshWish(this.#spec, this.replica, record)) {
+      case 'up':
+        this.#wantUp()
+        return
+      case 'asleep':
+        this.sleep(UNCALLED, { causedBy: this.#seams.nodeEvent() })
+        return
+      case 'down':
+        this.#changed()
+    }
   }
 
   async #takeOver(record: SlotRecord): Promise<void> {
@@ -194,6 +206,18 @@ export class UnitSlot {
     if (launchHash(spec) !== before) {
       if (this.#machine.state.want === 'up') this.#changeOver()
     } else if (run?.isEnding === false) this.#runner.watch(run)
+    if (this.#machine.state.asleep && !maySleep(spec.config, this.replica)) this.#wantUp()
+  }
+
+  /** Ends it because nobody needs it; who calls it wakes it. Only what is up or down can be put to sleep. */
+  sleep(reason: string, origin: Origin): void {
+    this.#machine.dispatch('sleep', reason, origin)
+  }
+
+  /** A call may start it: it sleeps, or is about to, or has done its work. */
+  get isWakeable(): boolean {
+    const { asleep, phase } = this.#machine.state
+    return asleep || (phase === 'completed' && sleepTermsOf(this.#spec.config) !== undefined)
   }
 
   /** Asks again whether the dependencies allow a start, when that is what it waits for. */

@@ -12,6 +12,14 @@ export interface Endpoint {
   readonly address: string
   readonly ready: boolean
   readonly version: string | undefined
+  /** Set when its unit is started by calls: one that comes while it is not ready may be held. Then `address` may be empty. */
+  readonly onCall?: OnCall | undefined
+}
+
+/** How a unit is started by calls. */
+export interface OnCall {
+  /** How long a call waits for that. */
+  readonly holdMs: number
 }
 
 /** One endpoint and the services it offers. */

@@ -84,6 +84,37 @@ function echo(client: grpc.Client, message: string): Promise<string | undefined>
   })
 }
 
+/** How one call ended. */
+export interface EchoAnswer {
+  /** A gRPC status code. */
+  readonly code: number
+  readonly details: string
+  /** Who answered; '' when nobody did. */
+  readonly instance: string
+  readonly tookMs: number
+}
+
+/** One call over a connection of its own, with metadata such as `hsu-unit`. */
+export async function callEcho(address: string, metadata: Readonly<Record<string, string>> = {}): Promise<EchoAnswer> {
+  const client = new grpc.Client(address, grpc.credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_retries': 0,
+  })
+  const { path, requestSerialize, responseDeserialize } = methodOf('Echo')
+  const given = new grpc.Metadata()
+  for (const [key, value] of Object.entries(metadata)) given.set(key, value)
+  const options = { deadline: Date.now() + 2 * DEADLINE_MS }
+  const beganAtMs = performance.now()
+  return new Promise<EchoAnswer>((resolve) => {
+    const done = (error: grpc.ServiceError | null, answer?: object): void => {
+      const { instance = '' } = (answer ?? {}) as { readonly instance?: string }
+      const { code, details } = error ?? { code: grpc.status.OK, details: '' }
+      resolve({ code, details, instance, tookMs: performance.now() - beganAtMs })
+    }
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { message: 'hi' }, given, options, done)
+  }).finally(() => client.close())
+}
+
 /** A conversation that stays open: each line sent is answered. */
 export class EchoChat {
   readonly #client: grpc.Client

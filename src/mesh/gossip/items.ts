@@ -179,6 +179,8 @@ function registrationFromProto(registration: pb.Registration): Registration {
     ),
     ...(schedule === undefined ? {} : { schedule: claimFromProto(schedule) }),
     ...(tenure === undefined ? {} : { tenure: tenureFromProto(tenure) }),
+    ...(registration.draining ? { draining: true } : {}),
+    ...(registration.onCall === undefined ? {} : { onCall: { holdMs: registration.onCall.holdMs } }),
   }
 }
 

@@ -7,6 +7,7 @@ import { find, keyPlaceOf, placeOf, type Tree } from './tree.ts'
 /** Keys about being kept running, which a job is not. */
 const OF_SERVICES: readonly (readonly [key: string, instead: string])[] = [
   ['activation', 'a job runs when it is asked to, or at its times'],
+  ['idle', 'a job ends by itself'],
   ['replicas', 'a job has runs; job.concurrency says how many at the same time'],
   ['watch', 'a run goes on with what it began with'],
 ]

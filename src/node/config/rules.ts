@@ -69,6 +69,7 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
       'logs',
       'depends_on',
       'activation',
+      'idle',
       'watch',
       'job',
       'schedule',

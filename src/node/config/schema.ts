@@ -98,13 +98,6 @@ const unit = z.strictObject({
     .enum(['private', 'lan'])
     .default('private')
     .describe('private = reachable through nodes only; lan = listens on the LAN. lan: not in this version'),
-  idle: z
-    .strictObject({
-      stop_after: duration.prefault('10m').describe('Time without traffic after which it is stopped'),
-      hold: duration.prefault('10s').describe('How long a call waits for it to start'),
-    })
-    .optional()
-    .describe('Stop when nobody calls. Not in this version'),
 })
 
 /** The keys of the whole file. Each floor owns the schema of its part. */

@@ -15,12 +15,10 @@ interface Gap {
 
 // biome-ignore format: a table reads by column
 const GAPS: readonly Gap[] = [
-  { path: ['activation'], value: 'on-call',              instead: 'use always or manual' },
-  { path: ['idle'],                                      instead: 'remove it' },
   { path: ['expose'], value: 'lan',                      instead: 'use private' },
 ]
 
-/** What this version refuses, as it is written below a unit: `activation: on-call`, `idle`. */
+/** What this version refuses, as it is written below a unit: `expose: lan`. */
 export function unsupportedKeys(): readonly string[] {
   return GAPS.map(
     ({ path, value }) => `${path.join('.').replace('*', 'NAME')}${value === undefined ? '' : `: ${value}`}`,

@@ -117,6 +117,19 @@ export class OwnedUnit implements Dependant {
     else await withSignalEach(signal, this.#kept, (slot, inner) => slot.start(inner, origin, args))
   }
 
+  /** Starts what of it sleeps; leaves alone what is down for another reason. @throws as `UnitSlot.start` */
+  async wake(signal: AbortSignal, origin?: Origin): Promise<void> {
+    if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#opening.refuseWhenClosing()
+    const sleeping = this.#kept.filter(({ isWakeable }) => isWakeable)
+    await withSignalEach(signal, sleeping, (slot, inner) => slot.start(inner, origin))
+  }
+
+  /** Puts replicas to sleep, but for the first `keep`. */
+  sleep(keep: number, reason: string): void {
+    for (const slot of this.#kept.slice(keep)) slot.sleep(reason, { causedBy: '' })
+  }
+
   /** @throws as `UnitSlot.restart` and `JobUnit.run` */
   async restart(signal: AbortSignal, origin?: Origin, asker?: Asker, force = false): Promise<void> {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)

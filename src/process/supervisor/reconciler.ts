@@ -97,7 +97,6 @@ export class Reconciler {
   }
 
   async #add(spec: UnitSpec): Promise<void> {
-    this.#remark(spec)
     if (spec.config.kind === 'unmanaged') {
       void this.watch(spec)
       return
@@ -113,12 +112,5 @@ export class Reconciler {
     this.#seams.gate.settle(unit)
     unit.reconsider()
     await unit.fit()
-  }
-
-  /** What the configuration asks for and this version does not do, said once when the unit is added. */
-  #remark({ name, config }: UnitSpec): void {
-    if (config.activation === 'on-call') {
-      this.#seams.log.warn('activation on-call is not supported yet; the unit is started at once', { unit: name })
-    }
   }
 }

@@ -37,6 +37,10 @@ export interface UnitRequests {
   killUnit(unit: string, asker?: Asker): Promise<void>
   /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
   signalUnit(unit: string, signalName: string, asker?: Asker): Promise<void>
+  /** Starts what of the unit sleeps, for `asker`; nothing that is down, or waits, for another reason. @throws as `startUnit` */
+  wakeUnit(unit: string, signal: AbortSignal, asker: Asker): Promise<void>
+  /** Puts replicas to sleep, but for the first `keep`. Resolves at once. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED` */
+  sleepUnit(unit: string, keep: number, reason: string): void
   /** Changes the number of replicas until the configured number changes. @throws HsuError `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`, `USAGE` */
   scaleUnit(unit: string, replicas: number, signal: AbortSignal, asker?: Asker): Promise<void>
 }
@@ -120,6 +124,13 @@ export function createRequests({ units, turns, account, tasks, restraints }: Req
       if (isOwned(unit)) await unit.each((slot) => slot.signal(signal))
       else await unit.watched.signal(signal, origin)
     },
+    async wakeUnit(name, signal, asker) {
+      const unit = units.findOwned(name)
+      const origin = request(name, 'wake', asker)
+      if (origin !== undefined) startNeeds(name, origin)
+      await unit.wake(signal, origin)
+    },
+    sleepUnit: (name, keep, reason) => units.findOwned(name).sleep(keep, reason),
     scaleUnit: scale,
   }
 }

@@ -3,6 +3,8 @@ export interface InFlight {
   /** Counts `calls` more, or fewer. */
   add(instance: string, calls: number): void
   of(instance: string): number
+  /** Calls to the instance so far, those under way among them; begins anew for one that was forgotten. */
+  total(instance: string): number
   /** Resolves when no call to the instance is under way, at once if none is. @throws the signal's reason */
   drained(instance: string, signal: AbortSignal): Promise<void>
 }
@@ -10,30 +12,45 @@ export interface InFlight {
 /** Instances that are remembered although no call to them is under way. */
 const MAX_IDLE = 1_000
 
+interface Count {
+  underWay: number
+  total: number
+}
+
 export function createInFlight(): InFlight {
-  const counts = new Map<string, number>()
+  const counts = new Map<string, Count>()
   const waiting = new Map<string, Set<() => void>>()
 
   return {
     add(instance, calls) {
-      const count = (counts.get(instance) ?? 0) + calls
+      const count = counts.get(instance) ?? begin(instance)
+      count.underWay += calls
+      if (calls > 0) count.total += calls
+      if (count.underWay > 0) return
       // An instance without a call keeps its place: it will have one again.
-      if (count > 0 || counts.size <= MAX_IDLE) counts.set(instance, count)
-      else counts.delete(instance)
-      if (count > 0 || waiting.size === 0) return
+      if (counts.size > MAX_IDLE) counts.delete(instance)
+      if (waiting.size === 0) return
       const wakes = waiting.get(instance)
       waiting.delete(instance)
       for (const wake of wakes ?? []) wake()
     },
 
-    of: (instance) => counts.get(instance) ?? 0,
+    of: (instance) => counts.get(instance)?.underWay ?? 0,
+
+    total: (instance) => counts.get(instance)?.total ?? 0,
 
     async drained(instance, signal) {
-      while ((counts.get(instance) ?? 0) > 0) {
+      while ((counts.get(instance)?.underWay ?? 0) > 0) {
         signal.throwIfAborted()
         await zeroOf(instance, signal)
       }
     },
+  }
+
+  function begin(instance: string): Count {
+    const count = { underWay: 0, total: 0 }
+    counts.set(instance, count)
+    return count
   }
 
   function zeroOf(instance: string, signal: AbortSignal): Promise<void> {

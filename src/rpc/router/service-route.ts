@@ -9,6 +9,7 @@ import { Finder, type Found } from './found.ts'
 import type { InFlight } from './in-flight.ts'
 import { pick } from './pick.ts'
 import { noEndpoint } from './route.ts'
+import { createWaking, type Wake, type Waking } from './waking.ts'
 
 /** What the routing of calls needs of its surroundings. */
 export interface ServiceRouteSeams {
@@ -20,11 +21,8 @@ export interface ServiceRouteSeams {
   readonly linkOf: (nodeId: string) => LinkTarget | undefined
   /** How calls to a unit are routed; undefined, here or as the answer, means the defaults. */
   readonly routeOf?: (unit: string) => RouteConfig | undefined
-  /**
-   * Asked for a call whose endpoints are known and not ready: a promise that resolves when it is worth looking again, because a unit is being
-   * started for it; undefined when nobody will come. Rejects with the answer to the call.
-   */
-  readonly hold?: (found: Found, call: RoutedCall) => Promise<void> | undefined
+  /** Starts units that sleep, for the calls that come for them; without it they are not reachable. */
+  readonly wake?: Wake
 }
 
 /** An endpoint as a target, and how many more may be tried after it. */
@@ -49,6 +47,7 @@ class ServiceRouter implements Router {
   readonly #nodeId: string
   readonly #finder: Finder
   readonly #breaker: Breaker
+  readonly #waking: Waking | undefined
   /** Endpoints are made anew when anything about them changes. */
   readonly #targets = new WeakMap<Endpoint, EndpointTarget>()
 
@@ -56,7 +55,9 @@ class ServiceRouter implements Router {
     this.#seams = seams
     this.#nodeId = nodeId
     this.#finder = new Finder(seams.endpoints)
-    this.#breaker = createBreaker(seams.clock)
+    const { clock, wake } = seams
+    this.#breaker = createBreaker(clock)
+    this.#waking = wake && createWaking({ clock, wake })
   }
 
   next(call: RoutedCall, missed: Miss | undefined): Target | undefined | Promise<Target | undefined> {
@@ -64,24 +65,46 @@ class ServiceRouter implements Router {
     const found = this.#finder.find(call.head)
     const chosen = this.#choose(found.ready)
     if (chosen !== undefined) return this.#targetOf(chosen)
-    const coming = this.#seams.hold?.(found, call)
+    const coming = this.#hold(found, call)
     if (coming === undefined) throw noEndpoint(found)
-    return coming.then(() => this.next(call, undefined))
+    return coming.then((woken) => {
+      const awake = this.#choose(woken)
+      if (awake === undefined) throw noEndpoint(found)
+      return this.#targetOf(awake)
+    })
   }
 
-  /** One that was not tried yet; else, when the last one refused (its connection was closing), any of them again. */
-  #again(call: RoutedCall, missed: Miss): Target | undefined {
+  /** What is ready once a unit was woken for the call; undefined when none is started by calls. */
+  #hold({ endpoints }: Found, { head, signal }: RoutedCall): Promise<readonly Endpoint[]> | undefined {
+    if (head.steered && head.text('hsu-instance') !== undefined) return undefined
+    return this.#waking?.hold(endpoints, head.steered ? head.text('hsu-node') : undefined, signal)
+  }
+
+  /**
+   * One that was not tried yet; else, when the last one refused (its connection was closing), any of them again. A unit that is
+   * started by calls may have refused because it is going to sleep: it is woken first.
+   */
+  #again(call: RoutedCall, missed: Miss): Target | undefined | Promise<Target | undefined> {
     const last = call.target as EndpointTarget
     this.#note(missed, last.endpoint)
     const trail = (call.trail as Trail | undefined) ?? { tried: new Set<string>(), left: last.retries }
     call.trail = trail
     trail.tried.add(last.endpoint.instance)
-    const { ready } = this.#finder.find(call.head)
-    const fresh = ready.filter(({ instance }) => !trail.tried.has(instance))
-    const chosen = this.#choose(fresh.length === 0 && missed.kind === 'refused' ? ready : fresh)
-    if (chosen === undefined || trail.left === 0) return undefined
-    trail.left -= 1
-    return this.#targetOf(chosen)
+    if (trail.left === 0) return undefined
+    const attempt = (fresh: readonly Endpoint[], others: readonly Endpoint[]): Target | undefined => {
+      const chosen = this.#choose(fresh.length === 0 && missed.kind === 'refused' ? others : fresh)
+      if (chosen === undefined) return undefined
+      trail.left -= 1
+      return this.#targetOf(chosen)
+    }
+    const isFresh = ({ instance }: Endpoint): boolean => !trail.tried.has(instance)
+    const found = this.#finder.find(call.head)
+    const target = attempt(
+      found.ready.filter(isFresh),
+      found.ready.filter(({ onCall }) => onCall === undefined),
+    )
+    if (target !== undefined) return target
+    return this.#hold(found, call)?.then((woken) => attempt(woken.filter(isFresh), woken))
   }
 
   #choose(candidates: readonly Endpoint[]): Endpoint | undefined {

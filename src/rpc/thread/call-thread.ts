@@ -9,6 +9,7 @@ import type { RouteConfig } from '../config.ts'
 import type { WorldFeed } from '../endpoint-source.ts'
 import type { Door, DoorHandle } from '../door.ts'
 import type { InFlight } from '../router/in-flight.ts'
+import type { Wake } from '../router/waking.ts'
 import type { RemoteGuests } from '../call-listener.ts'
 import type { DoorName, DoorSetup, DoorState, NodeNews, NodeQuestion, ThreadNews, ThreadQuestion } from './protocol.ts'
 import { Talk } from './talk.ts'
@@ -23,6 +24,8 @@ export interface CallThreadSeams {
   /** Told of the calls that go through the thread, a moment late. */
   readonly inFlight: InFlight
   readonly guests: RemoteGuests | undefined
+  /** Of the ingress: starts units that sleep. */
+  readonly wake: Wake | undefined
 }
 
 /** A door whose other side is in the thread. */
@@ -74,7 +77,8 @@ export class CallThread {
 
   /** A door that opens in the thread. The seams of all doors of a thread are those of one node. */
   door(name: DoorName, seams: CallThreadSeams, setup: DoorSetup): ThreadDoor {
-    this.#seams = { ...this.#seams, ...seams, guests: seams.guests ?? this.#seams?.guests }
+    const { guests = this.#seams?.guests, wake = this.#seams?.wake } = seams
+    this.#seams = { ...this.#seams, ...seams, guests, wake }
     const address = setup.takeover?.handle?.configured === setup.listen ? setup.takeover.handle.address : setup.listen
     let last: DoorState = { address, handle: undefined }
     const state = (): DoorState => this.#doors.get(name)?.state ?? last
@@ -125,9 +129,10 @@ export class CallThread {
     if (this.#running !== undefined || seams === undefined) return
     const worker = new Worker(this.#program, { name: 'hsu-calls' })
     const talk = new Talk(worker, {
-      onAsk: async (what) => {
-        const { protocol } = what as NodeQuestion
-        return seams.guests?.give(protocol)
+      onAsk: async (what, signal) => {
+        const question = what as NodeQuestion
+        if (question.want === 'gift') return seams.guests?.give(question.protocol)
+        return this.#seams?.wake?.(question.sleeper, signal) ?? []
       },
       onTell: (what) => hear(what as NodeNews, seams),
     })

@@ -30,6 +30,10 @@ export class CountedCalls implements InFlight {
     return this.#calls.of(instance)
   }
 
+  total(instance: string): number {
+    return this.#calls.total(instance)
+  }
+
   drained(instance: string, signal: AbortSignal): Promise<void> {
     return this.#calls.drained(instance, signal)
   }

@@ -26,7 +26,7 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
       return {
         ...thread.door(
           'ingress',
-          { clock, log, feed, routeOf, inFlight, guests: undefined },
+          { clock, log, feed, routeOf, inFlight, guests: undefined, wake: seams.wake },
           { listen, nodeId, certificate, graceMs, takeover, controlSocket: undefined },
         ),
         inFlight: (instance) => inFlight.of(instance),
@@ -42,7 +42,7 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
       return {
         ...thread.door(
           'link',
-          { clock, log, feed, routeOf, inFlight, guests: guests?.remote },
+          { clock, log, feed, routeOf, inFlight, guests: guests?.remote, wake: undefined },
           { listen, nodeId, certificate, graceMs, takeover, controlSocket },
         ),
         inFlight: (instance) => inFlight.of(instance),

@@ -8,7 +8,9 @@ import type { Guests } from '../call-listener.ts'
 import { createIngress, type Ingress } from '../ingress.ts'
 import { serveGuest } from '../join.ts'
 import { createLinkServer, type LinkServer } from '../link-server.ts'
+import type { Endpoint } from '../endpoint-source.ts'
 import { RelayLoop } from '../relay/loop.ts'
+import type { Wake } from '../router/waking.ts'
 import { CountedCalls } from './counted.ts'
 import type {
   DoorName,
@@ -43,6 +45,8 @@ function serve(port: Port): void {
     onTell: (what) => hear(what as ThreadNews),
   })
   const tell = (news: NodeNews): void => talk.tell(news)
+  const wake: Wake = async (sleeper, signal) =>
+    (await talk.ask({ want: 'wake', sleeper } satisfies NodeQuestion, signal)) as readonly Endpoint[]
   const log = portLog(tell, {})
   const inFlight = new CountedCalls(() =>
     systemTurn.after(REPORT_MS, () => tell({ news: 'calls', counts: inFlight.report() })),
@@ -57,7 +61,7 @@ function serve(port: Port): void {
     const config = { listen, nodeId, ...(graceMs !== undefined && { graceMs }), ...(takeover && { takeover }) }
     if (name === 'ingress') {
       const linkOf = (id: string) => (id === nodeId ? undefined : world.linkOf(id))
-      return createIngress({ ...shared, random: systemRandom, linkOf }, { ...config, certificate })
+      return createIngress({ ...shared, random: systemRandom, linkOf, wake }, { ...config, certificate })
     }
     if (certificate === undefined || controlSocket === undefined) throw new Error('a link server needs both')
     const isMember = (fingerprint: string): string | undefined => world.memberWith(fingerprint)

@@ -2,6 +2,7 @@ import type { Takeover } from '../call-listener.ts'
 import type { DoorHandle } from '../door.ts'
 import type { Joined } from '../join.ts'
 import type { LinkCertificate } from '../link-certificate.ts'
+import type { Sleeper } from '../router/waking.ts'
 import type { CallCounts } from './counted.ts'
 import type { WorldChange } from './world.ts'
 
@@ -45,7 +46,9 @@ export type ThreadNews =
   | { readonly news: 'invites'; readonly open: readonly OpenInvite[] }
 
 /** What the thread asks its node. */
-export type NodeQuestion = { readonly want: 'gift'; readonly protocol: string }
+export type NodeQuestion =
+  | { readonly want: 'gift'; readonly protocol: string }
+  | { readonly want: 'wake'; readonly sleeper: Sleeper }
 
 /** What the thread tells its node. */
 export type NodeNews =

@@ -13,9 +13,9 @@ export interface WorldChange {
   readonly routes: readonly (readonly [unit: string, route: RouteConfig | undefined])[]
 }
 
-/** The same for one endpoint for as long as it is there. */
-function keyOf({ nodeId, instance }: Endpoint): string {
-  return `${nodeId}\n${instance}`
+/** The same for one endpoint for as long as it is there. Those that have not run yet have no instance. */
+function keyOf({ nodeId, unit, instance }: Endpoint): string {
+  return `${nodeId}\n${instance || unit}`
 }
 
 /** Finds out what has changed. */

@@ -172,7 +172,7 @@ t.test('the reference has a row for every key, and names what is refused', async
   t.ok(keys.length > 70, `${keys.length} keys`)
   t.match(text, /^\| `grace` \| duration \| `10s` \| Time from asking for the end to the kill \|$/m)
   t.match(text, /^\| `kind` \| `managed`, `unmanaged`, `integrated` \| `managed` \|/m)
-  t.match(text, /^- `activation: on-call`$/m)
+  t.match(text, /^- `expose: lan`$/m)
 })
 
 t.test('show tells the names of the headers of logs.forward, and hides their values', async (t) => {

@@ -350,7 +350,8 @@ units:
   db:
     kind: integrated
     run: ./db
-    activation: on-call
+    activation: manual
+    idle: {}
     services: ["orders service"]
 `)
   t.equal(failure?.reason, 'CONFIG_INVALID')
@@ -369,8 +370,8 @@ units:
     'hsu.yaml:11:3: units.worker.find: is required for an unmanaged unit',
     'hsu.yaml:13:10: units.worker.run: an unmanaged unit is found, not run; use kind: managed, or remove run',
     'hsu.yaml:14:43: units.worker.depends_on.db.timeout: must be a duration, such as "10s", not the number 5',
-    'hsu.yaml:18:17: units.db.activation: on-call is not supported by this version (0.1.0); use always or manual',
-    'hsu.yaml:19:16: units.db.services[0]: must be a full gRPC service name, such as shop.v1.Orders',
+    'hsu.yaml:19:5: units.db.idle: has no meaning for activation: manual; use on-call or always',
+    'hsu.yaml:20:16: units.db.services[0]: must be a full gRPC service name, such as shop.v1.Orders',
   ])
 })
 
@@ -383,14 +384,6 @@ t.test('a message names at most a hundred faults, and says how many more there a
 
 t.test('what this version lacks is refused by name', async (t) => {
   const cases: readonly (readonly [text: string, fault: string])[] = [
-    [
-      unit('activation: on-call'),
-      'hsu.yaml:5:17: units.api.activation: on-call is not supported by this version (0.1.0); use always or manual',
-    ],
-    [
-      unit('idle: { stop_after: 10m }'),
-      'hsu.yaml:5:5: units.api.idle: is not supported by this version (0.1.0); remove it',
-    ],
     [unit('expose: lan'), 'hsu.yaml:5:13: units.api.expose: lan is not supported by this version (0.1.0); use private'],
   ]
   for (const [text, fault] of cases) {
@@ -398,7 +391,7 @@ t.test('what this version lacks is refused by name', async (t) => {
     t.equal(failure?.message, fault)
     t.equal(failure?.reason, 'UNSUPPORTED')
   }
-  t.equal((await failureOf(unit('activation: on-call\nprots: {}')))?.reason, 'CONFIG_INVALID', 'a fault besides')
+  t.equal((await failureOf(unit('expose: lan\nprots: {}')))?.reason, 'CONFIG_INVALID', 'a fault besides')
   t.same(await faultsOf(file('units: { dns: { kind: unmanaged, find: { port: udp/53 } } }')), [])
 })
 
@@ -477,18 +470,12 @@ t.test('what loading takes for a template is what a start fills in', async (t) =
   }
 })
 
-t.test('the example of the design is right but for what this version lacks', async (t) => {
+t.test('the example of the design is right', async (t) => {
   const text = readFileSync(join(repoRoot, 'test/fixtures/design-example.yaml'), 'utf8')
-  const failure = await failureOf(text)
-  t.equal(failure?.reason, 'UNSUPPORTED')
-  t.same(failure?.message.split('\n'), [
-    'hsu.yaml:31:17: units.api.activation: on-call is not supported by this version (0.1.0); use always or manual',
-    'hsu.yaml:32:5: units.api.idle: is not supported by this version (0.1.0); remove it',
-  ])
-  const without = text.replace('on-call', 'manual').replace(/^ +idle:.*\n/m, '')
-  const { config } = await load(without)
+  const { config } = await load(text)
   t.same(config.mesh?.discovery, { mdns: true, seeds: ['10.0.0.5:9471'], interfaces: ['eth0'] })
   t.match(config.units['api'], { kind: 'integrated', replicas: 2, services: ['shop.v1.Orders'], expose: 'private' })
+  t.match(config.units['api'], { activation: 'on-call', idle: { stop_after: 600_000, hold: 10_000, min: 0 } })
   t.same(config.units['db']?.find, { name: 'postgres', args: ['-D'] })
 })
 

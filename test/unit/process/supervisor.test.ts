@@ -597,16 +597,13 @@ t.test('signals reach the program; an unmanaged unit is only touched when that i
   t.same(seen.typesOf('open'), ['found', 'ready', 'lost'])
 })
 
-t.test('what this version does not do is said once', async (t) => {
+t.test('what this host cannot do is said once', async (t) => {
   const world = new World(t)
-  const unit = unitSpec('api', { run, limits: { memory: '64MiB' }, activation: 'on-call' })
+  const unit = unitSpec('api', { run, limits: { memory: '64MiB' } })
   const watched = await world.supervise([unit])
   await watched.supervisor.apply([unit])
   const warnings = watched.log.entries.filter(({ level }) => level === 'warn').map(({ message }) => message)
-  t.same(warnings, [
-    'activation on-call is not supported yet; the unit is started at once',
-    'limit cannot be enforced on this host, only watched',
-  ])
+  t.same(warnings, ['limit cannot be enforced on this host, only watched'])
   t.equal(watched.status('api').state, 'up')
 })
 
@@ -764,6 +761,46 @@ t.test('a unit to be started by hand is not started by the end of a node', async
   const second = await world.supervise([unit])
   t.equal(second.status('idle').state, 'down')
   t.same(world.host.spawned, [])
+})
+
+t.test('a unit that starts when it is called sleeps, is woken, and sleeps on over a restart of the node', async (t) => {
+  const world = new World(t)
+  const units = [
+    unitSpec('api', { run, activation: 'on-call', restart: { policy: 'always' }, replicas: 2, idle: { min: 1 } }),
+    unitSpec('web', { run, idle: {} }),
+  ]
+  const first = await world.supervise(units)
+  const states = (watched: typeof first) => watched.supervisor.status().map(({ unit, state }) => `${unit} ${state}`)
+  t.same(
+    states(first),
+    ['api up', 'api asleep', 'web up'],
+    'the least number runs; what is only stopped when idle starts too',
+  )
+  await first.supervisor.wakeUnit('api', never, { actor: 'a call' })
+  await first.supervisor.wakeUnit('api', never, { actor: 'another' })
+  t.same(states(first), ['api up', 'api up', 'web up'])
+  t.equal(world.host.spawned.length, 3)
+
+  first.supervisor.sleepUnit('api', 1, 'idle for 10m')
+  first.supervisor.sleepUnit('web', 0, 'idle for 10m')
+  await first.pass(1_000, 100)
+  t.same(states(first), ['api up', 'api asleep', 'web asleep'])
+  t.match(first.status('web'), { reason: 'idle for 10m', want: 'down', pid: undefined })
+  t.match(first.events.filter(({ type }) => type === 'unit.asleep').length, 2)
+  await first.supervisor.abandon()
+
+  const second = await world.supervise(units)
+  await second.pass(1_000, 100)
+  t.same(states(second), ['api up', 'api asleep', 'web asleep'], 'whatever the restart policy')
+  await second.supervisor.wakeUnit('web', never, { actor: 'a call' })
+  t.equal(second.status('web').state, 'up')
+  await second.supervisor.stopUnit('web', never)
+  await second.supervisor.wakeUnit('web', never, { actor: 'a call' })
+  t.match(second.status('web'), { state: 'down', reason: 'stopped' }, 'what a person stopped is not woken')
+
+  await second.supervisor.apply([unitSpec('api', { run, replicas: 2 }), ...units.slice(1)])
+  await second.pass(1_000, 100)
+  t.same(states(second), ['api up', 'api up', 'web down'], 'what is to run always does not sleep on')
 })
 
 t.test('an instance is written down before it is started', async (t) => {

@@ -42,6 +42,7 @@ const TYPES: readonly UnitEventType[] = [
   'restart',
   'forceRestart',
   'hold',
+  'sleep',
   'blocked',
   'admitted',
   'spawnFailed',
@@ -84,6 +85,7 @@ t.test('the table, phase by phase', async (t) => {
     ['up', 'wantDown', 'stopping', 'terminate'],
     ['up', 'restart', 'stopping', 'terminate'],
     ['up', 'hold', 'stopping', 'terminate'],
+    ['up', 'sleep', 'stopping', 'terminate'],
     ['up', 'unhealthy', 'stopping', 'terminate'],
     ['up', 'overused', 'stopping', 'terminate'],
     ['up', 'exited', 'backoff'],
@@ -123,6 +125,23 @@ t.test('a stale event returns the very same state', async (t) => {
     const before = state(phase)
     t.equal(step(before, event(type), rules()).state, before, `${phase} + ${type}`)
   }
+})
+
+t.test('what was put to sleep is down until somebody wants it', async (t) => {
+  const ended = (before: UnitState): UnitState => step(before, clean, rules({ policy: 'always' })).state
+  const falling = step(state('up'), event('sleep', undefined, 'idle for 10s'), rules()).state
+  t.match(falling, { phase: 'stopping', want: 'down', asleep: true, ready: false })
+  const asleep = ended(falling)
+  t.match(asleep, { phase: 'down', want: 'down', asleep: true, reason: 'idle for 10s' })
+  t.match(step(asleep, event('wantUp'), rules()), { state: { want: 'up', asleep: false }, effects: ['admit'] })
+  t.match(step(asleep, event('wantDown', undefined, STOPPED), rules()).state, { asleep: false, reason: STOPPED })
+  t.match(step(state('down', 'down'), event('sleep', undefined, 'new'), rules()).state, { asleep: true, reason: 'new' })
+
+  const called = step(falling, event('wantUp'), rules()).state
+  t.match(called, { phase: 'stopping', want: 'up', asleep: false }, 'a call in the middle of the stop')
+  t.match(step(called, clean, rules()), { state: { phase: 'down', want: 'up' }, effects: ['admit'] })
+  const stopped = step(falling, event('wantDown', undefined, STOPPED), rules()).state
+  t.match(ended(stopped), { phase: 'down', asleep: false, reason: STOPPED })
 })
 
 t.test('what follows an end depends on the policy and on how it ended', async (t) => {

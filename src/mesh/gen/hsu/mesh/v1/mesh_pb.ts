@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKZAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwSFAoMdGFrZXNfZGVsdGFzGA4gASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoQU2lnbmVkTm9kZVJlY29yZBIOCgZyZWNvcmQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMInoKBlJ1bW91chIPCgdub2RlX2lkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIMCgRmcm9tGAQgASgJEhEKCWxpbmtfbG9zdBgFIAEoCCLEAgoMUmVnaXN0cmF0aW9uEgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDwoHcmVwbGljYRgDIAEoDRIMCgRraW5kGAQgASgJEg0KBXN0YXRlGAUgASgJEg0KBXJlYWR5GAYgASgIEhAKCHNlcnZpY2VzGAcgAygJEg8KB2FkZHJlc3MYCCABKAkSMwoFcG9ydHMYCSADKAsyJC5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24uUG9ydHNFbnRyeRIsCghzY2hlZHVsZRgKIAEoCzIaLmhzdS5tZXNoLnYxLlNjaGVkdWxlQ2xhaW0SIwoGdGVudXJlGAsgASgLMhMuaHN1Lm1lc2gudjEuVGVudXJlGiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ASIlCgZUZW51cmUSDQoFc3RhbmQYASABKAkSDAoEdGVybRgCIAEoBCJOCg1TY2hlZHVsZUNsYWltEhAKCHNjaGVkdWxlGAEgASgJEg8KB3RpY2tfbXMYAiABKAQSCgoCYnkYAyABKAkSDgoGYWN0aXZlGAQgASgNIoMBCgdTZWN0aW9uEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSMAoNcmVnaXN0cmF0aW9ucxgEIAMoCzIZLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbhIRCglzaWduYXR1cmUYBSABKAwiqQEKDFNlY3Rpb25EZWx0YRINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEhQKDGJhc2VfdmVyc2lvbhgEIAEoBBIPCgdyZW1vdmVkGAUgAygNEioKB2NoYW5nZWQYBiADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRW50cnkSEQoJc2lnbmF0dXJlGAcgASgMIjAKDFNlY3Rpb25FbnRyeRIKCgJhdBgBIAEoDRIUCgxyZWdpc3RyYXRpb24YAiABKAwipQEKBlJ1bGluZxIOCgZpc3N1ZXIYASABKAkSDgoGbnVtYmVyGAIgASgEEhEKCWlzc3VlZF9tcxgDIAEoBBINCgVhY3RvchgEIAEoCRInCgRub2RlGAUgASgLMhcuaHN1Lm1lc2gudjEuTm9kZVJ1bGluZ0gAEiUKA2tleRgGIAEoCzIWLmhzdS5tZXNoLnYxLktleVJ1bGluZ0gAQgkKB3N1YmplY3QiPAoKTm9kZVJ1bGluZxIPCgdub2RlX2lkGAEgASgJEg8KB3JlbW92ZWQYAiABKAgSDAoEbmFtZRgDIAEoCSJFCglLZXlSdWxpbmcSEwoLZmluZ2VycHJpbnQYASABKAkSEgoKb3ZlcmxhcF9tcxgCIAEoBBIPCgdob2xkZXJzGAMgAygMIjEKDFNpZ25lZFJ1bGluZxIOCgZydWxpbmcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciygEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAMgAygMEioKB3J1bGluZ3MYBCADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSKQoGZGVsdGFzGAUgAygLMhkuaHN1Lm1lc2gudjEuU2VjdGlvbkRlbHRhIvkBCgtQZWVyUmVxdWVzdBIhCgRwaW5nGAEgASgLMhEuaHN1Lm1lc2gudjEuUGluZ0gAEjIKDWluZGlyZWN0X3BpbmcYAiABKAsyGS5oc3UubWVzaC52MS5JbmRpcmVjdFBpbmdIABIuCgdjb21wYXJlGAMgASgLMhsuaHN1Lm1lc2gudjEuQ29tcGFyZVJlcXVlc3RIABIwCghleGNoYW5nZRgEIAEoCzIcLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVxdWVzdEgAEiYKA2tleRgFIAEoCzIXLmhzdS5tZXNoLnYxLktleVJlcXVlc3RIAEIJCgdyZXF1ZXN0IsgBCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAEicKA2tleRgEIAEoCzIYLmhzdS5tZXNoLnYxLktleVJlc3BvbnNlSABCCgoIcmVzcG9uc2UiKwoEUGluZxIjCgZiZWxpZWYYASABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiQwoMSW5kaXJlY3RQaW5nEg4KBnRhcmdldBgBIAEoCRIjCgZiZWxpZWYYAiABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIifQoDQWNrEg0KBWFsaXZlGAEgASgIEhMKC2luY2FybmF0aW9uGAIgASgEEi0KBnJlY29yZBgDIAEoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSIwoGYmVsaWVmGAQgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIi0KDkNvbXBhcmVSZXF1ZXN0EgwKBHZpZXcYASABKAwSDQoFYWZ0ZXIYAiABKAkiZAoPQ29tcGFyZVJlc3BvbnNlEgwKBHNhbWUYASABKAgSJAoHZGlnZXN0cxgCIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIMCgRuZXh0GAMgASgJEg8KB3J1bGluZ3MYBCABKAwi9wEKD0V4Y2hhbmdlUmVxdWVzdBIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIQCghzZWN0aW9ucxgCIAMoDBIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCRIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nEhUKDXdhbnRzX3J1bGluZ3MYByABKAgSKQoGZGVsdGFzGAggAygLMhkuaHN1Lm1lc2gudjEuU2VjdGlvbkRlbHRhIskBChBFeGNoYW5nZVJlc3BvbnNlEi4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAIgAygMEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISIQoEaGVsZBgEIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nIiEKCktleVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkiGgoLS2V5UmVzcG9uc2USCwoDa2V5GAEgASgMKpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKZAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwSFAoMdGFrZXNfZGVsdGFzGA4gASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoQU2lnbmVkTm9kZVJlY29yZBIOCgZyZWNvcmQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMInoKBlJ1bW91chIPCgdub2RlX2lkGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIMCgRmcm9tGAQgASgJEhEKCWxpbmtfbG9zdBgFIAEoCCL8AgoMUmVnaXN0cmF0aW9uEgwKBHVuaXQYASABKAkSEAoIaW5zdGFuY2UYAiABKAkSDwoHcmVwbGljYRgDIAEoDRIMCgRraW5kGAQgASgJEg0KBXN0YXRlGAUgASgJEg0KBXJlYWR5GAYgASgIEhAKCHNlcnZpY2VzGAcgAygJEg8KB2FkZHJlc3MYCCABKAkSMwoFcG9ydHMYCSADKAsyJC5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24uUG9ydHNFbnRyeRIsCghzY2hlZHVsZRgKIAEoCzIaLmhzdS5tZXNoLnYxLlNjaGVkdWxlQ2xhaW0SIwoGdGVudXJlGAsgASgLMhMuaHN1Lm1lc2gudjEuVGVudXJlEhAKCGRyYWluaW5nGAwgASgIEiQKB29uX2NhbGwYDSABKAsyEy5oc3UubWVzaC52MS5PbkNhbGwaLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIhkKBk9uQ2FsbBIPCgdob2xkX21zGAEgASgNIiUKBlRlbnVyZRINCgVzdGFuZBgBIAEoCRIMCgR0ZXJtGAIgASgEIk4KDVNjaGVkdWxlQ2xhaW0SEAoIc2NoZWR1bGUYASABKAkSDwoHdGlja19tcxgCIAEoBBIKCgJieRgDIAEoCRIOCgZhY3RpdmUYBCABKA0igwEKB1NlY3Rpb24SDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIwCg1yZWdpc3RyYXRpb25zGAQgAygLMhkuaHN1Lm1lc2gudjEuUmVnaXN0cmF0aW9uEhEKCXNpZ25hdHVyZRgFIAEoDCKpAQoMU2VjdGlvbkRlbHRhEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSFAoMYmFzZV92ZXJzaW9uGAQgASgEEg8KB3JlbW92ZWQYBSADKA0SKgoHY2hhbmdlZBgGIAMoCzIZLmhzdS5tZXNoLnYxLlNlY3Rpb25FbnRyeRIRCglzaWduYXR1cmUYByABKAwiMAoMU2VjdGlvbkVudHJ5EgoKAmF0GAEgASgNEhQKDHJlZ2lzdHJhdGlvbhgCIAEoDCKlAQoGUnVsaW5nEg4KBmlzc3VlchgBIAEoCRIOCgZudW1iZXIYAiABKAQSEQoJaXNzdWVkX21zGAMgASgEEg0KBWFjdG9yGAQgASgJEicKBG5vZGUYBSABKAsyFy5oc3UubWVzaC52MS5Ob2RlUnVsaW5nSAASJQoDa2V5GAYgASgLMhYuaHN1Lm1lc2gudjEuS2V5UnVsaW5nSABCCQoHc3ViamVjdCI8CgpOb2RlUnVsaW5nEg8KB25vZGVfaWQYASABKAkSDwoHcmVtb3ZlZBgCIAEoCBIMCgRuYW1lGAMgASgJIkUKCUtleVJ1bGluZxITCgtmaW5nZXJwcmludBgBIAEoCRISCgpvdmVybGFwX21zGAIgASgEEg8KB2hvbGRlcnMYAyADKAwiMQoMU2lnbmVkUnVsaW5nEg4KBnJ1bGluZxgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwi1wEKBkRpZ2VzdBINCgVvd25lchgBIAEoCRIpCgZzdGF0dXMYAiABKA4yGS5oc3UubWVzaC52MS5NZW1iZXJTdGF0dXMSEwoLaW5jYXJuYXRpb24YAyABKAQSGgoScmVjb3JkX2luY2FybmF0aW9uGAQgASgEEhYKDnJlY29yZF92ZXJzaW9uGAUgASgEEhsKE3NlY3Rpb25faW5jYXJuYXRpb24YBiABKAQSFwoPc2VjdGlvbl92ZXJzaW9uGAcgASgEEhQKDHJlY29yZF9jaGVjaxgIIAEoByLKAQoJQnJvYWRjYXN0EiQKB3J1bW91cnMYASADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISLgoHcmVjb3JkcxgCIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSEAoIc2VjdGlvbnMYAyADKAwSKgoHcnVsaW5ncxgEIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZxIpCgZkZWx0YXMYBSADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRGVsdGEi+QEKC1BlZXJSZXF1ZXN0EiEKBHBpbmcYASABKAsyES5oc3UubWVzaC52MS5QaW5nSAASMgoNaW5kaXJlY3RfcGluZxgCIAEoCzIZLmhzdS5tZXNoLnYxLkluZGlyZWN0UGluZ0gAEi4KB2NvbXBhcmUYAyABKAsyGy5oc3UubWVzaC52MS5Db21wYXJlUmVxdWVzdEgAEjAKCGV4Y2hhbmdlGAQgASgLMhwuaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXF1ZXN0SAASJgoDa2V5GAUgASgLMhcuaHN1Lm1lc2gudjEuS2V5UmVxdWVzdEgAQgkKB3JlcXVlc3QiyAEKDFBlZXJSZXNwb25zZRIfCgNhY2sYASABKAsyEC5oc3UubWVzaC52MS5BY2tIABIvCgdjb21wYXJlGAIgASgLMhwuaHN1Lm1lc2gudjEuQ29tcGFyZVJlc3BvbnNlSAASMQoIZXhjaGFuZ2UYAyABKAsyHS5oc3UubWVzaC52MS5FeGNoYW5nZVJlc3BvbnNlSAASJwoDa2V5GAQgASgLMhguaHN1Lm1lc2gudjEuS2V5UmVzcG9uc2VIAEIKCghyZXNwb25zZSIrCgRQaW5nEiMKBmJlbGllZhgBIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciJDCgxJbmRpcmVjdFBpbmcSDgoGdGFyZ2V0GAEgASgJEiMKBmJlbGllZhgCIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciJ9CgNBY2sSDQoFYWxpdmUYASABKAgSEwoLaW5jYXJuYXRpb24YAiABKAQSLQoGcmVjb3JkGAMgASgLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIjCgZiZWxpZWYYBCABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiLQoOQ29tcGFyZVJlcXVlc3QSDAoEdmlldxgBIAEoDBINCgVhZnRlchgCIAEoCSJkCg9Db21wYXJlUmVzcG9uc2USDAoEc2FtZRgBIAEoCBIkCgdkaWdlc3RzGAIgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EgwKBG5leHQYAyABKAkSDwoHcnVsaW5ncxgEIAEoDCL3AQoPRXhjaGFuZ2VSZXF1ZXN0Ei4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAIgAygMEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISDgoGd2FudGVkGAQgAygJEioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSFQoNd2FudHNfcnVsaW5ncxgHIAEoCBIpCgZkZWx0YXMYCCADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRGVsdGEiyQEKEEV4Y2hhbmdlUmVzcG9uc2USLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSEAoIc2VjdGlvbnMYAiADKAwSJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIhCgRoZWxkGAQgAygLMhMuaHN1Lm1lc2gudjEuRGlnZXN0EioKB3J1bGluZ3MYBiADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmciIQoKS2V5UmVxdWVzdBITCgtmaW5nZXJwcmludBgBIAEoCSIaCgtLZXlSZXNwb25zZRILCgNrZXkYASABKAwqkQEKDE1lbWJlclN0YXR1cxIdChlNRU1CRVJfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTTUVNQkVSX1NUQVRVU19BTElWRRABEhkKFU1FTUJFUl9TVEFUVVNfU1VTUEVDVBACEhYKEk1FTUJFUl9TVEFUVVNfREVBRBADEhYKEk1FTUJFUl9TVEFUVVNfTEVGVBAEYgZwcm90bzM");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -259,6 +259,20 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
    * @generated from field: hsu.mesh.v1.Tenure tenure = 11;
    */
   tenure?: Tenure | undefined;
+
+  /**
+   * It takes no new calls: it is about to be stopped.
+   *
+   * @generated from field: bool draining = 12;
+   */
+  draining: boolean;
+
+  /**
+   * Of a unit that is started when it is called: whoever has a call for it may ask its owner to.
+   *
+   * @generated from field: hsu.mesh.v1.OnCall on_call = 13;
+   */
+  onCall?: OnCall | undefined;
 };
 
 /**
@@ -267,6 +281,27 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
  */
 export const RegistrationSchema: GenMessage<Registration> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 3);
+
+/**
+ * How a unit is started when it is called.
+ *
+ * @generated from message hsu.mesh.v1.OnCall
+ */
+export type OnCall = Message<"hsu.mesh.v1.OnCall"> & {
+  /**
+   * How long a call waits for that.
+   *
+   * @generated from field: uint32 hold_ms = 1;
+   */
+  holdMs: number;
+};
+
+/**
+ * Describes the message hsu.mesh.v1.OnCall.
+ * Use `create(OnCallSchema)` to create a new message.
+ */
+export const OnCallSchema: GenMessage<OnCall> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 4);
 
 /**
  * What a node says of a unit that only one of the nodes that have it runs.
@@ -294,7 +329,7 @@ export type Tenure = Message<"hsu.mesh.v1.Tenure"> & {
  * Use `create(TenureSchema)` to create a new message.
  */
 export const TenureSchema: GenMessage<Tenure> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 4);
+  messageDesc(file_hsu_mesh_v1_mesh, 5);
 
 /**
  * What a node says of a schedule that several nodes have.
@@ -336,7 +371,7 @@ export type ScheduleClaim = Message<"hsu.mesh.v1.ScheduleClaim"> & {
  * Use `create(ScheduleClaimSchema)` to create a new message.
  */
 export const ScheduleClaimSchema: GenMessage<ScheduleClaim> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 5);
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
 
 /**
  * All that one node registers: its section of the registry, of which it is the only writer. Travels in binary form, kept as it
@@ -383,7 +418,7 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
  * Use `create(SectionSchema)` to create a new message.
  */
 export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
 
 /**
  * What changed in a section. Whoever holds the base makes the section after it and checks the signature against that;
@@ -443,7 +478,7 @@ export type SectionDelta = Message<"hsu.mesh.v1.SectionDelta"> & {
  * Use `create(SectionDeltaSchema)` to create a new message.
  */
 export const SectionDeltaSchema: GenMessage<SectionDelta> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
 
 /**
  * @generated from message hsu.mesh.v1.SectionEntry
@@ -469,7 +504,7 @@ export type SectionEntry = Message<"hsu.mesh.v1.SectionEntry"> & {
  * Use `create(SectionEntrySchema)` to create a new message.
  */
 export const SectionEntrySchema: GenMessage<SectionEntry> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
 
 /**
  * What a member decided for the whole mesh. All keep it, over restarts; of one subject the highest number counts.
@@ -528,7 +563,7 @@ export type Ruling = Message<"hsu.mesh.v1.Ruling"> & {
  * Use `create(RulingSchema)` to create a new message.
  */
 export const RulingSchema: GenMessage<Ruling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
 
 /**
  * Whether a node may be a member. Its subject is the node.
@@ -561,7 +596,7 @@ export type NodeRuling = Message<"hsu.mesh.v1.NodeRuling"> & {
  * Use `create(NodeRulingSchema)` to create a new message.
  */
 export const NodeRulingSchema: GenMessage<NodeRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * Which mesh key comes next. There is one such subject.
@@ -596,7 +631,7 @@ export type KeyRuling = Message<"hsu.mesh.v1.KeyRuling"> & {
  * Use `create(KeyRulingSchema)` to create a new message.
  */
 export const KeyRulingSchema: GenMessage<KeyRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * @generated from message hsu.mesh.v1.SignedRuling
@@ -622,7 +657,7 @@ export type SignedRuling = Message<"hsu.mesh.v1.SignedRuling"> & {
  * Use `create(SignedRulingSchema)` to create a new message.
  */
 export const SignedRulingSchema: GenMessage<SignedRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * How new one's copy of a member is.
@@ -681,7 +716,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -721,7 +756,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * Asked over a stream; one request, one response.
@@ -770,7 +805,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -811,7 +846,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 16);
+  messageDesc(file_hsu_mesh_v1_mesh, 17);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -830,7 +865,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 17);
+  messageDesc(file_hsu_mesh_v1_mesh, 18);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -854,7 +889,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 18);
+  messageDesc(file_hsu_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -892,7 +927,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 19);
+  messageDesc(file_hsu_mesh_v1_mesh, 20);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -920,7 +955,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 20);
+  messageDesc(file_hsu_mesh_v1_mesh, 21);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -958,7 +993,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 21);
+  messageDesc(file_hsu_mesh_v1_mesh, 22);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -1009,7 +1044,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 22);
+  messageDesc(file_hsu_mesh_v1_mesh, 23);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -1050,7 +1085,7 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 23);
+  messageDesc(file_hsu_mesh_v1_mesh, 24);
 
 /**
  * Asks for the mesh key that a ruling tells of.
@@ -1069,7 +1104,7 @@ export type KeyRequest = Message<"hsu.mesh.v1.KeyRequest"> & {
  * Use `create(KeyRequestSchema)` to create a new message.
  */
 export const KeyRequestSchema: GenMessage<KeyRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 24);
+  messageDesc(file_hsu_mesh_v1_mesh, 25);
 
 /**
  * @generated from message hsu.mesh.v1.KeyResponse
@@ -1088,7 +1123,7 @@ export type KeyResponse = Message<"hsu.mesh.v1.KeyResponse"> & {
  * Use `create(KeyResponseSchema)` to create a new message.
  */
 export const KeyResponseSchema: GenMessage<KeyResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 25);
+  messageDesc(file_hsu_mesh_v1_mesh, 26);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus

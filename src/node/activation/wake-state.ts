@@ -1,0 +1,39 @@
+import { HsuError } from '../../base/error.ts'
+import { formatDurationMs } from '../../base/quantity.ts'
+import { type InstanceStatus, isRunBeside } from '../../process/index.ts'
+
+/**
+ * How a unit of this node stands towards calls. `asleep`: a call starts it. `waking`: on its way up. `awake`: an instance is
+ * ready. `draining`: on its way down. `off`: it is down, or waits, for a reason that a call does not overrule.
+ */
+export type WakeState = 'awake' | 'waking' | 'asleep' | 'draining' | 'off'
+
+/** The replicas of a unit, without its runs as a job. */
+export function replicasOf(unit: string, statuses: readonly InstanceStatus[]): readonly InstanceStatus[] {
+  return statuses.filter((status) => status.unit === unit && !isRunBeside(status.replica))
+}
+
+/** `sleeps`: whether the unit is one that calls start. */
+export function wakeStateOf(replicas: readonly InstanceStatus[], sleeps: boolean): WakeState {
+  if (replicas.some(({ ready, state }) => ready && state === 'up')) return 'awake'
+  if (replicas.some(isComing)) return 'waking'
+  if (replicas.some(({ state }) => state === 'asleep' || (sleeps && state === 'completed'))) return 'asleep'
+  return replicas.some(({ state }) => state === 'stopping') ? 'draining' : 'off'
+}
+
+/** On its way up, or waiting for what it depends on. */
+function isComing({ state, want }: InstanceStatus): boolean {
+  return state === 'starting' || state === 'up' || (want === 'up' && (state === 'stopping' || state === 'down'))
+}
+
+/** Why a call cannot wake a unit: how it is, and when it is tried again by itself. */
+export function refusalOf(unit: string, replicas: readonly InstanceStatus[], wallMs: number): HsuError {
+  const [worst] = replicas
+  const { state = 'down', reason = '', retryAtMs } = worst ?? {}
+  const retryInMs = retryAtMs === undefined ? undefined : Math.max(0, Math.round(retryAtMs - wallMs))
+  const why = worst === undefined ? 'it has no replicas' : `it is ${state}${reason === '' ? '' : `: ${reason}`}`
+  const next =
+    retryInMs === undefined ? `it stays so until 'hsu start ${unit}'` : `next try in ${formatDurationMs(retryInMs)}`
+  const details = { unit, state, reason, ...(retryInMs === undefined ? {} : { retryInMs }) }
+  return new HsuError('WAKE_FAILED', `unit '${unit}' does not take calls: ${why}; ${next}`, { details })
+}
