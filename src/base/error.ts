@@ -49,6 +49,7 @@ export const REASONS = {
   NOT_STARTED:         { status: 'UNAVAILABLE',         retry: 'backoff', advice: 'The part that was asked is not running. Start a node with `hsu up`.' },
   TIMED_OUT:           { status: 'DEADLINE_EXCEEDED',   retry: 'backoff', advice: 'It took longer than was allowed.' },
   QUEUE_FULL:          { status: 'RESOURCE_EXHAUSTED',  retry: 'backoff', advice: 'A bounded queue is full; the caller is faster than the work.' },
+  OVERLOADED:          { status: 'RESOURCE_EXHAUSTED',  retry: 'backoff', advice: 'More calls than the `route.limits` of the unit allow. The answer says how long to wait (`retryAfterMs`, `grpc-retry-pushback-ms`).' },
   LIMIT_EXCEEDED:      { status: 'RESOURCE_EXHAUSTED',  retry: 'never',   advice: 'A size or count limit was exceeded; the message names it.' },
   NOT_PERMITTED:       { status: 'PERMISSION_DENIED',   retry: 'never',   advice: 'The configuration does not allow it.' },
   NOT_AUTHENTICATED:   { status: 'UNAUTHENTICATED',     retry: 'never',   advice: 'The caller is not a member of this mesh.' },

@@ -15,6 +15,7 @@ import { createSupervisor, type SupervisorSeams } from '../process/index.ts'
 import {
   type Connection,
   ControlService,
+  createCallLimits,
   createInFlight,
   type GrpcProber,
   type Ingress,
@@ -156,10 +157,10 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
   )
   const { endpoints, linkOf } = world
   const inFlight = createInFlight()
+  const shared = { routeOf: setup.routeOf, inFlight, limitsOf: createCallLimits(clock) }
   const ingress = servers.ingress(
     {
-      ...{ clock, random, log, endpoints, linkOf, inFlight },
-      routeOf: setup.routeOf,
+      ...{ clock, random, log, endpoints, linkOf, ...shared },
       wake: (sleeper, signal) => activation.wakeForCall(sleeper, signal),
     },
     { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
@@ -255,7 +256,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
   const linkServer =
     certificate &&
     servers.link(
-      { clock, log, endpoints, isMember: world.memberWith, routeOf: setup.routeOf, inFlight, guests },
+      { clock, log, endpoints, isMember: world.memberWith, guests, ...shared },
       { listen: listen.link, nodeId, certificate, controlSocket: sockets.api, ...takeoverOf(legacy?.handles, 'link') },
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })

@@ -1,29 +1,113 @@
 import * as z from 'zod'
-import { type DeepReadonly, duration } from '../base/schema.ts'
+import { type DeepReadonly, duration, durationRange, percentage } from '../base/schema.ts'
 
-/** The keys of a unit's `route`: how calls are spread over its instances. */
-export const routeShape = {
+const METHOD = /^[A-Za-z_][A-Za-z0-9_.]*\/([A-Za-z_][A-Za-z0-9_]*|\*)$/
+
+const METADATA_KEY = /^[a-z0-9_.-]+$/
+
+const retries = z.int().min(0).max(5)
+
+const method = z.strictObject({
+  idempotent: z
+    .boolean()
+    .default(false)
+    .describe('A call that a unit may have seen can be sent again: after UNAVAILABLE, or when its connection broke'),
+  retries: retries.optional().describe('Instead of those of the route'),
+  timeout: duration.optional().describe('Instead of that of the route'),
+})
+
+const ejection = z.strictObject({
+  failures: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(5)
+    .describe('Calls in a row that end with UNAVAILABLE or with a broken connection'),
+  time: durationRange
+    .prefault('1s..60s')
+    .describe(
+      'How long it gets no calls: the first time, and at most; twice as long each time it fails its trial call',
+    ),
+  max_share: percentage
+    .prefault('50%')
+    .describe('Of the instances that are ready, so many may be out for answering badly; the rest stays in'),
+})
+
+const limits = z.strictObject({
+  concurrency: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe('Calls under way at once, on each node that runs the unit. Default: no limit'),
+  rate: z
+    .number()
+    .positive()
+    .max(10_000_000)
+    .optional()
+    .describe('Calls a second, on each node that runs the unit. Default: no limit'),
+  burst: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .optional()
+    .describe('Calls beyond the rate that may come at once. Default: those of a second'),
+})
+
+const retryBudget = z.strictObject({
+  ratio: percentage.prefault('20%').describe('Retries for each call, over ten seconds'),
+  min_per_second: z.number().min(0).max(10_000).default(10).describe('Retries that are allowed in any case'),
+})
+
+/** The keys of a unit's `route`: how calls are spread over its instances, and what becomes of those that fail. */
+const routeShape = {
   policy: z
-    .enum(['least-request'], { error: 'must be least-request; this version has no other policy' })
+    .enum(['least-request', 'round-robin', 'consistent-hash'])
     .default('least-request')
-    .describe('least-request = of two instances taken at random, the one with fewer calls in flight'),
+    .describe(
+      'least-request = of two instances taken at random, the one with fewer calls in flight; round-robin = in turn; consistent-hash = calls of equal hash_on to the same instance',
+    ),
+  hash_on: z
+    .string()
+    .regex(METADATA_KEY, 'must be a metadata key, in lower case, such as x-user-id')
+    .optional()
+    .describe(
+      'Metadata key whose value chooses the instance; for consistent-hash. A call without it goes by least-request',
+    ),
   prefer: z
     .enum(['host', 'none'])
     .default('host')
     .describe('host = instances on the host of the caller first; none = all are equal'),
-  retries: z
+  spill_over: z
     .int()
-    .min(0)
-    .max(5)
+    .min(1)
+    .max(100_000)
+    .default(100)
+    .describe(
+      'Calls in flight to an instance of this host beyond which those of other hosts take part; for prefer: host',
+    ),
+  retries: retries
     .default(2)
-    .describe('How many more instances are tried when a call certainly reached none; 0 = none'),
+    .describe('How many more instances are tried when a call failed and may be sent again; 0 = none'),
+  retry_budget: retryBudget.prefault({}).describe('Keeps retries from making an overload worse'),
   timeout: duration.optional().describe('Time a call may take when its caller sets no deadline. Default: no limit'),
+  ejection: ejection.prefault({}).describe('Which instances get no calls for a while'),
+  limits: limits.prefault({}).describe('What is more is answered with RESOURCE_EXHAUSTED and the time to wait'),
+  methods: z
+    .record(z.string().regex(METHOD, 'must be SERVICE/METHOD, such as shop.v1.Orders/Get, or SERVICE/*'), method)
+    .default({})
+    .describe('Other terms for single methods, by SERVICE/METHOD or SERVICE/*'),
 } as const
 
-const route = z.strictObject(routeShape)
+export const routeSchema = z.strictObject(routeShape).superRefine(({ policy, hash_on }, context) => {
+  const report = (message: string): void => context.addIssue({ code: 'custom', message, path: ['hash_on'] })
+  if (policy === 'consistent-hash' && hash_on === undefined) report('is required for policy: consistent-hash')
+  if (policy !== 'consistent-hash' && hash_on !== undefined) report('is only for policy: consistent-hash')
+})
 
 /** How calls to one unit are routed; times in ms. */
-export type RouteConfig = DeepReadonly<z.output<typeof route>>
+export type RouteConfig = DeepReadonly<z.output<typeof routeSchema>>
+export type EjectionConfig = RouteConfig['ejection']
 
 /** What holds for a unit that says nothing. */
-export const DEFAULT_ROUTE: RouteConfig = route.parse({})
+export const DEFAULT_ROUTE: RouteConfig = routeSchema.parse({})

@@ -16,7 +16,10 @@ export function answerFields(error: HsuError): AnswerFields {
 /** The end of a call that fails after its answer has begun. */
 export function trailerFields(error: HsuError): AnswerFields {
   const { code, message, details } = statusParts(error)
+  const { retryAfterMs } = error.details
   return {
+    // gRFC A6: clients that retry by themselves wait for so long.
+    ...(typeof retryAfterMs === 'number' ? { 'grpc-retry-pushback-ms': String(retryAfterMs) } : {}),
     'grpc-status-details-bin': details.toString('base64'),
     'grpc-status': String(code),
     'grpc-message': percentEncoded(message),

@@ -7,6 +7,7 @@ import { Delivery } from './relay/delivery.ts'
 import { createLinkPool } from './relay/link-pool.ts'
 import { RelayLoop } from './relay/loop.ts'
 import { createRelayUpstreams } from './relay/upstreams.ts'
+import { createCallLimits } from './router/call-limits.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { createServiceRouter, type ServiceRouteSeams } from './router/service-route.ts'
 
@@ -52,7 +53,10 @@ export function createIngress(seams: IngressSeams, config: IngressConfig): Ingre
   const loop = seams.loop ?? new RelayLoop(seams)
   const links = certificate === undefined ? undefined : createLinkPool({ clock, loop, linkOf }, certificate)
   const upstreams = createRelayUpstreams(clock, loop, links)
-  const router = createServiceRouter({ ...seams, inFlight }, nodeId)
+  const router = createServiceRouter(
+    { ...seams, inFlight, limitsOf: seams.limitsOf ?? createCallLimits(clock) },
+    nodeId,
+  )
   const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached: 'answer' })
   const listener = createCallListener(
     { clock, log, delivery },

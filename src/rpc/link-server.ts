@@ -2,10 +2,12 @@ import type { Clock } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener, type Guests, type Takeover } from './call-listener.ts'
-import type { RouteConfig } from './config.ts'
+import { DEFAULT_ROUTE, type RouteConfig } from './config.ts'
 import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
 import type { LinkCertificate } from './link-certificate.ts'
+import { admit, type CallLimits, createCallLimits } from './router/call-limits.ts'
+import { methodTerms } from './router/method-terms.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { Delivery } from './relay/delivery.ts'
 import { RelayLoop } from './relay/loop.ts'
@@ -21,6 +23,8 @@ export interface LinkServerSeams {
   readonly isMember: (fingerprint: string) => string | undefined
   /** How calls to a unit of this node are routed; undefined, here or as the answer, means the defaults. */
   readonly routeOf?: (unit: string) => RouteConfig | undefined
+  /** Shared with the ingress: the calls that this node lets through to a unit. */
+  readonly limitsOf?: (unit: string) => CallLimits
   /** Shared with the ingress, so that an instance is drained of the calls of both. */
   readonly inFlight?: InFlight
   /** Shared with the other listeners of a thread. */
@@ -98,10 +102,12 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
 
 /** Exactly the instance that a call names, or the control API: nothing is forwarded to a third node. */
 function createLinkRouter(
-  { endpoints, isMember, routeOf }: LinkServerSeams,
+  { clock, endpoints, isMember, routeOf, limitsOf = createCallLimits(clock) }: LinkServerSeams,
   { nodeId, controlSocket }: LinkServerConfig,
 ): Router {
-  return onePlace(({ head, caller: { fingerprint = '' } }) => {
+  return onePlace((call) => {
+    const { head } = call
+    const { fingerprint = '' } = call.caller
     if (isMember(fingerprint) === undefined) {
       // It may well be one, after a pause in which it seemed dead: a refusal lets it try elsewhere.
       throw new HsuError('NO_ENDPOINT', 'the calling node is not a member of this mesh at the moment')
@@ -115,8 +121,10 @@ function createLinkRouter(
         })
       }
       const { address, unit } = endpoint
-      const timeoutMs = routeOf?.(unit)?.timeout
-      return { ...localTarget(address, `instance '${instance}'`, instance), timeoutMs }
+      const route = routeOf?.(unit) ?? DEFAULT_ROUTE
+      admit(call, limitsOf(unit), route.limits)
+      const { timeoutMs } = methodTerms(route, head.path)
+      return { ...localTarget(address, `instance '${instance}'`, instance), unit, timeoutMs }
     }
     if (head.path.startsWith('/hsu.control.v1.') || head.text('hsu-control') === '1') {
       return localTarget(`unix:${controlSocket}`, 'the control API', undefined)

@@ -1,5 +1,6 @@
 import type { HsuError } from '../base/error.ts'
 import type { Field } from './h2/field.ts'
+import type { CallLimits } from './router/call-limits.ts'
 
 /** How to reach another node's link, as its signed node record has it. */
 export interface LinkTarget {
@@ -17,6 +18,8 @@ export interface Target {
     | { readonly kind: 'link'; readonly link: LinkTarget }
   /** Names it in messages: `instance 'echo-0-1a2b3c'`. */
   readonly label: string
+  /** The unit it is an instance of. */
+  readonly unit?: string | undefined
   /** Whose calls in flight this one is counted among; undefined for what is not an instance. */
   readonly instance: string | undefined
   /** Fields to add; the routing fields of the caller are always taken off. */
@@ -25,12 +28,20 @@ export interface Target {
   readonly timeoutMs: number | undefined
 }
 
-/** Why an attempt came to nothing. Whatever the kind, no unit has seen anything of the call. */
+/** Why an attempt came to nothing. Except for `failed`, no unit has seen anything of the call. */
 export interface Miss {
-  /** `unreachable`: no connection. `refused`: the other side took none of it (REFUSED_STREAM, or beyond its GOAWAY). */
-  readonly kind: 'unreachable' | 'refused'
+  /**
+   * `unreachable`: no connection. `refused`: the other side took none of it (REFUSED_STREAM, or beyond its GOAWAY). `failed`: a
+   * unit may have seen it, and said that it is not available, or its connection broke; only for calls that may be repeated.
+   */
+  readonly kind: 'unreachable' | 'refused' | 'failed'
   readonly error: HsuError
+  /** When the unit asks to be tried again, in ms. */
+  readonly pushbackMs?: number | undefined
 }
+
+/** How a unit dealt with a call, as far as it tells how the unit is. */
+export type CallOutcome = 'answered' | 'failed'
 
 /** Who sent a call: the node at the other end of a link, undefined for a process on this host. */
 export interface Caller {
@@ -60,6 +71,8 @@ export interface RoutedCall {
   readonly target: Target | undefined
   /** What the router keeps of the attempts so far. */
   trail: object | undefined
+  /** Where it is counted, against the limits of its unit. */
+  limits: CallLimits | undefined
   /** Aborts when nobody waits for an answer any more. */
   readonly signal: AbortSignal
 }
@@ -73,6 +86,10 @@ export interface Router {
    * @throws HsuError the answer to the call
    */
   next(call: RoutedCall, missed: Miss | undefined): Target | undefined | Promise<Target | undefined>
+  /** The unit of the call's target has answered it, or will not. */
+  ended?(call: RoutedCall, outcome: CallOutcome): void
+  /** Whether a call that a unit may have seen may go to another one; when it may, that is the next thing to happen. */
+  mayRepeat?(call: RoutedCall): boolean
 }
 
 /** Attempts at the one place there is, when it refuses: its connection was closing, and the next one is new. */

@@ -7,6 +7,7 @@ import { Metadata, status } from '@grpc/grpc-js'
 import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
+import { DEFAULT_ROUTE } from '../../src/rpc/config.ts'
 import { createIngress } from '../../src/rpc/ingress.ts'
 import {
   answerOf,
@@ -762,7 +763,7 @@ t.test('a route timeout bounds calls that have no deadline', async (t) => {
     timeouts.push(valuesOf(raw, 'grpc-timeout'))
     stream.resume()
   })
-  const routeOf = () => ({ policy: 'least-request', prefer: 'host', retries: 2, timeout: 150 }) as const
+  const routeOf = () => ({ ...DEFAULT_ROUTE, timeout: 150 })
   const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { routeOf })
   const request = openRaw(rawClient(t, ingress.address()), `/${SERVICE}/Hang`)
   request.end(framed(HELLO))

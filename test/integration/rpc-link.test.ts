@@ -13,6 +13,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { createControlFront } from '../../src/rpc/control-front.ts'
 import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-certificate.ts'
 import type { LinkTarget } from '../../src/rpc/target.ts'
+import { DEFAULT_ROUTE } from '../../src/rpc/config.ts'
 import { createLinkServer, type LinkServer } from '../../src/rpc/link-server.ts'
 import { createInFlight } from '../../src/rpc/router/in-flight.ts'
 import {
@@ -259,7 +260,7 @@ t.test('a node in doubt about its caller costs no call while another endpoint is
   const { world, members, certificates, linkOf } = await pair(t)
   const backend = await grpcBackend(t, { Unary: echo })
   world.entries = [onOther(backend.address)]
-  const routeOf = () => ({ policy: 'least-request', prefer: 'none', retries: 2 }) as const
+  const routeOf = () => ({ ...DEFAULT_ROUTE, prefer: 'none' }) as const
   const ingress = await startIngress(t, world, { linkOf, routeOf }, { certificate: certificates.self })
   const client = grpcClient(t, ingress.address())
   t.equal((await client.call('Unary', [HELLO])).status.code, status.OK)
@@ -323,7 +324,7 @@ t.test('a link bears what calls on it do', async (t) => {
   })
 
   t.test("the owner's route bounds calls that have no deadline", async (t) => {
-    const routeOf = () => ({ policy: 'least-request', prefer: 'host', retries: 2, timeout: 150 }) as const
+    const routeOf = () => ({ ...DEFAULT_ROUTE, timeout: 150 })
     const bounded = createLinkServer(
       { clock: systemClock, log, endpoints: world, isMember: () => 'self', routeOf },
       { listen: '127.0.0.1:0', nodeId: 'other', certificate: certificates.other, controlSocket: '/nowhere' },

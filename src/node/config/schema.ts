@@ -3,7 +3,7 @@ import { type DeepReadonly, duration, size, text } from '../../base/schema.ts'
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'
 import { partition } from '../partition/config.ts'
-import { routeShape } from '../../rpc/index.ts'
+import { routeSchema } from '../../rpc/index.ts'
 
 /** Node names appear in `unit@node`, in metadata and in file names. */
 const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
@@ -85,11 +85,10 @@ const unit = z.strictObject({
     .array(z.string().regex(SERVICE_NAME, 'must be a full gRPC service name, such as shop.v1.Orders'))
     .optional()
     .describe('Full names of the gRPC services it offers; else it is asked by server reflection'),
-  route: z
-    .strictObject(routeShape)
+  route: routeSchema
     .prefault({})
     .describe(
-      'How calls are spread over its instances. Calls that enter at a node without the unit use the defaults for all but the timeout',
+      'How calls are spread over its instances, and what becomes of those that fail. Nodes without the unit in their file use the defaults, but for limits and timeout',
     ),
   partition: partition.describe(
     'What becomes of it when nodes cannot reach each other: keep = it runs on; or a map, see docs/MESH.md',

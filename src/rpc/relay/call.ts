@@ -2,12 +2,16 @@ import { HsuError } from '../../base/error.ts'
 import type { Caller, Miss, RoutedCall, Target } from '../target.ts'
 import type { Field } from '../h2/field.ts'
 import type { FieldList } from '../h2/field-list.ts'
+import type { CallLimits } from '../router/call-limits.ts'
 import { ErrorCode, MAX_FRAME_BYTES } from '../h2/protocol.ts'
 import { areTrailers, CallHead } from './call-head.ts'
 import { type KeptBytes, KeptRequest } from './kept-bytes.ts'
 import { failureFields } from './own-answer.ts'
-import { answerShape, passableFields } from './response-fields.ts'
+import { answerShape, passableFields, pushbackOf } from './response-fields.ts'
 import { type Piece, Side, type SideCall, type SideConnection } from './side.ts'
+
+/** The gRPC status of a unit that cannot take calls now. */
+const UNAVAILABLE = 14
 
 const NOBODY: Caller = { nodeId: undefined, fingerprint: undefined }
 
@@ -25,6 +29,10 @@ export interface CallDelivery {
   /** The answer is complete and its caller still sends. */
   linger(call: Call): void
   refusal(call: Call): HsuError
+  /** Its unit has answered it with this status, or, when that is undefined, will never answer. */
+  ended(call: Call, status: number | undefined): void
+  /** Whether it may go to another unit although one may have seen it. */
+  mayRepeat(call: Call): boolean
 }
 
 /** A call between its caller and the unit that takes it: whatever one of them sends goes on to the other, frame by frame. */
@@ -46,6 +54,9 @@ export class Call implements RoutedCall, SideCall {
   /** Nobody but this call knows of it: it can be used for another one afterwards. */
   plain = true
   over = false
+  limits: CallLimits | undefined
+  /** The answer of a unit after which another one is tried: that of the call when there is none. */
+  spare: readonly Field[] | undefined
   /** The instance whose calls in flight it is counted among. */
   counted: string | undefined
   #gone: AbortController | undefined
@@ -64,6 +75,8 @@ export class Call implements RoutedCall, SideCall {
     this.kept.reset()
     this.trail = undefined
     this.target = undefined
+    this.limits = undefined
+    this.spare = undefined
     this.answered = false
     this.over = false
   }
@@ -129,10 +142,14 @@ export class Call implements RoutedCall, SideCall {
   onResponse(list: FieldList, end: boolean): void {
     const { near, far } = this
     const first = !this.answered
-    const { begins, interim, soundHead, soundTrailers } = answerShape(list)
+    const { begins, interim, soundHead, soundTrailers, grpcStatus } = answerShape(list)
     if (first ? !begins || (interim && end) : !end) {
       far.connection?.endSide(far, ErrorCode.protocol)
       return
+    }
+    if (end) {
+      this.delivery.ended(this, grpcStatus)
+      if (first && grpcStatus === UNAVAILABLE && this.kept.whole && this.#repeat(list)) return
     }
     if (!first || !interim) {
       this.answered = true
@@ -150,13 +167,38 @@ export class Call implements RoutedCall, SideCall {
     if (end) this.#settle()
   }
 
+  /** Tries another unit when that is allowed; what this one said is the answer if none takes the call. */
+  #repeat(list: FieldList): boolean {
+    const { far } = this
+    const pushback = pushbackOf(list)
+    if (pushback === 'never' || !this.delivery.mayRepeat(this)) return false
+    const spare: Field[] = []
+    passableFields(list, true, spare)
+    this.spare = spare.map((field) => field.own())
+    if (!far.told) far.connection?.writer.reset(far.id, ErrorCode.cancel)
+    this.leave()
+    this.delivery.missed(this, { kind: 'failed', error: this.delivery.refusal(this), pushbackMs: pushback })
+    return true
+  }
+
+  /** Ends the call with what a unit said that could not take it. */
+  answerSpare(spare: readonly Field[]): void {
+    const { near, far } = this
+    if (this.over) return
+    far.ended = true
+    this.answered = true
+    if (near.connection !== undefined) this.#sendFields(near, spare, spare.length, true)
+    this.#settle()
+  }
+
   onReset(side: Side, code: number): void {
     if (side.near) {
       this.cancel()
       return
     }
-    this.leave()
     const refused = code === ErrorCode.refusedStream && !this.answered
+    if (!refused && !this.answered) this.delivery.ended(this, undefined)
+    this.leave()
     if (refused) this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
     else if (code === ErrorCode.none) this.lost()
     else this.resetNear(code)
@@ -171,13 +213,16 @@ export class Call implements RoutedCall, SideCall {
   }
 
   onLost(processed: boolean): void {
+    if (processed) this.delivery.ended(this, undefined)
+    const again = processed && !this.answered && this.kept.whole && this.delivery.mayRepeat(this)
     this.leave()
-    if (processed || this.answered) this.lost()
+    if (again) this.delivery.missed(this, { kind: 'failed', error: connectionLost() })
+    else if (processed || this.answered) this.lost()
     else this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
   }
 
   lost(): void {
-    this.fail(new HsuError('NO_ENDPOINT', 'the connection to the unit was lost while the call was under way'))
+    this.fail(connectionLost())
   }
 
   resetNear(code: number): void {
@@ -332,4 +377,8 @@ export class Call implements RoutedCall, SideCall {
     from.source?.windows.release(cost)
     from.credit(cost)
   }
+}
+
+function connectionLost(): HsuError {
+  return new HsuError('NO_ENDPOINT', 'the connection to the unit was lost while the call was under way')
 }

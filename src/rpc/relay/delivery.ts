@@ -28,6 +28,9 @@ export interface DeliverySeams {
   readonly whenUnreached: 'answer' | 'refuse'
 }
 
+/** The gRPC status of a unit that cannot take calls now. */
+const UNAVAILABLE = 14
+
 /** A deadline goes out as the caller wrote it while no more of it than this has passed. */
 const UNTOLD_WAIT_MS = 10
 
@@ -91,8 +94,18 @@ export class Delivery implements CallDelivery {
     this.#uncount(call)
   }
 
+  ended(call: Call, status: number | undefined): void {
+    this.#seams.router.ended?.(call, status === undefined || status === UNAVAILABLE ? 'failed' : 'answered')
+  }
+
+  mayRepeat(call: Call): boolean {
+    return this.#seams.router.mayRepeat?.(call) === true
+  }
+
   over(call: Call): void {
     this.#uncount(call)
+    call.limits?.left()
+    call.limits = undefined
     if (!call.plain) {
       this.#timers.end(call)
       this.#seams.upstreams.forget(call)
@@ -192,10 +205,11 @@ export class Delivery implements CallDelivery {
     if (timeoutField === undefined) {
       if (timeoutMs === undefined) return undefined
       call.plain = false
-      this.#timers.start(call, 'route', timeoutMs, () =>
+      const leftMs = call.trail === undefined ? timeoutMs : Math.max(1, timeoutMs - waitedMs)
+      this.#timers.start(call, 'route', leftMs, () =>
         call.fail(new HsuError('TIMED_OUT', `no answer within the ${timeoutMs} ms of the unit's route`)),
       )
-      return makeField('grpc-timeout', formatTimeout(timeoutMs))
+      return makeField('grpc-timeout', formatTimeout(leftMs))
     }
     const wholeMs = parseTimeoutMs(timeoutField.value)
     if (wholeMs === undefined || waitedMs <= UNTOLD_WAIT_MS) return timeoutField
@@ -216,7 +230,8 @@ export class Delivery implements CallDelivery {
   }
 
   #unreached(call: Call, error: HsuError): void {
-    if (this.#seams.whenUnreached === 'refuse') call.resetNear(ErrorCode.refusedStream)
+    if (call.spare !== undefined) call.answerSpare(call.spare)
+    else if (this.#seams.whenUnreached === 'refuse') call.resetNear(ErrorCode.refusedStream)
     else call.fail(error)
   }
 

@@ -1,29 +1,61 @@
-import { type Random, sample } from '../../base/random.ts'
+import { below, type Random } from '../../base/random.ts'
 import type { Endpoint } from '../endpoint-source.ts'
+import { pickByHash } from './hash.ts'
 
 /** What a pick depends on besides the endpoints. */
 export interface PickSeams {
   readonly random: Random
   /** Calls this node has sent to an instance and not yet heard back from. */
   readonly inFlight: (instance: string) => number
-  /** True for endpoints that have just failed; they are chosen only when there is no other. */
+  /** True for endpoints that get no calls for a while; they are chosen only when there is no other. */
   readonly avoid: (endpoint: Endpoint) => boolean
 }
 
-/**
- * Chooses one of `candidates` by the power of two choices: sample two, take the less busy
- * (Mitzenmacher, IEEE TPDS 2001). Unlike "least busy of all", it does not stampede when many routers
- * share a stale view. Endpoints on the node `preferredNodeId` go first: their calls have no network to cross.
- * Undefined when there is no candidate. Readiness is the caller's affair.
- */
-export function pick(
-  candidates: readonly Endpoint[],
-  preferredNodeId: string | undefined,
-  { random, inFlight, avoid }: PickSeams,
-): Endpoint | undefined {
+/** How to pick. */
+export interface PickTerms {
+  readonly policy: 'least-request' | 'round-robin' | 'consistent-hash'
+  /** Endpoints on this node go first: their calls have no network to cross. Undefined = none does. */
+  readonly preferredNodeId: string | undefined
+  /** Calls in flight to a preferred endpoint from which on it is one of all. */
+  readonly spillOver: number
+  /** For `consistent-hash`; undefined for a call that has none. */
+  readonly key: string | undefined
+  /** For `round-robin`: where the turn is, kept by the caller. */
+  readonly turn: { next: number }
+}
+
+/** Chooses one of `candidates`; undefined when there is none. Readiness is the caller's affair. */
+export function pick(candidates: readonly Endpoint[], terms: PickTerms, seams: PickSeams): Endpoint | undefined {
+  const { policy, preferredNodeId, spillOver, key, turn } = terms
+  const { random, inFlight, avoid } = seams
+  if (candidates.length < 2) return candidates[0]
   const sound = orAll(candidates, (endpoint) => !avoid(endpoint))
-  const near = orAll(sound, (endpoint) => endpoint.nodeId === preferredNodeId)
-  const [first, second] = sample(near, 2, random)
+  if (policy === 'consistent-hash' && key !== undefined) return pickByHash(sound, key, inFlight)
+  const near =
+    preferredNodeId === undefined
+      ? sound
+      : orAll(sound, ({ nodeId, instance }) => nodeId === preferredNodeId && inFlight(instance) < spillOver)
+  if (policy === 'round-robin') {
+    turn.next = (turn.next + 1) % 0x7fff_ffff
+    return near[turn.next % near.length]
+  }
+  return lessBusyOfTwo(near, random, inFlight)
+}
+
+/**
+ * The power of two choices: sample two, take the less busy (Mitzenmacher, IEEE TPDS 2001). Unlike "least busy of all", it does not
+ * stampede when many routers share a stale view.
+ */
+function lessBusyOfTwo(
+  endpoints: readonly Endpoint[],
+  random: Random,
+  inFlight: (instance: string) => number,
+): Endpoint | undefined {
+  const count = endpoints.length
+  if (count < 2) return endpoints[0]
+  const at = below(count, random)
+  const first = endpoints[at]
+  const second = endpoints[(at + 1 + below(count - 1, random)) % count]
   if (first === undefined || second === undefined) return first
   return inFlight(second.instance) < inFlight(first.instance) ? second : first
 }

@@ -1,13 +1,17 @@
+import { backoffMs, type BackoffPolicy } from '../../base/backoff.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import { DEFAULT_ROUTE, type RouteConfig } from '../config.ts'
 import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
 import { makeField } from '../h2/field.ts'
-import type { LinkTarget, Miss, RoutedCall, Router, Target } from '../target.ts'
-import { type Breaker, createBreaker } from './breaker.ts'
+import type { CallOutcome, LinkTarget, Miss, RoutedCall, Router, Target } from '../target.ts'
+import { admit, type CallLimits } from './call-limits.ts'
+import { Ejector } from './ejection.ts'
 import { Finder, type Found } from './found.ts'
 import type { InFlight } from './in-flight.ts'
+import { methodTerms, type MethodTerms } from './method-terms.ts'
 import { pick } from './pick.ts'
+import { RetryBudget } from './retry-budget.ts'
 import { noEndpoint } from './route.ts'
 import { createWaking, type Wake, type Waking } from './waking.ts'
 
@@ -21,23 +25,38 @@ export interface ServiceRouteSeams {
   readonly linkOf: (nodeId: string) => LinkTarget | undefined
   /** How calls to a unit are routed; undefined, here or as the answer, means the defaults. */
   readonly routeOf?: (unit: string) => RouteConfig | undefined
+  /** The calls that this node lets through to a unit of its own. Left out: all. */
+  readonly limitsOf?: (unit: string) => CallLimits
   /** Starts units that sleep, for the calls that come for them; without it they are not reachable. */
   readonly wake?: Wake
 }
 
-/** An endpoint as a target, and how many more may be tried after it. */
+/** An endpoint as a target. */
 interface EndpointTarget extends Target {
   readonly endpoint: Endpoint
-  readonly retries: number
 }
 
 /** The attempts of one call after its first. */
 interface Trail {
   readonly tried: Set<string>
   left: number
+  /** Attempts that a unit may have seen. */
+  failures: number
 }
 
-/** Sends a call to an endpoint of the service it names, and elsewhere when that one certainly did not get it. */
+/** Between two attempts at the same instance, which has just said that it is not available. */
+const SAME_INSTANCE_BACKOFF: BackoffPolicy = { minMs: 25, maxMs: 1_000, factor: 2, jitter: 0.2 }
+
+/** Units whose budgets and turns are remembered; more than a mesh can have. */
+const MAX_UNITS = 10_000
+
+/** What is kept of the calls to one unit. */
+interface UnitCalls {
+  readonly budget: RetryBudget
+  readonly turn: { next: number }
+}
+
+/** Sends a call to an endpoint of the service it names, and elsewhere when that one certainly did not get it, or may get it twice. */
 export function createServiceRouter(seams: ServiceRouteSeams, nodeId: string): Router {
   return new ServiceRouter(seams, nodeId)
 }
@@ -46,8 +65,9 @@ class ServiceRouter implements Router {
   readonly #seams: ServiceRouteSeams
   readonly #nodeId: string
   readonly #finder: Finder
-  readonly #breaker: Breaker
+  readonly #ejector: Ejector
   readonly #waking: Waking | undefined
+  readonly #units = new Map<string, UnitCalls>()
   /** Endpoints are made anew when anything about them changes. */
   readonly #targets = new WeakMap<Endpoint, EndpointTarget>()
 
@@ -56,22 +76,45 @@ class ServiceRouter implements Router {
     this.#nodeId = nodeId
     this.#finder = new Finder(seams.endpoints)
     const { clock, wake } = seams
-    this.#breaker = createBreaker(clock)
+    this.#ejector = new Ejector(clock)
     this.#waking = wake && createWaking({ clock, wake })
   }
 
   next(call: RoutedCall, missed: Miss | undefined): Target | undefined | Promise<Target | undefined> {
     if (missed !== undefined) return this.#again(call, missed)
     const found = this.#finder.find(call.head)
-    const chosen = this.#choose(found.ready)
-    if (chosen !== undefined) return this.#targetOf(chosen)
+    const chosen = this.#choose(found.ready, call)
+    if (chosen !== undefined) return this.#first(call, chosen)
     const coming = this.#hold(found, call)
     if (coming === undefined) throw noEndpoint(found)
     return coming.then((woken) => {
-      const awake = this.#choose(woken)
+      const awake = this.#choose(woken, call)
       if (awake === undefined) throw noEndpoint(found)
-      return this.#targetOf(awake)
+      return this.#first(call, awake)
     })
+  }
+
+  ended({ target }: RoutedCall, outcome: CallOutcome): void {
+    const { endpoint } = target as EndpointTarget
+    if (outcome === 'answered' && !this.#ejector.isBusy) return
+    this.#ejector.note(endpoint.instance, outcome, this.#routeOf(endpoint).ejection)
+    if (outcome === 'answered') this.#ejector.note(endpoint.nodeId, outcome, this.#routeOf(endpoint).ejection)
+  }
+
+  mayRepeat(call: RoutedCall): boolean {
+    const { endpoint } = call.target as EndpointTarget
+    const route = this.#routeOf(endpoint)
+    const terms = methodTerms(route, call.head.path)
+    if (!terms.idempotent || this.#trailOf(call, terms).left === 0) return false
+    return this.#callsOf(endpoint.unit).budget.withdraw(route.retry_budget)
+  }
+
+  /** @throws HsuError `OVERLOADED` */
+  #first(call: RoutedCall, chosen: Endpoint): Target {
+    const route = this.#routeOf(chosen)
+    if (chosen.nodeId === this.#nodeId) admit(call, this.#seams.limitsOf?.(chosen.unit), route.limits)
+    this.#callsOf(chosen.unit).budget.deposit(route.retry_budget)
+    return this.#targetOf(chosen, call)
   }
 
   /** What is ready once a unit was woken for the call; undefined when none is started by calls. */
@@ -85,17 +128,22 @@ class ServiceRouter implements Router {
    * started by calls may have refused because it is going to sleep: it is woken first.
    */
   #again(call: RoutedCall, missed: Miss): Target | undefined | Promise<Target | undefined> {
-    const last = call.target as EndpointTarget
-    this.#note(missed, last.endpoint)
-    const trail = (call.trail as Trail | undefined) ?? { tried: new Set<string>(), left: last.retries }
-    call.trail = trail
-    trail.tried.add(last.endpoint.instance)
+    const last = (call.target as EndpointTarget).endpoint
+    this.#note(missed, last)
+    const trail = this.#trailOf(call, methodTerms(this.#routeOf(last), call.head.path))
+    trail.tried.add(last.instance)
     if (trail.left === 0) return undefined
-    const attempt = (fresh: readonly Endpoint[], others: readonly Endpoint[]): Target | undefined => {
-      const chosen = this.#choose(fresh.length === 0 && missed.kind === 'refused' ? others : fresh)
+    const attempt = (
+      fresh: readonly Endpoint[],
+      others: readonly Endpoint[],
+    ): Target | undefined | Promise<Target | undefined> => {
+      const isSame = fresh.length === 0
+      const chosen = this.#choose(isSame && missed.kind !== 'unreachable' ? others : fresh, call)
       if (chosen === undefined) return undefined
       trail.left -= 1
-      return this.#targetOf(chosen)
+      if (missed.kind !== 'failed') return this.#targetOf(chosen, call)
+      trail.failures += 1
+      return this.#afterPause(call, chosen, missed, isSame ? trail.failures : 0)
     }
     const isFresh = ({ instance }: Endpoint): boolean => !trail.tried.has(instance)
     const found = this.#finder.find(call.head)
@@ -107,34 +155,82 @@ class ServiceRouter implements Router {
     return this.#hold(found, call)?.then((woken) => attempt(woken.filter(isFresh), woken))
   }
 
-  #choose(candidates: readonly Endpoint[]): Endpoint | undefined {
+  /** A unit that said when to come again is not asked before; the same one is given a moment in any case. */
+  #afterPause(
+    call: RoutedCall,
+    chosen: Endpoint,
+    { pushbackMs }: Miss,
+    attempt: number,
+  ): Target | Promise<Target | undefined> {
+    const { clock, random } = this.#seams
+    const pauseMs = pushbackMs ?? (attempt === 0 ? 0 : backoffMs(attempt, SAME_INSTANCE_BACKOFF, random))
+    if (pauseMs === 0) return this.#targetOf(chosen, call)
+    return clock.sleep(pauseMs, call.signal).then(() => this.#targetOf(chosen, call))
+  }
+
+  #trailOf(call: RoutedCall, { retries }: MethodTerms): Trail {
+    const trail = (call.trail as Trail | undefined) ?? { tried: new Set<string>(), left: retries, failures: 0 }
+    call.trail = trail
+    return trail
+  }
+
+  #choose(candidates: readonly Endpoint[], call: RoutedCall): Endpoint | undefined {
     const [first] = candidates
-    if (candidates.length < 2 || first === undefined) return first
+    if (first === undefined) return undefined
+    const chosen = candidates.length === 1 ? first : this.#pick(candidates, first, call)
+    if (chosen !== undefined && this.#ejector.isBusy) {
+      this.#ejector.began(chosen.instance)
+      this.#ejector.began(chosen.nodeId)
+    }
+    return chosen
+  }
+
+  #pick(candidates: readonly Endpoint[], first: Endpoint, { head }: RoutedCall): Endpoint | undefined {
     const { random, inFlight } = this.#seams
-    const { prefer } = this.#routeOf(first)
-    return pick(candidates, prefer === 'host' ? this.#nodeId : undefined, {
+    const { policy, hash_on, prefer, spill_over, ejection } = this.#routeOf(first)
+    const terms = {
+      policy,
+      preferredNodeId: prefer === 'host' ? this.#nodeId : undefined,
+      spillOver: spill_over,
+      key: hash_on === undefined ? undefined : head.text(hash_on),
+      turn: this.#callsOf(first.unit).turn,
+    }
+    const out = this.#ejector.isBusy ? this.#ejector.outOf(candidates, ejection.max_share) : undefined
+    return pick(candidates, terms, {
       random,
       inFlight: (instance) => inFlight.of(instance),
-      avoid: (endpoint) => this.#breaker.isOpen(endpoint.instance) || this.#breaker.isOpen(endpoint.nodeId),
+      avoid: (endpoint) => out?.has(endpoint) === true,
     })
   }
 
   /** What a miss teaches: a link that failed speaks for all instances of its node. */
-  #note({ kind, error }: Miss, { instance, nodeId }: Endpoint): void {
-    if (error.reason === 'QUEUE_FULL') return
-    this.#breaker.failed(kind === 'unreachable' && error.reason === 'NODE_UNREACHABLE' ? nodeId : instance)
+  #note({ kind, error }: Miss, endpoint: Endpoint): void {
+    if (error.reason === 'QUEUE_FULL' || kind === 'failed') return
+    const { instance, nodeId } = endpoint
+    const key = kind === 'unreachable' && error.reason === 'NODE_UNREACHABLE' ? nodeId : instance
+    this.#ejector.note(key, 'unreachable', this.#routeOf(endpoint).ejection)
   }
 
   #routeOf({ unit }: Endpoint): RouteConfig {
     return this.#seams.routeOf?.(unit) ?? DEFAULT_ROUTE
   }
 
-  #targetOf(endpoint: Endpoint): EndpointTarget {
+  #callsOf(unit: string): UnitCalls {
+    const known = this.#units.get(unit)
+    if (known !== undefined) return known
+    const calls = { budget: new RetryBudget(this.#seams.clock), turn: { next: -1 } }
+    if (this.#units.size >= MAX_UNITS) this.#units.clear()
+    this.#units.set(unit, calls)
+    return calls
+  }
+
+  #targetOf(endpoint: Endpoint, { head }: RoutedCall): EndpointTarget {
+    const route = this.#routeOf(endpoint)
+    const { timeoutMs } = methodTerms(route, head.path)
     const known = this.#targets.get(endpoint)
-    if (known !== undefined && endpoint.nodeId === this.#nodeId) return known
+    if (known !== undefined && endpoint.nodeId === this.#nodeId && known.timeoutMs === timeoutMs) return known
     const { unit, instance, nodeId, node, address } = endpoint
-    const { timeout: timeoutMs, retries } = this.#routeOf(endpoint)
-    const shared = { endpoint, retries, instance, timeoutMs }
+    const shared = { endpoint, unit, instance, timeoutMs }
     const target: EndpointTarget =
       nodeId === this.#nodeId
         ? { ...shared, to: { kind: 'local', address }, label: `instance '${instance}'`, add: [] }

@@ -10,6 +10,7 @@ import { serveGuest } from '../join.ts'
 import { createLinkServer, type LinkServer } from '../link-server.ts'
 import type { Endpoint } from '../endpoint-source.ts'
 import { RelayLoop } from '../relay/loop.ts'
+import { createCallLimits } from '../router/call-limits.ts'
 import type { Wake } from '../router/waking.ts'
 import { CountedCalls } from './counted.ts'
 import type {
@@ -54,6 +55,7 @@ function serve(port: Port): void {
   const shared = {
     ...{ clock: systemClock, log, endpoints: world, inFlight, loop },
     routeOf: (unit: string) => world.routeOf(unit),
+    limitsOf: createCallLimits(systemClock),
   }
 
   function create(name: DoorName, setup: DoorSetup): Ingress | LinkServer {

@@ -1,29 +1,34 @@
 import t from 'tap'
-import { createBreaker } from '../../../src/rpc/router/breaker.ts'
 import { createInFlight } from '../../../src/rpc/router/in-flight.ts'
-import { pick } from '../../../src/rpc/router/pick.ts'
+import { pick, type PickTerms } from '../../../src/rpc/router/pick.ts'
 import { endpoint } from '../../support/literal-world.ts'
 import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
 
 const at = (instance: string, nodeId: string) => endpoint({ instance, nodeId })
+const on = (preferredNodeId: string | undefined): PickTerms => ({
+  policy: 'least-request',
+  preferredNodeId,
+  spillOver: 100,
+  key: undefined,
+  turn: { next: -1 },
+})
 const idle = { random: seeded(1), inFlight: () => 0, avoid: () => false }
 
 t.test('pick', async (t) => {
   t.test('has nothing to choose from nothing', async (t) => {
-    t.equal(pick([], 'n1', idle), undefined)
+    t.equal(pick([], on('n1'), idle), undefined)
   })
 
   t.test('this host goes first', async (t) => {
     const candidates = [at('a', 'n2'), at('b', 'n1'), at('c', 'n3')]
-    for (let turn = 0; turn < 50; turn += 1) t.equal(pick(candidates, 'n1', idle)?.instance, 'b')
+    for (let turn = 0; turn < 50; turn += 1) t.equal(pick(candidates, on('n1'), idle)?.instance, 'b')
   })
 
   t.test('without a preferred host all get their share', async (t) => {
     const candidates = [at('a', 'n2'), at('b', 'n1'), at('c', 'n3')]
     const counts = new Map<string, number>()
     for (let turn = 0; turn < 3_000; turn += 1) {
-      const { instance } = pick(candidates, undefined, idle) ?? at('none', '')
+      const { instance } = pick(candidates, on(undefined), idle) ?? at('none', '')
       counts.set(instance, (counts.get(instance) ?? 0) + 1)
     }
     for (const [instance, count] of counts) t.ok(count > 850 && count < 1_150, `${instance}: ${count}`)
@@ -33,14 +38,15 @@ t.test('pick', async (t) => {
   t.test('of two, the less busy is taken', async (t) => {
     const candidates = [at('busy', 'n1'), at('free', 'n1')]
     const inFlight = (instance: string): number => (instance === 'busy' ? 3 : 2)
-    for (let turn = 0; turn < 50; turn += 1) t.equal(pick(candidates, 'n1', { ...idle, inFlight })?.instance, 'free')
+    for (let turn = 0; turn < 50; turn += 1)
+      t.equal(pick(candidates, on('n1'), { ...idle, inFlight })?.instance, 'free')
   })
 
   t.test('the busiest of many is never taken, and others than the least busy are', async (t) => {
     const candidates = ['0', '1', '2', '3'].map((instance) => at(instance, 'n1'))
     const taken = new Set<string>()
     for (let turn = 0; turn < 200; turn += 1) {
-      taken.add(pick(candidates, 'n1', { ...idle, inFlight: Number })?.instance ?? '')
+      taken.add(pick(candidates, on('n1'), { ...idle, inFlight: Number })?.instance ?? '')
     }
     t.same([...taken].sort(), ['0', '1', '2'])
   })
@@ -48,24 +54,9 @@ t.test('pick', async (t) => {
   t.test('what has just failed is avoided, even when the others are far, unless there is no other', async (t) => {
     const candidates = [at('near', 'n1'), at('far', 'n2')]
     const avoid = ({ instance }: { instance: string }): boolean => instance === 'near'
-    t.equal(pick(candidates, 'n1', { ...idle, avoid })?.instance, 'far')
-    t.equal(pick(candidates, 'n1', { ...idle, avoid: () => true })?.instance, 'near')
+    t.equal(pick(candidates, on('n1'), { ...idle, avoid })?.instance, 'far')
+    t.equal(pick(candidates, on('n1'), { ...idle, avoid: () => true })?.instance, 'near')
   })
-})
-
-t.test('a breaker is open for a second after a failure', async (t) => {
-  const clock = new SimClock()
-  const breaker = createBreaker(clock)
-  breaker.failed('a')
-  t.ok(breaker.isOpen('a'))
-  t.notOk(breaker.isOpen('b'))
-  await clock.advance(999)
-  t.ok(breaker.isOpen('a'))
-  await clock.advance(1)
-  t.notOk(breaker.isOpen('a'))
-  for (let key = 0; key <= 1_000; key += 1) breaker.failed(String(key))
-  t.notOk(breaker.isOpen('0'), 'the oldest of too many is forgotten')
-  t.ok(breaker.isOpen('1'))
 })
 
 t.test('calls in flight', async (t) => {

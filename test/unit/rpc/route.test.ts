@@ -1,7 +1,6 @@
 import t from 'tap'
-import { z } from 'zod'
 import { formatAddress, parseAddress } from '../../../src/rpc/address.ts'
-import { DEFAULT_ROUTE, routeShape } from '../../../src/rpc/config.ts'
+import { DEFAULT_ROUTE, routeSchema } from '../../../src/rpc/config.ts'
 import { findInstance } from '../../../src/rpc/endpoint-source.ts'
 import { answerFields, formatTimeout, notGrpcFields, parseTimeoutMs } from '../../../src/rpc/grpc-answer.ts'
 import { makeField } from '../../../src/rpc/h2/field.ts'
@@ -186,16 +185,24 @@ t.test('addresses', async (t) => {
 })
 
 t.test('route options', async (t) => {
-  const schema = z.strictObject(routeShape)
-  t.same(DEFAULT_ROUTE, { policy: 'least-request', prefer: 'host', retries: 2 })
-  t.same(schema.parse({ timeout: '2s', prefer: 'none', retries: 0 }), {
+  t.match(DEFAULT_ROUTE, {
     policy: 'least-request',
+    prefer: 'host',
+    retries: 2,
+    spill_over: 100,
+    methods: {},
+    limits: {},
+  })
+  t.match(routeSchema.parse({ timeout: '2s', prefer: 'none', retries: 0 }), {
     prefer: 'none',
     retries: 0,
     timeout: 2_000,
   })
-  t.match(schema.safeParse({ policy: 'hash' }).error?.issues, [{ message: /this version has no other policy/ }])
-  t.notOk(schema.safeParse({ retries: 6 }).success)
+  const fault = (route: object): string => routeSchema.safeParse(route).error?.issues[0]?.message ?? ''
+  t.match(fault({ policy: 'consistent-hash' }), /is required for policy: consistent-hash/)
+  t.match(fault({ hash_on: 'x-user' }), /is only for policy: consistent-hash/)
+  t.match(fault({ methods: { Get: {} } }), /Invalid key/)
+  t.not(fault({ retries: 6 }), '')
 })
 
 t.test('a connection that mostly resets its calls is found out', async (t) => {
