@@ -243,7 +243,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     wakeElsewhere: wakerElsewhere(tools.connection.client(ControlService)),
     traffic: {
       callsOf: (instance) => ({ inFlight: inFlight.of(instance), total: inFlight.total(instance) }),
-      connectionsTo: async () => new Map(),
+      connectionsTo: async (ports) => (await host.table.connections?.(ports)) ?? new Map<number, number>(),
     },
   })
   const invites = new Invites(clock)

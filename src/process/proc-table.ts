@@ -6,6 +6,7 @@ import { detailsReader, readPssBytes } from './proc-details.ts'
 import { procDossier } from './proc-dossier.ts'
 import { markReader } from './proc-environ.ts'
 import { FORBIDDEN, passOver, readSmall, SMALL_BYTES } from './proc-files.ts'
+import { countConnections, parseConnections } from './proc-connections.ts'
 import { parseProcNet, type ProcSocket } from './proc-net.ts'
 import { type KernelUnits, parseAuxv, parseProcStat, type ProcStat } from './proc-stat.ts'
 import type { ProcessIdentity } from './identity.ts'
@@ -41,6 +42,7 @@ export function procTable(): ProcessTable {
     details: (pid) => (details ??= detailsReader())(pid),
     pssBytes: readPssBytes,
     listeners: readListeners,
+    connections: readConnections,
     dossier: procDossier,
   }
 }
@@ -181,6 +183,17 @@ async function readListeners(filter: ListenerFilter = {}): Promise<readonly List
   if (sockets.length === 0) return []
   const { owners, hidden } = await ownersOf(new Set(sockets.map(({ inode }) => inode)), filter.pids)
   return sockets.map(({ inode, ...socket }) => ({ ...socket, pids: owners.get(inode) ?? [], hidden }))
+}
+
+async function readConnections(ports: ReadonlySet<number>): Promise<ReadonlyMap<number, number>> {
+  if (ports.size === 0) return new Map()
+  const texts = await Promise.all(
+    ['tcp', 'tcp6'].map((file) => readFile(`/proc/net/${file}`, 'latin1').catch(passOver)),
+  )
+  const ends = texts.flatMap((text) => parseConnections(text ?? '', ports))
+  // Most of the time there are none, and nobody's files need to be looked through.
+  if (ends.length === 0) return new Map()
+  return countConnections(ends, ports, (await readSocketLinks('self')) ?? new Set())
 }
 
 async function readSockets({ protocol, port }: ListenerFilter): Promise<ProcSocket[]> {

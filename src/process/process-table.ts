@@ -90,6 +90,11 @@ export interface ProcessTable {
   pssBytes?(pid: number): Promise<number | undefined>
   /** @throws HsuError `UNSUPPORTED` where the system does not tell who listens */
   listeners(filter?: ListenerFilter): Promise<readonly Listener[]>
+  /**
+   * How many established TCP connections each of these ports of this host has, but for those from this process. Absent where
+   * the system does not tell.
+   */
+  connections?(ports: ReadonlySet<number>): Promise<ReadonlyMap<number, number>>
   /** Absent where the system does not tell. */
   dossier?(pid: number): Dossier
 }

@@ -121,10 +121,12 @@ export class EchoChat {
   readonly #call: grpc.ClientDuplexStream<object, object>
   readonly #answers: AsyncIterator<{ message: string }>
 
-  constructor(address: string) {
+  constructor(address: string, metadata: Readonly<Record<string, string>> = {}) {
     this.#client = new grpc.Client(address, grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
     const { path, requestSerialize, responseDeserialize } = methodOf('Chat')
-    this.#call = this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
+    const given = new grpc.Metadata()
+    for (const [key, value] of Object.entries(metadata)) given.set(key, value)
+    this.#call = this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, given)
     this.#answers = this.#call[Symbol.asyncIterator]() as AsyncIterator<{ message: string }>
   }
 

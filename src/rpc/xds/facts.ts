@@ -65,8 +65,9 @@ function slotOf(instance: string): string {
   return end > 0 ? instance.slice(0, end) : instance
 }
 
-/** Clients refuse, or look up by themselves, what is no literal IP address. */
+/** Clients refuse, or look up by themselves, what is no literal IP address. What sleeps and has not run yet has no address. */
 function isReachable(address: string, { pipes }: ClientFeatures): boolean {
+  if (address === '') return false
   const parsed = parseAddress(address)
   return 'path' in parsed ? pipes : isIP(parsed.host) !== 0
 }

@@ -44,6 +44,11 @@ t.test('where calls go', async (t) => {
       literalWorld(echoAt('127.0.0.1:1001', { ready: false })),
     ],
     ['a name that nobody knows', [INGRESS], literalWorld()],
+    [
+      'one that sleeps and has not run yet',
+      [INGRESS],
+      literalWorld(echoAt('', { ready: false, instance: '', onCall: { holdMs: 1 } })),
+    ],
     ['no literal address', [INGRESS], literalWorld(echoAt('localhost:1001'))],
     ['a unix socket, which stock clients refuse', [INGRESS], literalWorld(echoAt('unix:/run/echo.sock'))],
   ]

@@ -1,0 +1,93 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { status } from '@grpc/grpc-js'
+import t from 'tap'
+import { callEcho, EchoChat } from '../support/echo-load.ts'
+import { eventsOf } from '../support/event-rows.ts'
+import { aloneConfig, ECHO_UNIT } from '../support/node-configs.ts'
+import { nodeHome, type SpawnedNode } from '../support/spawned-node.ts'
+import { until } from '../support/until.ts'
+
+interface UnitRow {
+  readonly unit: string
+  readonly state: string
+  readonly reason: string
+  readonly ports: Readonly<Record<string, number>>
+}
+
+const OK: number = status.OK
+const IDLE_MS = 1_000
+const sleeper = (more: object = {}): object => ({
+  ...ECHO_UNIT,
+  activation: 'on-call',
+  idle: { stop_after: '1s' },
+  ...more,
+})
+
+const ingressOf = (node: SpawnedNode): string => /ingress (127[.]0[.]0[.]1:\d+)/.exec(node.log)?.[1] ?? ''
+const linesOf = (file: string): number => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').length - 1 : 0)
+
+async function row(node: SpawnedNode, unit: string): Promise<UnitRow> {
+  const found = (await node.json<UnitRow>('ps')).find((each) => each.unit === unit)
+  if (found === undefined) throw new Error(`no unit ${unit}`)
+  return found
+}
+
+const asleep = (node: SpawnedNode, unit: string): Promise<UnitRow> =>
+  until(`${unit} to be asleep`, async () => {
+    const found = await row(node, unit)
+    return found.state === 'asleep' && found.reason === 'idle for 1s' && found
+  })
+
+t.test('A29: a unit is stopped when nobody needs it, and not before', async (t) => {
+  const { node } = nodeHome(t)
+  const names = ['plain', 'chat', 'direct', 'kept']
+  const units = Object.fromEntries(names.map((name) => [name, sleeper()]))
+  const config = aloneConfig('alone', { ...units, kept: sleeper({ idle: { stop_after: '1s', min: 1 } }) })
+  const alone = node('alone', { config })
+  await alone.start()
+  const ingress = ingressOf(alone)
+  for (const name of names) t.match(await callEcho(ingress, { 'hsu-unit': name }), { code: OK })
+  const chat = new EchoChat(ingress, { 'hsu-unit': 'chat' })
+  t.equal(await chat.say('hello'), 'hello')
+  const { ports } = await row(alone, 'direct')
+  const socket = connect(ports['grpc'] ?? 0, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+
+  await asleep(alone, 'plain')
+  t.match(await callEcho(ingress, { 'hsu-unit': 'plain' }), { code: OK }, 'it is woken again')
+  await asleep(alone, 'plain')
+  t.equal((await eventsOf(alone, 'plain', '--type', 'unit.asleep')).length, 2)
+  t.match(await row(alone, 'chat'), { state: 'up' }, 'an open stream keeps it awake')
+  t.match(await row(alone, 'direct'), { state: 'up' }, 'so does a connection past the node')
+  t.match(await row(alone, 'kept'), { state: 'up' }, 'and that one of it always runs')
+  t.match((await alone.hsu('why', 'plain')).stdout, /asleep\s+because idle for 1s/)
+
+  const endedAtMs = Date.now()
+  chat.close()
+  socket.destroy()
+  for (const unit of ['chat', 'direct']) {
+    await asleep(alone, unit)
+    const [stopping] = await eventsOf(alone, unit, '--type', 'unit.stopping')
+    const afterMs = Date.parse(stopping?.time ?? '') - endedAtMs
+    t.ok(afterMs >= IDLE_MS - 100, `${unit} after ${afterMs} ms`)
+  }
+})
+
+t.test('A29: a call that comes during the stop is held and served by a fresh start', async (t) => {
+  const { home, node } = nodeHome(t)
+  const [starts, ended] = [join(home, 'starts'), join(home, 'ended')]
+  const script = `echo >> '${starts}'; trap 'while [ ! -e "${ended}" ]; do sleep 0.1; done; exit 0' TERM; "$@" & wait; wait`
+  const stubborn = sleeper({ run: ['sh', '-c', script, 'sh', ...ECHO_UNIT.run], stop: { grace: '60s' } })
+  const alone = node('alone', { config: aloneConfig('alone', { echo: stubborn }) })
+  await alone.start()
+  const call = () => callEcho(ingressOf(alone), { 'hsu-unit': 'echo' })
+  t.equal((await call()).code, OK)
+  await until('it to be stopping', async () => (await row(alone, 'echo')).state === 'stopping')
+  const calls = [call(), call(), call()]
+  t.match(await row(alone, 'echo'), { state: 'stopping' })
+  writeFileSync(ended, '')
+  for (const { code } of await Promise.all(calls)) t.equal(code, OK)
+  t.equal(linesOf(starts), 2)
+})
