@@ -23,6 +23,7 @@ node:
     mesh: 0.0.0.0:9471 # default
     link: 0.0.0.0:9472 # default
     admin: 127.0.0.1:9473 # default
+    xds: 127.0.0.1:9474 # default
   events:
     max_size: 16MiB # default
     max_age: 30d # default
