@@ -12,4 +12,7 @@ await build({
   packages: 'external',
   outfile,
 })
-process.exitCode = spawnSync(process.execPath, [outfile, ...process.argv.slice(2)], { stdio: 'inherit' }).status ?? 1
+process.exitCode =
+  spawnSync(process.execPath, ['--expose-gc', '--max-old-space-size=3000', outfile, ...process.argv.slice(2)], {
+    stdio: 'inherit',
+  }).status ?? 1

@@ -20,7 +20,7 @@ export function secondShape({ atMs, acts, events, breaches, nodes }: Second) {
 
 /** Seconds as a person reads them: what happened, then the nodes that are not as they were. */
 export class SecondView {
-  readonly #shown = new Map<string, string>()
+  readonly #shown = new Map<string, NodeState>()
 
   /** '' when nothing happened and nothing changed. */
   show({ atMs, acts, events, breaches, nodes }: Second, style: Style): string {
@@ -33,8 +33,8 @@ export class SecondView {
       }),
       ...breaches.map(({ atMs: at, node, what }) => ({ at, line: style.bad(`BROKEN  ${node}: ${what}`) })),
     ].toSorted((one, other) => one.at - other.at)
-    const changed = nodes.filter((node) => this.#shown.get(node.node) !== JSON.stringify(node))
-    for (const node of changed) this.#shown.set(node.node, JSON.stringify(node))
+    const changed = nodes.filter((node) => this.#shown.get(node.node) !== node)
+    for (const node of changed) this.#shown.set(node.node, node)
     return [
       ...happened.map(({ at, line }) => `${seconds(at).toFixed(3).padStart(9)}  ${line}`),
       ...changed.map((node) => `${String(seconds(atMs)).padStart(7)} s  ${stateLine(node, style)}`),

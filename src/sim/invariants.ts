@@ -17,25 +17,68 @@ export class Invariants {
   readonly #known = new Set<string>()
   /** Since when a node takes a program for running that is gone, by node and pid. */
   readonly #goneSinceMs = new Map<string, number>()
-  #errorsSeen = new Map<Machine, number>()
+  readonly #errorsSeen = new Map<Machine, number>()
+  /** What each machine was like when its node was last looked into. */
+  readonly #lookedAt = new Map<Machine, number>()
+
+  /** Units that one node of all runs; `stops`: and never two at once. */
+  readonly #exclusive: readonly { readonly unit: string; readonly stops: boolean }[]
+  readonly #byId: ReadonlyMap<string, Machine>
+  /** The highest incarnation seen on each disk. */
+  readonly #stored = new Map<Machine, number>()
 
   constructor(world: SimWorld) {
     this.#world = world
+    this.#exclusive = exclusiveUnits(world.machines)
+    this.#byId = new Map(world.machines.map((machine) => [machine.nodeId, machine]))
   }
 
   /** What must hold at every moment. */
   check(): readonly Breach[] {
-    return this.#world.machines.flatMap((machine) => [
+    return [...this.#twins(), ...this.#world.machines.flatMap((machine) => this.#checkOne(machine))]
+  }
+
+  #checkOne(machine: Machine): Breach[] {
+    return [
       ...this.#told(machine, doubles(machine)),
       ...this.#told(machine, this.#faults(machine)),
       ...(machine.node === undefined
         ? []
         : [
-            ...this.#told(machine, ghosts(machine)),
             ...this.#told(machine, this.#unreaped(machine)),
-            ...this.#told(machine, this.#fromTheFuture(machine)),
+            ...(this.#hasChanged(machine)
+              ? this.#told(machine, [...ghosts(machine), ...this.#fromTheFuture(machine)])
+              : []),
           ]),
-    ])
+    ]
+  }
+
+  /** A unit that is stopped on one side before it is replaced on the other, on two hosts at once. */
+  #twins(): Breach[] {
+    const never = this.#exclusive.filter(({ stops }) => stops)
+    return never.flatMap(({ unit }) => {
+      const hosts = this.#world.machines.filter(({ host }) => host.pidsOf(unit).length > 0)
+      // Whoever was killed or frozen could not stop it in time; docs/MESH.md says so.
+      const [first] = hosts
+      if (first === undefined || hosts.length < 2 || hosts.some(({ wasHeldUp }) => wasHeldUp)) return []
+      return this.#told(first, [`${unit} runs on ${hosts.map(({ name }) => name).join(' and ')}`])
+    })
+  }
+
+  /** What is wrong with units that only one node runs. */
+  #notOnce(): string[] {
+    return this.#exclusive.flatMap(({ unit }) => {
+      const hosts = this.#world.machines.filter(({ host }) => host.pidsOf(unit).length > 0)
+      if (hosts.length === 1) return []
+      return [`${unit} runs on ${hosts.length === 0 ? 'no node' : hosts.map(({ name }) => name).join(' and ')}`]
+    })
+  }
+
+  #hasChanged(machine: Machine): boolean {
+    const { revision } = machine
+    if (this.#lookedAt.get(machine) === revision) return false
+    this.#lookedAt.set(machine, revision)
+    return true
   }
 
   /** What must hold some time after the last fault: why it does not yet, nothing when it does. */
@@ -43,7 +86,7 @@ export class Invariants {
     const living = this.#world.living
     const truth = new Map(living.map(({ nodeId, node }) => [nodeId, incarnationOf(node)]))
     const offers = new Map(living.map((machine) => [machine.nodeId, offersOf(machine, machine.nodeId)]))
-    return living.flatMap((machine) => {
+    const views = living.flatMap((machine) => {
       const { name, node } = machine
       if (node === undefined) return [`${name} is still starting`]
       if (machine.setup.mesh === undefined) return unready(machine)
@@ -60,10 +103,11 @@ export class Invariants {
         ...unready(machine),
       ]
     })
+    return [...views, ...(living.length === 0 ? [] : this.#notOnce())]
   }
 
   #nameOf(nodeId: string): string {
-    return this.#world.machines.find((machine) => machine.nodeId === nodeId)?.name ?? nodeId
+    return this.#byId.get(nodeId)?.name ?? nodeId
   }
 
   #told({ name }: Machine, faults: readonly string[]): Breach[] {
@@ -106,15 +150,31 @@ export class Invariants {
 
   /** An incarnation that its owner does not have on disk: after a crash it could be used twice. */
   #fromTheFuture({ node }: Machine): string[] {
-    const stored = new Map(this.#world.machines.map((machine) => [machine.nodeId, storedIncarnation(machine)]))
     return (node?.core.world.members() ?? []).flatMap(({ nodeId, incarnation }) => {
-      const kept = stored.get(nodeId)
-      if (kept === undefined || incarnation <= kept) return []
+      const owner = this.#byId.get(nodeId)
+      // What was once on disk stays: only what is higher than the highest seen there is read anew.
+      if (owner === undefined || incarnation <= (this.#stored.get(owner) ?? 0)) return []
+      const kept = storedIncarnation(owner)
+      this.#stored.set(owner, kept)
       // A node whose disk takes nothing would rather use a number twice than be taken for dead.
-      if (this.#world.machines.some((machine) => machine.nodeId === nodeId && machine.disk.wasFull)) return []
+      if (incarnation <= kept || owner.disk.wasFull) return []
       return [`saw incarnation ${incarnation} of ${this.#nameOf(nodeId)}, whose disk has ${kept}`]
     })
   }
+}
+
+/** Of units whose nodes do not agree on what they are, nothing is known. */
+function exclusiveUnits(machines: readonly Machine[]): { unit: string; stops: boolean }[] {
+  const units = new Set(machines.flatMap(({ setup }) => setup.units.map(({ name }) => name)))
+  return [...units].flatMap((unit) => {
+    const policies = machines
+      .filter(({ setup }) => setup.mesh !== undefined && setup.units.some(({ name }) => name === unit))
+      .map(({ setup }) => setup.partitionOf(unit))
+    const [first] = policies
+    if (first === undefined || first === 'keep' || first.replace_after === undefined) return []
+    if (policies.some((policy) => JSON.stringify(policy) !== JSON.stringify(first))) return []
+    return [{ unit, stops: first.stop_after !== undefined }]
+  })
 }
 
 /** Two programs for one slot. */
@@ -141,7 +201,7 @@ function ghosts({ node }: Machine): string[] {
 function unready({ name, node, behaviours, sick }: Machine): string[] {
   return (node?.core.supervisor.status() ?? []).flatMap(({ unit, replica, state, ready, want, reason }) => {
     const isWell = behaviours.get(unit)?.endsAfterMs === undefined && !sick.has(unit)
-    if (!isWell || want === 'down' || ready || state === 'completed') return []
+    if (!isWell || want === 'down' || ready || state === 'completed' || reason.startsWith('held back')) return []
     return [`${unit}/${replica} on ${name} is ${state}${reason === '' ? '' : `: ${reason}`}`]
   })
 }

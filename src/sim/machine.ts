@@ -41,6 +41,10 @@ export class Machine {
   life: Life = { over: true }
   /** Undefined while none has finished starting. */
   node: RunningNode | undefined
+  /** Grows with each change of what its node knows of members, registrations and its own units. */
+  revision = 0
+  /** Since the power last came, its node was killed or frozen, so that its units were not seen to for a while. */
+  wasHeldUp = false
   /** Its node is to start again when it has ended. */
   again = false
   /** What its API answers with; undefined while it is closed. */
@@ -120,6 +124,7 @@ export class Machine {
 
   /** The power goes: no program is left, and what was not flushed is torn or as it was before. */
   losePower(how: 'torn' | 'before'): void {
+    this.wasHeldUp = false
     this.host.reboot()
     this.disk.loseThePower(how)
   }

@@ -65,6 +65,7 @@ export async function simulate(options: SimulationOptions): Promise<Outcome> {
   const setupOf = options.setupOf ?? ((name) => world.machine(name).setup)
   const breaches: Breach[] = []
   const steps = [...script.steps]
+  const states = new NodeStates(world)
   for (const { name } of world.machines) world.start(name)
 
   for (let nowMs = 0; nowMs < script.forMs && signal?.aborted !== true; ) {
@@ -91,23 +92,40 @@ export async function simulate(options: SimulationOptions): Promise<Outcome> {
         acts,
         events,
         breaches: found,
-        nodes: world.machines.map((each) => stateOf(each, world)),
+        nodes: world.machines.map((each) => states.of(each)),
       })
   }
   return { breaches, world, invariants }
 }
 
-function stateOf(machine: Machine, world: SimWorld): NodeState {
-  const { name, node, life, nodeId } = machine
-  const isFrozen = world.network.times.isFrozen(nodeId)
-  const others = node?.core.world.members().filter(({ self }) => !self) ?? []
-  return {
-    node: name,
-    state: life.over ? 'down' : node === undefined ? 'starting' : isFrozen ? 'frozen' : 'up',
-    sees: Object.fromEntries(others.map(({ nodeId: id, record, status }) => [record?.name ?? id, status])),
-    units: (node?.core.supervisor.status() ?? []).map(({ unit, replica, state, ready }) => ({
-      ...{ unit, replica, state, ready },
-    })),
+/** How nodes are; one that has not changed is the same object as before. */
+class NodeStates {
+  readonly #world: SimWorld
+  readonly #kept = new Map<Machine, { readonly revision: number; readonly state: NodeState }>()
+
+  constructor(world: SimWorld) {
+    this.#world = world
+  }
+
+  of(machine: Machine): NodeState {
+    const { name, node, life, nodeId, revision } = machine
+    const isFrozen = this.#world.network.times.isFrozen(nodeId)
+    const state = life.over ? 'down' : node === undefined ? 'starting' : isFrozen ? 'frozen' : 'up'
+    const kept = this.#kept.get(machine)
+    if (kept?.revision === revision && kept.state.state === state) return kept.state
+    const others = node?.core.world.members().filter(({ self }) => !self) ?? []
+    const made: NodeState = {
+      node: name,
+      state,
+      sees: Object.fromEntries(others.map(({ nodeId: id, record, status }) => [record?.name ?? id, status])),
+      units: (node?.core.supervisor.status() ?? []).map((status) => ({
+        ...{ unit: status.unit, replica: status.replica, state: status.state, ready: status.ready },
+      })),
+    }
+    const isAsBefore = JSON.stringify(kept?.state) === JSON.stringify(made)
+    const shown = isAsBefore && kept !== undefined ? kept.state : made
+    this.#kept.set(machine, { revision, state: shown })
+    return shown
   }
 }
 

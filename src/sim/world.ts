@@ -1,5 +1,5 @@
 import { HsuError, messageOf } from '../base/error.ts'
-import { ALL_EVENTS, type NodeEvent, type NodeSetup, startNode } from '../node/index.ts'
+import { ALL_EVENTS, type NodeEvent, type NodeSetup, type RunningNode, startNode } from '../node/index.ts'
 import type { ServiceImplementation } from '../rpc/index.ts'
 import type { Behaviour } from './behaviour.ts'
 import type { Life } from './life.ts'
@@ -85,6 +85,7 @@ export class SimWorld {
       (node) => {
         if (life.over) return
         machine.node = node
+        watch(machine, node)
         void this.#listen(machine, life)
         void node.shutdownRequested.then(() => this.stop(name))
       },
@@ -117,6 +118,7 @@ export class SimWorld {
   kill(name: string): void {
     const machine = this.machine(name)
     if (machine.life.over) return
+    machine.wasHeldUp = true
     this.#bury(machine)
     this.network.crash(machine.nodeId)
   }
@@ -136,7 +138,9 @@ export class SimWorld {
   }
 
   freeze(name: string, forMs?: number): void {
-    const { nodeId } = this.machine(name)
+    const machine = this.machine(name)
+    const { nodeId } = machine
+    machine.wasHeldUp = true
     this.network.freeze(nodeId)
     if (forMs !== undefined) this.clock.after(forMs, () => this.network.thaw(nodeId))
   }
@@ -214,6 +218,7 @@ export class SimWorld {
   #bury(machine: Machine): void {
     machine.life.over = true
     this.#stopping.delete(machine)
+    machine.revision += 1
     machine.node = undefined
     machine.api = undefined
   }
@@ -236,6 +241,15 @@ export class SimWorld {
       throw new HsuError('NODE_UNREACHABLE', `node ${to} cannot be reached`, { details: { node: to } })
     return target.api
   }
+}
+
+function watch(machine: Machine, { core }: RunningNode): void {
+  const count = (): void => {
+    machine.revision += 1
+  }
+  count()
+  core.world.changes.subscribe(count)
+  core.supervisor.changes.subscribe(count)
 }
 
 function addressOf(index: number): string {

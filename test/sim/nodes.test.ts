@@ -28,6 +28,8 @@ const UNITS = {
     restart: { policy: 'always', give_up: '1000/1m' },
     stop: { grace: '1s' },
   },
+  planner: { run: ['./planner'], partition: { replace_after: '4s', order: ['c', 'a'] }, stop: { grace: '1s' } },
+  ledger: { run: ['./ledger'], partition: { stop_after: '2s', replace_after: '14s' }, stop: { grace: '1s' } },
   job: { run: ['./job'], schedule: { cron: '*/10 * * * * *', scope: 'mesh' } },
 }
 
