@@ -167,6 +167,28 @@ t.test('a node that freezes and thaws without end makes nobody else flap, and is
   }),
 )
 
+t.test('a node that is cut off alone knows within 8 s, in a large mesh as in a small one', (t) =>
+  withSeeds(SEEDS.slice(0, 1), async (seed) => {
+    for (const nodes of [5, 30]) {
+      // Its connections stay: no reset crosses the cut, and TCP gives up after minutes only.
+      const sim = await SimMesh.formed({ seed, nodes, brokenAfterMs: 600_000 })
+      sim.network.partition(sim.idOf(['n1']))
+      const dead = (): number => sim.nodes.filter(({ name }) => sim.statusOf('n1', name) === 'dead').length
+      const tookMs = await sim.until('it takes most for dead', () => dead() > nodes / 2, 60_000)
+      t.ok(tookMs <= 8_000, `seed ${seed}, ${nodes} nodes: ${tookMs} ms`)
+      const cutMs = sim.clock.nowMs()
+      sim.network.heal()
+      await sim.until('all agree again', () => sim.isConverged(), 30_000)
+      t.same(
+        deaths(sim, cutMs).filter((death) => !death.includes('n1')),
+        [],
+        `seed ${seed}, ${nodes} nodes: the others lose nobody`,
+      )
+      await sim.stopAll()
+    }
+  }),
+)
+
 t.test('a laptop that slept for minutes blames nobody when its lid opens', (t) =>
   withSeeds(SEEDS.slice(0, 3), async (seed) => {
     for (const nodes of [2, 5]) {

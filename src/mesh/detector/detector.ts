@@ -4,6 +4,7 @@ import type { TaskGroup } from '../../base/task-group.ts'
 import type { MeshTiming } from '../config.ts'
 import type { Rumour } from '../member.ts'
 import type { Entry } from '../membership.ts'
+import { createHearing, type Hearing } from './hearing.ts'
 import { createPingOrder, type PingOrder } from './ping-order.ts'
 import type { Pace } from './pace.ts'
 import type { Pinger, PingSeams } from './pinger.ts'
@@ -45,12 +46,14 @@ export class Detector {
   readonly #seams: DetectorSeams
   readonly #timing: MeshTiming
   readonly #order: PingOrder
+  readonly #hearing: Hearing
   readonly #watches = new Map<string, Watch>()
 
   constructor(seams: DetectorSeams, timing: MeshTiming) {
     this.#seams = seams
     this.#timing = timing
     this.#order = createPingOrder(seams.random)
+    this.#hearing = createHearing(seams, timing)
   }
 
   /** Begins the round of pings, which ends with the task group. */
@@ -70,6 +73,7 @@ export class Detector {
   /** A member asked or answered something: it lives, and need not be pinged soon. */
   heardFrom(nodeId: string): void {
     this.#order.heard(nodeId, this.#seams.clock.nowMs())
+    this.#hearing.heard()
   }
 
   /** A member answered a ping after `ms`, perhaps too late for whoever waited for it. */
@@ -117,6 +121,9 @@ export class Detector {
       const candidates = membership.live().map(({ member }) => member.nodeId)
       const chosen = this.#order.next(candidates, startedAtMs, this.#timing.pingPeriodMs)
       if (chosen?.dueInMs === 0) await this.#round(chosen.nodeId, signal)
+      if (candidates.length > 1 && this.#hearing.isDeaf()) {
+        for (const nodeId of await this.#hearing.silentToAll(signal)) this.#accuse(nodeId, false)
+      }
       await this.#restSince(startedAtMs, chosen?.dueInMs ?? 0, signal)
     }
   }
@@ -141,6 +148,7 @@ export class Detector {
     const { alive, asked, answered } =
       direct === 'alive' ? { alive: true, asked: 0, answered: 0 } : await pinger.indirect(target, signal)
     if (signal.aborted) return
+    if (alive || answered > 0) this.#hearing.heard()
     stalls.note(clock.nowMs() - startedAtMs - allowedMs)
     if (direct === 'alive') {
       awareness.note(-1)
