@@ -297,7 +297,8 @@ export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events
   const publish = publisher(log)
   world.changes.subscribe(() => direct.refresh())
   offers.changes.subscribe(() => {
-    publish(mesh.current(), offers.registrations())
+    const joined = mesh.current()
+    if (joined !== undefined) publish(joined, offers.registrations())
     world.refresh()
   })
   supervisor.events.subscribe((event) => events.append({ ...event, node }))
@@ -324,11 +325,11 @@ function meshEvent(
 }
 
 /** What cannot be published (too many instances, say) is said once; the others keep what they last heard. */
-function publisher(log: Log): (mesh: Mesh | undefined, registrations: readonly Registration[]) => void {
+function publisher(log: Log): (mesh: Mesh, registrations: readonly Registration[]) => void {
   let refused = false
   return (mesh, registrations) => {
     try {
-      mesh?.publish(registrations)
+      mesh.publish(registrations)
       refused = false
     } catch (error) {
       if (!refused) log.error('other nodes cannot be told what runs here', { error })

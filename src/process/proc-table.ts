@@ -4,12 +4,13 @@ import { endianness } from 'node:os'
 import { systemCode } from '../base/error.ts'
 import { detailsReader, readPssBytes } from './proc-details.ts'
 import { procDossier } from './proc-dossier.ts'
-import { markReader } from './proc-environ.ts'
+import { marksReader } from './proc-environ.ts'
 import { FORBIDDEN, passOver, readSmall, SMALL_BYTES } from './proc-files.ts'
 import { countConnections, parseConnections } from './proc-connections.ts'
 import { parseProcNet, type ProcSocket } from './proc-net.ts'
 import { type KernelUnits, parseAuxv, parseProcStat, type ProcStat } from './proc-stat.ts'
 import type { ProcessIdentity } from './identity.ts'
+import { type Marks, sharedLooks } from './shared-looks.ts'
 import type { Listener, ListenerFilter, ProcessInfo, ProcessTable } from './process-table.ts'
 
 /**
@@ -35,16 +36,36 @@ export function procTable(): ProcessTable {
     },
     get: async (pid) => readInfo(String(pid), await load()),
     async marked(list, variable, first) {
-      const isMarked = markReader(variable)
-      const sinceTicks = startTicks(first, (await load()).bootId)
-      return list.filter(({ pid, startTime }) => Number(startTime) >= sinceTicks && isMarked(pid))
+      return markedAmong(list, new Map([[variable, first]]), (await load()).bootId).get(variable) ?? []
     },
+    look: sharedLooks(async (marks) => {
+      const kernel = await load()
+      // Not at once: who asks in this turn of the event loop asks for the same look.
+      const list = (await readdir('/proc')).flatMap((name) => (isPid(name) ? (readInfo(name, kernel) ?? []) : []))
+      return { list, marked: markedAmong(list, marks, kernel.bootId) }
+    }),
     details: (pid) => (details ??= detailsReader())(pid),
     pssBytes: readPssBytes,
     listeners: readListeners,
     connections: readConnections,
     dossier: procDossier,
   }
+}
+
+/** Which of `list` carry which mark, by what they were started with. */
+function markedAmong(list: readonly ProcessInfo[], marks: Marks, bootId: string): Map<string, ProcessInfo[]> {
+  const since = new Map([...marks].map(([variable, first]) => [variable, startTicks(first, bootId)]))
+  const sinceTicks = [...since.values()].reduce((least, ticks) => Math.min(least, ticks), Infinity)
+  const marksOf = marksReader(marks.keys())
+  const marked = new Map<string, ProcessInfo[]>()
+  for (const info of list) {
+    if (Number(info.startTime) < sinceTicks) continue
+    for (const variable of new Set(marksOf(info.pid))) {
+      if (Number(info.startTime) < (since.get(variable) ?? 0)) continue
+      marked.set(variable, [...(marked.get(variable) ?? []), info])
+    }
+  }
+  return marked
 }
 
 /** Only names of processes begin with a digit. */

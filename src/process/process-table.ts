@@ -84,6 +84,11 @@ export interface ProcessTable {
    * are older than it, which saves most of the work.
    */
   marked(list: readonly ProcessInfo[], variable: string, first?: ProcessIdentity): Promise<readonly ProcessInfo[]>
+  /**
+   * All processes at a moment after the call, with those that `marked` would tell. Whoever asks while a look is made shares
+   * the next one. Absent where nothing is gained by that; `lookAt` does the same with any table.
+   */
+  look?(variable: string, first?: ProcessIdentity): Promise<Look>
   /** More of one process, read at once. Missing where the system tells no more. */
   details?(pid: number): ProcessDetails
   /** Its proportional share of memory; undefined when it is gone or not ours to know. Missing where the system does not tell. */
@@ -97,6 +102,19 @@ export interface ProcessTable {
   connections?(ports: ReadonlySet<number>): Promise<ReadonlyMap<number, number>>
   /** Absent where the system does not tell. */
   dossier?(pid: number): Dossier
+}
+
+/** All processes of one moment, and those of them that carry the mark that was asked for. */
+export interface Look {
+  readonly index: TreeIndex
+  readonly marked: readonly ProcessInfo[]
+}
+
+/** One look at all processes, see `ProcessTable.look`. */
+export async function lookAt(table: ProcessTable, variable: string, first?: ProcessIdentity): Promise<Look> {
+  if (table.look !== undefined) return table.look(variable, first)
+  const list = await table.list()
+  return { index: indexTree(list), marked: await table.marked(list, variable, first) }
 }
 
 /** Processes by parent and by the group or session they belong to; makes many `treeOf` questions cheap. */

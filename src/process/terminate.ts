@@ -5,7 +5,7 @@ import type { Cell } from './limits/backend.ts'
 import type { Child, Kin, Left, ProcessHost } from './host.ts'
 import type { ProcessIdentity } from './identity.ts'
 import { markOf } from './launch.ts'
-import { identityOf, indexTree, treeOf } from './process-table.ts'
+import { identityOf, lookAt, treeOf } from './process-table.ts'
 
 /** How long helpers of a program may go on after it ended, within the grace: they had the same signal. */
 const STRAGGLER_MS = 1_000
@@ -145,16 +145,15 @@ async function membersOf(
   known: readonly ProcessIdentity[],
 ): Promise<readonly ProcessIdentity[]> {
   const before = (await cell?.pids()) ?? []
-  const [list, bootId] = [await table.list(), await table.bootId()]
-  const marked = await table.marked(list, markOf(directory), leader)
+  const bootId = await table.bootId()
+  const { index, marked } = await lookAt(table, markOf(directory), leader)
   // Whoever is in the cell before and after has not got its pid from one of them in between.
   const after = new Set(before.length === 0 ? [] : await cell?.pids())
-  const inCell = new Set(before.filter((pid) => after.has(pid)))
-  const index = indexTree(list)
   const { byPid } = index
+  const inCell = before.flatMap((pid) => (after.has(pid) ? (byPid.get(pid) ?? []) : []))
   const isStill = ({ pid, startTime, bootId: boot }: ProcessIdentity): boolean =>
     boot === bootId && byPid.get(pid)?.startTime === startTime
-  const own = [...marked, ...list.filter(({ pid }) => inCell.has(pid))].map((info) => identityOf(info, bootId))
+  const own = [...marked, ...inCell].map((info) => identityOf(info, bootId))
   const roots = [...known, leader, main, ...own].filter(isStill)
   // A pid nobody has now may still number the group or session its owner left behind.
   const left = [leader, main].filter(({ pid, bootId: boot }) => pid > 0 && boot === bootId && !byPid.has(pid))

@@ -158,6 +158,8 @@ t.test('/proc', onLinux, async (t) => {
     const found = async () => (await table.marked(await table.list(), 'HSU_MARK=/run/x')).map(({ pid }) => pid)
     await until('all run', async () => (await found()).length >= marked.length)
     t.same((await found()).toSorted(), marked.toSorted())
+    const seen = (await table.look?.('HSU_MARK=/run/x'))?.marked.map(({ pid }) => pid) ?? []
+    t.same(seen.toSorted(), marked.toSorted(), 'a shared look sees the same')
     const [first, last] = [await identify(table, marked[0] ?? 0), await identify(table, marked.at(-1) ?? 0)]
     t.equal((await table.marked(await table.list(), 'HSU_MARK=/run/x', first)).length, marked.length, 'none is older')
     const late = await table.marked(await table.list(), 'HSU_MARK=/run/x', {
