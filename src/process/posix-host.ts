@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { withSignal } from '../base/abort.ts'
 import type { Clock } from '../base/clock.ts'
 import { HsuError, messageOf, systemCode } from '../base/error.ts'
+import { createTurnstile } from '../base/turnstile.ts'
 import { type Account, findAccount, variablesOf } from './accounts.ts'
 import { resolveExecutable } from './executable.ts'
 import { type Exit, exitOfStatus } from './exit.ts'
@@ -21,6 +22,9 @@ import { runCommand } from './posix-host-run.ts'
 /** How often an instance that is not our own child is looked at, besides the notice of its directory. */
 const CHECK_MS = 1_000
 
+/** Starts under way at once. Each forks this process; all of a thousand side by side, and none would be done for long. */
+const MAX_STARTS = 32
+
 /** The start time of a process that was gone before it could be read: equal to none. */
 const UNSEEN = ''
 
@@ -33,11 +37,12 @@ export interface PosixHostSeams {
 /** `ProcessHost` for Linux and macOS. Each program runs under a shim that survives the node; see posix-shim.ts. */
 export function posixHost(seams: PosixHostSeams): ProcessHost {
   const { clock, table, limits } = seams
+  const starts = createTurnstile(MAX_STARTS)
   return {
     table,
     kernelLimits: limits.kernel,
     environment: () => definedOnly(process.env),
-    spawn: (request) => spawnInstance(request, seams),
+    spawn: (request) => starts.pass(() => spawnInstance(request, seams)),
     adopt: (left) => adoptInstance(left, seams),
     cellOf: limits.find,
     async signal(target, signal) {

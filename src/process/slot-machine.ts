@@ -28,6 +28,8 @@ export interface MachineHooks {
   readonly instance: () => string
   /** Why its start is not done yet; '' or undefined when nobody knows. */
   readonly doubt: () => string | undefined
+  /** Its process is there. Until then it may wait for its turn to be started. */
+  readonly isThere: () => boolean
   readonly perform: (effect: UnitEffect) => void
   /** The state is another now. */
   readonly changed: () => void
@@ -83,7 +85,11 @@ export class SlotMachine {
     if (timer === undefined) return
     const abort = new AbortController()
     this.#timer = abort
-    const ring = (): void => this.dispatch(timer.type, timer.type === 'startTimeout' ? this.#hooks.doubt() : '')
+    const ring = (): void => {
+      if (timer.type !== 'startTimeout') this.dispatch(timer.type)
+      // The time to become ready is that of its process.
+      else if (this.#hooks.isThere()) this.dispatch(timer.type, this.#hooks.doubt())
+    }
     if (timer.ms === 0) ring()
     else void this.#seams.clock.sleep(timer.ms, abort.signal).then(ring, () => undefined)
   }

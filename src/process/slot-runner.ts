@@ -223,6 +223,7 @@ export class SlotRunner {
     const facts = { ...found, spec: spec(), replica, ports: this.#ports, starting: machine.state.phase !== 'up' }
     const run = new Instance(this.#seams, facts)
     this.#run = run
+    if (machine.state.phase === 'starting') machine.armTimer()
     this.#log.info(type === 'unit.started' ? 'unit started' : 'unit adopted', { instance, pid: run.pid })
     const details = { pid: String(run.pid), replica: String(replica) }
     machine.trail.tell({ type, reason: '', details, cause: '', follows: true }, instance)

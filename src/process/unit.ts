@@ -71,6 +71,7 @@ export class UnitSlot {
       spec: () => this.#spec,
       instance: () => this.#runner.instance,
       doubt: () => this.#runner.run?.doubt,
+      isThere: () => this.#runner.run !== undefined,
       perform: (effect) => this.#perform(effect),
       changed: () => this.#changed(),
     })

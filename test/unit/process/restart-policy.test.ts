@@ -257,3 +257,23 @@ t.test('what was stopped by a person', async (t) => {
     },
   )
 })
+
+t.test('the time to become ready is counted from the start of its process, which may have to wait for its turn', async (t) => {
+  const world = new World(t)
+  let open = (): void => undefined
+  world.host.gate = new Promise((resolve) => {
+    open = resolve
+  })
+  const probes = { start: { within: '10s' }, ready: { exec: ['check'], every: '1s' } }
+  let code = 1
+  world.host.run = async () => ({ exit: { code }, stdout: '' })
+  const node = await world.supervise([unitSpec('slow', { run, probes })])
+  await node.pass(60_000, 1_000)
+  t.match(node.status('slow'), { state: 'starting', pid: undefined, restarts: 0 })
+  open()
+  await node.pass(7_000, 1_000)
+  t.match(node.status('slow'), { state: 'starting', restarts: 0 })
+  code = 0
+  await node.pass(2_000, 1_000)
+  t.match(node.status('slow'), { state: 'up', ready: true, restarts: 0 })
+})
