@@ -110,9 +110,10 @@ function changers(core: NodeCore) {
       const units = [...new Set(stopped.map(({ unit }) => unit))]
       return { instances: units.flatMap((unit) => unitsOf(core, unit)), stopped: stopped.map(toStopped) }
     },
-    async restartUnit({ unit, force }: { unit: string; force: boolean }, context: CallContext) {
+    async restartUnit({ unit, force, allAtOnce }: RestartRequest, context: CallContext) {
       core.refuseWhenStopping()
-      await supervisor.restartUnit(unit, context.signal, askerOf(context), force)
+      const mode = force ? 'force' : allAtOnce ? 'at once' : 'in turn'
+      await supervisor.restartUnit(unit, context.signal, askerOf(context), mode)
       return done(unit)
     },
     async killUnit({ unit }: { unit: string }, context: CallContext) {
@@ -154,6 +155,12 @@ interface WakeRequest {
   readonly unit: string
   readonly here: boolean
   readonly forCall: boolean
+}
+
+interface RestartRequest {
+  readonly unit: string
+  readonly force: boolean
+  readonly allAtOnce: boolean
 }
 
 interface WaitRequest {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { within } from '../base/clock.ts'
 import type { ServiceStack } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import type { Store } from '../base/store.ts'
@@ -52,6 +53,9 @@ import { createWorldView, type WorldView } from './world-view.ts'
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
+
+/** How long a ready instance may take to tell its services, before it counts as known without them. */
+const OFFER_MS = 5_000
 
 /** How long another node may take to stop a run that one here replaces. */
 const STOP_ELSEWHERE_MS = 60_000
@@ -175,12 +179,11 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     setup,
     { nodeId, ...takeoverOf(legacy?.handles, 'xds') },
   )
-  const drain = async (unit: string, instance: string, signal: AbortSignal): Promise<void> => {
+  /** Resolves when other nodes and direct callers hold what is offered of the instance now, or after a bounded while. */
+  const told = async (unit: string, instance: string): Promise<void> => {
     const status = supervisor.status().find((status) => status.instance === instance)
     const names = [unit, ...(status === undefined ? [] : offers.servicesOf(status))]
-    offers.withdraw(instance)
     await Promise.all([mesh.current()?.flushed(WITHDRAW_MS), direct.settled(names, WITHDRAW_MS)])
-    await ingress.drained(instance, signal) // bounded by the unit's own stop.drain
   }
   const environmentOf = unitEnvironment({
     nodeName: name,
@@ -211,7 +214,15 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     host,
     grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
     environmentOf,
-    drain,
+    withdraw: async (unit, instance) => {
+      offers.withdraw(instance)
+      await told(unit, instance)
+    },
+    drain: (_unit, instance, signal) => ingress.drained(instance, signal),
+    announced: async (status, signal) => {
+      await within(clock, OFFER_MS, offers.offered(status, signal))
+      await told(status.unit, status.instance)
+    },
     nextEventId: () => tools.events.nextId(),
     nodeEvent: () => tools.news.last,
     elsewhere: slotsElsewhere(world),

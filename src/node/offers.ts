@@ -1,10 +1,11 @@
-import { withSignal } from '../base/abort.ts'
+import { aborted, withSignal } from '../base/abort.ts'
 import { type BackoffPolicy, backoffMs } from '../base/backoff.ts'
 import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
 import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
+import { createWake } from '../base/wake.ts'
 import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
@@ -38,6 +39,8 @@ export interface OffersSeams {
 export interface Offers {
   registrations(): readonly Registration[]
   servicesOf(status: InstanceStatus): readonly string[]
+  /** Resolves when the services of an instance are known, or it is not ready any more. @throws the signal's reason */
+  offered(status: InstanceStatus, signal: AbortSignal): Promise<void>
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
   withdraw(instance: string): void
   /** True from `withdraw` until the process is gone. */
@@ -141,6 +144,20 @@ export function createOffers(seams: OffersSeams): Offers {
       }
     },
     servicesOf,
+    async offered({ unit, instance, kind }, signal) {
+      if (kind !== 'integrated' || configuredServices(unit) !== undefined) return
+      const isReady = (): boolean => supervisor.status().some((each) => each.instance === instance && each.ready)
+      const wake = createWake()
+      const end = changes.subscribe(wake.notify)
+      try {
+        while (!told.has(instance) && isReady()) {
+          signal.throwIfAborted()
+          await withSignal(signal, (inner) => Promise.race([wake.wait(), aborted(inner)]))
+        }
+      } finally {
+        end()
+      }
+    },
     withdraw(instance) {
       draining.add(instance)
       changes.publish(undefined)

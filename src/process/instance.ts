@@ -26,6 +26,9 @@ const END_RETRY_MS = 1_000
 /** The news that a process ended comes with its end; when it has not come after this, it never will. */
 const NEWS_MS = 1_000
 
+/** What tells callers has a shorter bound of its own. */
+const MAX_WITHDRAW_MS = 5_000
+
 export interface InstanceSeams {
   readonly clock: Clock
   readonly log: Log
@@ -34,6 +37,8 @@ export interface InstanceSeams {
   readonly meter: Pick<Meter, 'track'>
   readonly output: Pick<Output, 'capture' | 'query'>
   readonly environmentOf: EnvironmentOf
+  /** See `SupervisorSeams`. */
+  readonly withdraw?: ((unit: string, instance: string, signal: AbortSignal) => Promise<void>) | undefined
   readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
   /** The tasks of the slot, which live no longer than it. */
   readonly tasks: TaskGroup
@@ -255,13 +260,20 @@ export class Instance {
 
   /** Gives callers time to turn away, no longer than configured; cut short when the process ends by itself. */
   async #drain(): Promise<void> {
-    const { clock, drain, tasks } = this.#seams
+    const { clock, withdraw, drain, tasks } = this.#seams
+    const { stop } = this.#spec.config
+    const { instance, child } = this.facts
     await withSignal(tasks.signal, async (signal) => {
-      const drained = drain(this.#spec.name, this.facts.instance, signal).catch((error: unknown) => {
-        if (!signal.aborted) this.#log.warn('unit could not be drained', { cause: messageOf(error) })
-      })
-      const over = Promise.race([drained, this.facts.child.exited, aborted(this.#hurry.signal), aborted(signal)])
-      await within(clock, this.#spec.config.stop.drain, over)
+      const over = Promise.race([child.exited, aborted(this.#hurry.signal), aborted(signal)])
+      const step = (task: typeof drain, withinMs: number): Promise<unknown> => {
+        const done = task(this.#spec.name, instance, signal).catch((error: unknown) => {
+          if (!signal.aborted) this.#log.warn('unit could not be drained', { cause: messageOf(error) })
+        })
+        return within(clock, withinMs, Promise.race([done, over]))
+      }
+      // Without time to turn away, callers are told, and not waited for.
+      if (withdraw !== undefined) await step(withdraw, stop.drain === 0 ? 0 : MAX_WITHDRAW_MS)
+      if (!this.#hurry.signal.aborted) await step(drain, stop.drain)
     })
   }
 

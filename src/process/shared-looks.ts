@@ -19,7 +19,9 @@ interface Batch {
  * Makes one scan of all processes serve whoever asks while the one before is made: the end of a thousand instances at once
  * costs some scans, not some thousand. A scan begins after all it serves have asked, so that none is told of the past.
  */
-export function sharedLooks(scan: (marks: Marks) => Promise<Scan>): (mark: string, first?: ProcessIdentity) => Promise<Look> {
+export function sharedLooks(
+  scan: (marks: Marks) => Promise<Scan>,
+): (mark: string, first?: ProcessIdentity) => Promise<Look> {
   let last: Promise<unknown> = Promise.resolve()
   let next: Batch | undefined
 

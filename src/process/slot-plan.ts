@@ -52,6 +52,21 @@ export function isAtRest({ phase, want, waitMs }: UnitState): boolean {
   return phase === 'completed' || (phase === 'failed' ? waitMs === undefined : phase === 'down' && want === 'down')
 }
 
+/**
+ * What has become of the process of that generation: '' = it serves, else why it does not and will not soon; undefined while
+ * that is not known.
+ */
+export function servingVerdict(state: UnitState, generation: number, isClosing: boolean): string | undefined {
+  const { phase, want, ready, reason } = state
+  if (isClosing) return 'it is being ended'
+  // It did, and nobody needs it any more.
+  if (state.asleep) return ''
+  if (want === 'down') return 'it was stopped'
+  if (phase === 'up' && ready && state.generation >= generation) return ''
+  const isOver = phase === 'backoff' || phase === 'failed' || phase === 'completed'
+  return isOver ? `it is ${phase}${reason === '' ? '' : `: ${reason}`}` : undefined
+}
+
 /** Whether it is known what became of a start of this generation: it is on its way, waits, or failed. */
 export function isDecided(state: UnitState, generation: number, hasRun: boolean): boolean {
   const { phase, want, reason } = state

@@ -92,6 +92,8 @@ export interface LimitStatus {
 
 export type ProcessEventType =
   | 'unit.requested'
+  | 'unit.rolling'
+  | 'unit.rolling_stopped'
   | 'unit.waiting'
   | 'unit.dependency_lost'
   | 'unit.dependency_back'

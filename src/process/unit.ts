@@ -7,7 +7,7 @@ import { launchHash, type UnitSpec } from './launch.ts'
 import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
 import { Opening } from './opening.ts'
 import { SlotMachine } from './slot-machine.ts'
-import { freshWish, isAtRest, isDecided, isOver, mayRun, resumptionOf } from './slot-plan.ts'
+import { freshWish, isAtRest, isDecided, isOver, mayRun, resumptionOf, servingVerdict } from './slot-plan.ts'
 import { maySleep, sleepTermsOf } from './sleep-terms.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
 import { type RunnerSeams, SlotRunner } from './slot-runner.ts'
@@ -54,6 +54,7 @@ export class UnitSlot {
   #args: readonly string[] = []
   #bootId = ''
   #closing: UnitState['want'] | undefined
+  #isOutdated = false
   /** What is wrong around it, shown while it runs well itself. */
   #caveat = ''
 
@@ -159,7 +160,7 @@ export class UnitSlot {
         this.#wantUp()
         return
       case 'change over':
-        this.#changeOver()
+        this.changeOver()
         return
       case 'wait':
         this.#machine.armTimer()
@@ -190,7 +191,7 @@ export class UnitSlot {
       case 'adopted':
         this.#machine.armTimer()
         if (this.#machine.state.phase === 'stopping') this.#perform('terminate')
-        else if (record.launchHash !== launchHash(this.#spec)) this.#changeOver()
+        else if (record.launchHash !== launchHash(this.#spec)) this.changeOver()
         return
       case 'never':
         this.#beginAfresh(record)
@@ -199,15 +200,25 @@ export class UnitSlot {
     }
   }
 
-  /** Takes over a changed configuration; a new process only when it is one that the old process cannot follow. */
+  /** Takes over a changed configuration. It is outdated then when its process is one that cannot follow. */
   reconfigure(spec: UnitSpec): void {
-    const before = launchHash(this.#spec)
-    this.#spec = spec
     const { run } = this.#runner
-    if (launchHash(spec) !== before) {
-      if (this.#machine.state.want === 'up') this.#changeOver()
-    } else if (run?.isEnding === false) this.#runner.watch(run)
+    const [before, after] = [launchHash(this.#spec), launchHash(spec)]
+    this.#spec = spec
+    this.#isOutdated = run === undefined ? this.#isOutdated || after !== before : run.facts.launchHash !== after
+    if (!this.#isOutdated && run?.isEnding === false) this.#runner.watch(run)
     if (this.#machine.state.asleep && !maySleep(spec.config, this.replica)) this.#wantUp()
+  }
+
+  /** It is wanted up, and needs a new process for its configuration. */
+  get isOutdated(): boolean {
+    return this.#isOutdated && this.#machine.state.want === 'up'
+  }
+
+  /** Begins to replace the process of an outdated one. `origin`: by default what the node itself is doing. */
+  changeOver(origin: Origin = { causedBy: this.#seams.nodeEvent() }): void {
+    this.#args = []
+    this.#machine.dispatch('restart', 'its configuration changed', origin)
   }
 
   /** Ends it because nobody needs it; who calls it wakes it. Only what is up or down can be put to sleep. */
@@ -279,6 +290,18 @@ export class UnitSlot {
       this.#machine.dispatch(force ? 'forceRestart' : 'restart', 'restart asked for', origin)
     }
     await this.#untilOnItsWay(signal)
+  }
+
+  /**
+   * Resolves when the process that is on its way serves, with '', or when it does not and will not soon, with why.
+   * @throws the signal's reason
+   */
+  async untilServing(signal: AbortSignal): Promise<string> {
+    const { generation, phase } = this.#machine.state
+    const next = phase === 'starting' || phase === 'up' ? generation : generation + 1
+    const verdict = (): string | undefined => servingVerdict(this.#machine.state, next, this.isClosing)
+    await this.#waiters.until(() => verdict() !== undefined, signal)
+    return verdict() ?? ''
   }
 
   /** A new start for a reason that no person gave, unless one wants it down. */
@@ -365,6 +388,7 @@ export class UnitSlot {
         this.#admit(undefined)
         return
       case 'spawn':
+        this.#isOutdated = false
         this.#runner.spawn(this.#args)
         return
       case 'terminate':
@@ -383,11 +407,6 @@ export class UnitSlot {
     const obstacle = this.#seams.admission(this.unit)
     if (obstacle === undefined) this.#machine.dispatch('admitted', '', origin)
     else this.#machine.dispatch('blocked', obstacle.reason, { awaited: obstacle.unit })
-  }
-
-  #changeOver(): void {
-    this.#args = []
-    this.#machine.dispatch('restart', 'its configuration changed', { causedBy: this.#seams.nodeEvent() })
   }
 
   /** Because the node has begun to run it. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import t from 'tap'
 import { below, type Random } from '../../src/base/random.ts'
 import { createSupervisor, type Supervisor, type UnitSpec } from '../../src/process/index.ts'
@@ -70,6 +71,8 @@ class Machine {
   readonly #never = new AbortController().signal
 
   constructor(seed: number) {
+    // Whoever waits in a dead node waits for ever.
+    setMaxListeners(0, this.#never)
     this.#random = seeded(seed)
     this.host.cells = this.#random.next() < 0.5
     this.host.play(() => this.#script())

@@ -19,5 +19,9 @@ export const stop = z.strictObject({
       'Command that asks for the end, run as the unit is, with HSU_PID; the signal follows when it has ended and the unit has not',
     ),
   grace: duration.prefault('10s').describe('Time from asking for the end to the kill'),
-  drain: duration.prefault('500ms').describe('Time for the news to spread before the signal, for units with services'),
+  drain: duration
+    .prefault('5s')
+    .describe(
+      'Time for calls under way to end, once no caller chooses the unit any more and before it is asked to end',
+    ),
 })

@@ -1,5 +1,7 @@
 import { withSignalEach } from '../../base/abort.ts'
+import { messageOf } from '../../base/error.ts'
 import type { Store } from '../../base/store.ts'
+import type { TaskGroup } from '../../base/task-group.ts'
 import type { Asker, Origin } from '../causes.ts'
 import type { Dependant } from '../dependency-gate.ts'
 import { JobUnit } from '../jobs/job-unit.ts'
@@ -9,8 +11,10 @@ import type { UnitSpec } from '../launch.ts'
 import { Opening } from '../opening.ts'
 import { deleteScale, deleteSlotRecord, readScale, writeScale } from '../slot-record.ts'
 import type { InstanceStatus, StoppedInstance } from '../status.ts'
+import { isWorthwhile, type RolloutSeams } from '../rollout.ts'
 import { type SlotSeams, UnitSlot } from '../unit.ts'
 import type { Inheritance } from './inheritance.ts'
+import { type PlannedRollout, Rolling } from './rolling.ts'
 import type { StatusNews } from './status-news.ts'
 
 export interface OwnedUnitSeams {
@@ -19,9 +23,18 @@ export interface OwnedUnitSeams {
   readonly store: Store
   readonly inheritance: Pick<Inheritance, 'take' | 'peek'>
   readonly news: Pick<StatusNews, 'changed' | 'gone' | 'forget'>
+  readonly tasks: TaskGroup
+  /** See `SupervisorSeams`. */
+  readonly announced: RolloutSeams['announced']
   /** Aborts when the supervisor ends, and nothing is waited for any more. */
   readonly life: AbortSignal
 }
+
+/** How the replicas of a unit are restarted. `in turn`: one after the other, so that some serve at any time. */
+export type RestartMode = 'in turn' | 'at once' | 'force'
+
+/** What a turn of a rollout may take beyond drain, grace and start: the kill of what does not end. */
+const TURN_SLACK_MS = 30_000
 
 /** A managed or integrated unit: the replicas that are kept running, and its runs as a job. */
 export class OwnedUnit implements Dependant {
@@ -31,6 +44,7 @@ export class OwnedUnit implements Dependant {
   /** Those too many are among them until they are gone. */
   readonly #replicas: UnitSlot[] = []
   readonly #opening: Opening
+  readonly #rolling: Rolling<UnitSlot>
   #spec: UnitSpec
 
   constructor(seams: OwnedUnitSeams, spec: UnitSpec, runDir: string) {
@@ -40,6 +54,8 @@ export class OwnedUnit implements Dependant {
     const { slot, mesh, inheritance, news } = seams
     const { name } = spec
     this.#opening = new Opening(name, slot.clock)
+    const { tasks, announced } = seams
+    this.#rolling = new Rolling({ clock: slot.clock, tell: slot.publish, tasks, announced })
     const jobSeams = {
       ...slot,
       mesh,
@@ -87,10 +103,19 @@ export class OwnedUnit implements Dependant {
     this.#spec = spec
   }
 
-  /** Lets replicas and runs follow the description. */
+  /** Lets replicas and runs follow the description: in turn those that need a new process, when others serve meanwhile. */
   reconfigure(): void {
     for (const slot of this.#replicas) slot.reconfigure(this.#spec)
     this.jobs.reconfigure(this.#spec)
+    const isDue = (slot: UnitSlot): boolean => slot.isOutdated
+    const replace = (slot: UnitSlot, origin?: Origin): void => slot.changeOver(origin)
+    this.#replaceSome('its configuration changed', undefined, isDue, replace)
+  }
+
+  /** New processes for a reason that no person gave: in turn, when others serve meanwhile. */
+  renew(reason: string, origin: Origin): void {
+    const isDue = ({ status }: UnitSlot): boolean => status.want === 'up'
+    this.#replaceSome(reason, origin, isDue, (slot, own = origin) => slot.renew(reason, own))
   }
 
   /** Asks all that waits for a dependency to look again. */
@@ -130,19 +155,67 @@ export class OwnedUnit implements Dependant {
     for (const slot of this.#kept.slice(keep)) slot.sleep(reason, { causedBy: '' })
   }
 
-  /** @throws as `UnitSlot.restart` and `JobUnit.run` */
-  async restart(signal: AbortSignal, origin?: Origin, asker?: Asker, force = false): Promise<void> {
+  /** @throws as `UnitSlot.restart`, `Rolling.run` and `JobUnit.run` */
+  async restart(signal: AbortSignal, origin?: Origin, asker?: Asker, mode: RestartMode = 'in turn'): Promise<void> {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
     this.#opening.refuseWhenClosing()
+    const kept = this.#kept
     if (this.isJob) {
       await this.jobs.stop()
       await this.start(signal, origin, asker)
-    } else await withSignalEach(signal, this.#kept, (slot, inner) => slot.restart(inner, origin, force))
+    } else if (mode === 'in turn' && isWorthwhile(kept, kept)) {
+      await this.#rolling.run(this.#restartInTurn(origin), signal)
+    } else {
+      this.#rolling.giveUp('all replicas are restarted at once')
+      await withSignalEach(signal, kept, (slot, inner) => slot.restart(inner, origin, mode === 'force'))
+    }
+  }
+
+  #restartInTurn(origin: Origin = { causedBy: '' }): PlannedRollout<UnitSlot> {
+    // One that somebody stops meanwhile is not to be started again.
+    const down = new Set(this.#kept.filter(({ status }) => status.want === 'down'))
+    const isDue = (slot: UnitSlot): boolean => slot.status.want === 'up' || down.has(slot)
+    return {
+      ...this.#rollout('restart', origin, () => this.#kept),
+      isDue,
+      replace: (slot, own, signal) => slot.restart(signal, own),
+    }
+  }
+
+  #replaceSome(
+    reason: string,
+    origin: Origin | undefined,
+    isDue: (slot: UnitSlot) => boolean,
+    replace: (slot: UnitSlot, origin?: Origin) => void,
+  ): void {
+    const { tasks, slot } = this.#seams
+    const due = (): readonly UnitSlot[] => this.#kept.filter(isDue)
+    if (!isWorthwhile(this.#kept, due())) {
+      this.#replicas.filter(isDue).forEach((each) => replace(each))
+      return
+    }
+    const plan = { ...this.#rollout(reason, origin ?? { causedBy: slot.nodeEvent() }, due), isDue, replace }
+    tasks.run((signal) =>
+      this.#rolling.run(plan, signal).catch((error: unknown) => {
+        if (!signal.aborted) slot.log.warn('replicas were not replaced', { unit: plan.unit, cause: messageOf(error) })
+      }),
+    )
+  }
+
+  #rollout(
+    reason: string,
+    origin: Origin,
+    slots: () => readonly UnitSlot[],
+  ): Pick<PlannedRollout<UnitSlot>, 'unit' | 'reason' | 'origin' | 'slots' | 'turnMs'> {
+    const { stop, probes } = this.#spec.config
+    const turnMs = stop.drain + stop.grace + probes.start.within + TURN_SLACK_MS
+    return { unit: this.#spec.name, reason, origin, slots, turnMs }
   }
 
   /** Resolves when its processes are gone, with how each of them ended. @throws as `UnitSlot.stop` */
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
+    this.#rolling.giveUp('the unit is being stopped')
     const slots = withSignalEach(signal, this.#replicas, (slot, inner) => slot.stop(inner, origin))
     const [runs, replicas] = await Promise.all([this.jobs.stop(), slots])
     return [...runs, ...replicas.flat()]
@@ -157,6 +230,7 @@ export class OwnedUnit implements Dependant {
   /** From now on nothing is begun here: it is about to end. */
   beginClosing(): void {
     this.#opening.beginClosing()
+    this.#rolling.giveUp('the unit is about to end')
   }
 
   /** Stops it because the node stops: what was wanted of it stays as it was. */

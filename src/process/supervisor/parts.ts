@@ -69,7 +69,8 @@ export function createParts(seams: SupervisorSeams, config: SupervisorConfig): S
   const unmanaged = unmanagedSeams(seams, { mainPidOf, gauges, account, news })
   const slot = slotSeams(seams, config, { unmanaged, output, gate, restraints, units, nodeEvent })
   const mesh = seams.scheduleMesh ?? aloneSchedules()
-  const owned = { slot, mesh, store, inheritance, news, life: tasks.signal }
+  const announced = seams.announced ?? (async (): Promise<void> => undefined)
+  const owned = { slot, mesh, store, inheritance, news, tasks, announced, life: tasks.signal }
   const reconciler = new Reconciler(
     { log, units, gate, watches, inheritance, attached, forwarding, owned, unmanaged },
     config.runDir,
@@ -116,7 +117,7 @@ function watcherOf({ fileWatcher, clock }: SupervisorSeams): Parameters<typeof c
 function changeActions(units: UnitSet): Parameters<typeof createWatches>[1] {
   const replicasOf = (unit: string) => units.getOwned(unit)?.replicas ?? []
   return {
-    renew: (unit, reason, causedBy) => replicasOf(unit).forEach((slot) => slot.renew(reason, { causedBy })),
+    renew: (unit, reason, causedBy) => units.getOwned(unit)?.renew(reason, { causedBy }),
     signal: async (unit, name) => {
       await Promise.all(replicasOf(unit).map((slot) => slot.signal(name)))
     },
@@ -143,7 +144,7 @@ function unmanagedSeams(
 }
 
 function slotSeams(
-  { random, environmentOf, drain, host }: SupervisorSeams,
+  { random, environmentOf, withdraw, drain, host }: SupervisorSeams,
   { goesOn = false }: SupervisorConfig,
   {
     unmanaged,
@@ -156,7 +157,7 @@ function slotSeams(
   return {
     ...unmanaged,
     ...shared,
-    ...{ random, environmentOf, drain, goesOn },
+    ...{ random, environmentOf, withdraw, drain, goesOn },
     ports: createPortBook(host),
     admission(name) {
       const restraint = restraints.of(name)

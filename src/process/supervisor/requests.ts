@@ -6,6 +6,7 @@ import type { StoppedInstance } from '../status.ts'
 import type { Account } from './account.ts'
 import { checkScale } from './scale.ts'
 import { parseSignalName } from './signal-name.ts'
+import type { RestartMode } from './owned-unit.ts'
 import type { Turns } from './turns.ts'
 import { isOwned, type UnitSet } from './unit-set.ts'
 
@@ -29,10 +30,12 @@ export interface UnitRequests {
   /** As `stopUnit` for all units that are not unmanaged: dependants first, otherwise side by side. */
   stopAllUnits(signal: AbortSignal, asker?: Asker): Promise<readonly StoppedInstance[]>
   /**
-   * Single flight: concurrent calls join the restart that has not spawned yet. `force` waits for no drain, no dependency
-   * and no backoff. @throws as `startUnit`
+   * Single flight: concurrent calls join the restart that has not spawned yet. Several replicas are restarted in turn, each once
+   * the one before serves; `at once`: side by side; `force`: so too, and waits for no drain, no dependency and no backoff.
+   * @throws as `startUnit`; in turn also `UNIT_FAILED` and `TIMED_OUT` when a replica does not serve, `CANCELLED` when
+   * something else was asked of the unit meanwhile
    */
-  restartUnit(unit: string, signal: AbortSignal, asker?: Asker, force?: boolean): Promise<void>
+  restartUnit(unit: string, signal: AbortSignal, asker?: Asker, mode?: RestartMode): Promise<void>
   /** Ends it by force; a managed unit then follows its restart policy. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED` */
   killUnit(unit: string, asker?: Asker): Promise<void>
   /** Signals the unit's own program. @throws HsuError `UNIT_NOT_FOUND`, `NOT_PERMITTED`, `NOT_STARTED`, `USAGE` */
@@ -105,11 +108,11 @@ export function createRequests({ units, turns, account, tasks, restraints }: Req
       return units.findOwned(name).stop(signal, request(name, 'stop', asker))
     },
     stopAllUnits: stopAll,
-    async restartUnit(name, signal, asker, force = false) {
+    async restartUnit(name, signal, asker, mode = 'in turn') {
       const unit = units.findOwned(name)
-      const origin = request(name, force ? 'forced restart' : 'restart', asker)
+      const origin = request(name, mode === 'force' ? 'forced restart' : 'restart', asker)
       if (origin !== undefined) restraints.overrule(name)
-      await unit.restart(signal, origin, asker, force)
+      await unit.restart(signal, origin, asker, mode)
     },
     async killUnit(name, asker) {
       const unit = units.find(name)

@@ -9,6 +9,7 @@ import type { EnvironmentOf } from '../launch.ts'
 import type { Output } from '../output.ts'
 import type { GrpcProber } from '../probes/grpc.ts'
 import type { Restraints } from '../restraint.ts'
+import type { InstanceStatus } from '../status.ts'
 import type { FileWatcher } from '../watch/file-watcher.ts'
 
 /** What a supervisor needs of the world. */
@@ -20,8 +21,15 @@ export interface SupervisorSeams {
   readonly host: ProcessHost
   readonly grpc: GrpcProber
   readonly environmentOf: EnvironmentOf
-  /** Called before the stop signal of an instance that was ready: withdraw its endpoints, wait. Bounded by `stop.drain`. */
+  /**
+   * Called before the stop signal of an instance that was ready: offers it to nobody any more; resolves when its callers know, or
+   * after a bounded while. Default: nobody is to be told.
+   */
+  readonly withdraw?: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
+  /** Called after `withdraw`: resolves when no call to the instance is under way. Bounded by `stop.drain`. */
   readonly drain: (unit: string, instance: string, signal: AbortSignal) => Promise<void>
+  /** Resolves when callers know of an instance that has become ready, or after a bounded while. Default: at once. */
+  readonly announced?: (instance: InstanceStatus, signal: AbortSignal) => Promise<void>
   /** The other nodes, for schedules of `scope: mesh`. Default: there are none. */
   readonly scheduleMesh?: ScheduleMesh
   /** Gives the ids of events. Default: numbers that begin anew with each supervisor. */

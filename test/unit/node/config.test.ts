@@ -423,7 +423,7 @@ probes: { ready: { tcp: 5432, exec: ~ } }`.replace(', exec: ~', ''),
   )
   const { api } = config.units
   t.same(api?.env, { VERSION: '1.10', DEBUG: 'true', OCTAL: '007', EMPTY: '' }, 'as written, not as YAML reads numbers')
-  t.match(api?.stop, { graceMs: undefined, grace: 60_000, signal: 'SIGINT', drain: 500 })
+  t.match(api?.stop, { graceMs: undefined, grace: 60_000, signal: 'SIGINT', drain: 5_000 })
   t.same(api?.restart.backoff, { minMs: 1_000, maxMs: 120_000 })
   t.match(api?.restart, { jitter: 0.5, give_up: { crashes: 3, windowMs: 60_000 }, then: { retryMs: undefined } })
   t.equal(api?.logs.max_size, 1_048_576)

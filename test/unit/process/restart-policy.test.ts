@@ -106,7 +106,7 @@ t.test('a forced restart', async (t) => {
     const world = new World(t)
     const watched = await world.supervise([unitSpec('api', { run, restart: BREAKER })])
     await watched.crash('api', 1)
-    await watched.supervisor.restartUnit('api', never, undefined, true)
+    await watched.supervisor.restartUnit('api', never, undefined, 'force')
     t.equal(watched.status('api').state, 'up')
     await watched.crash('api', 1)
     t.equal(watched.status('api').state, 'backoff', 'the crash before no longer counts')
@@ -122,7 +122,7 @@ t.test('a forced restart', async (t) => {
     await watched.pass(10)
     await watched.supervisor.restartUnit('api', never)
     t.equal(watched.status('api').state, 'down')
-    await watched.supervisor.restartUnit('api', never, undefined, true)
+    await watched.supervisor.restartUnit('api', never, undefined, 'force')
     t.equal(watched.status('api').state, 'up')
   })
 
@@ -141,7 +141,7 @@ t.test('a forced restart', async (t) => {
         await watched.pass(1_000)
         t.same(world.host.pidsOf('api'), [pid], 'it drains')
       }
-      const restarted = watched.supervisor.restartUnit('api', never, undefined, true)
+      const restarted = watched.supervisor.restartUnit('api', never, undefined, 'force')
       await watched.pass(1_000)
       await restarted
       t.not(world.host.pidsOf('api')[0], pid)
@@ -258,22 +258,25 @@ t.test('what was stopped by a person', async (t) => {
   )
 })
 
-t.test('the time to become ready is counted from the start of its process, which may have to wait for its turn', async (t) => {
-  const world = new World(t)
-  let open = (): void => undefined
-  world.host.gate = new Promise((resolve) => {
-    open = resolve
-  })
-  const probes = { start: { within: '10s' }, ready: { exec: ['check'], every: '1s' } }
-  let code = 1
-  world.host.run = async () => ({ exit: { code }, stdout: '' })
-  const node = await world.supervise([unitSpec('slow', { run, probes })])
-  await node.pass(60_000, 1_000)
-  t.match(node.status('slow'), { state: 'starting', pid: undefined, restarts: 0 })
-  open()
-  await node.pass(7_000, 1_000)
-  t.match(node.status('slow'), { state: 'starting', restarts: 0 })
-  code = 0
-  await node.pass(2_000, 1_000)
-  t.match(node.status('slow'), { state: 'up', ready: true, restarts: 0 })
-})
+t.test(
+  'the time to become ready is counted from the start of its process, which may have to wait for its turn',
+  async (t) => {
+    const world = new World(t)
+    let open = (): void => undefined
+    world.host.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    const probes = { start: { within: '10s' }, ready: { exec: ['check'], every: '1s' } }
+    let code = 1
+    world.host.run = async () => ({ exit: { code }, stdout: '' })
+    const node = await world.supervise([unitSpec('slow', { run, probes })])
+    await node.pass(60_000, 1_000)
+    t.match(node.status('slow'), { state: 'starting', pid: undefined, restarts: 0 })
+    open()
+    await node.pass(7_000, 1_000)
+    t.match(node.status('slow'), { state: 'starting', restarts: 0 })
+    code = 0
+    await node.pass(2_000, 1_000)
+    t.match(node.status('slow'), { state: 'up', ready: true, restarts: 0 })
+  },
+)

@@ -3,11 +3,16 @@ import type { ProcessInfo } from '../../../src/process/process-table.ts'
 import { type Marks, type Scan, sharedLooks } from '../../../src/process/shared-looks.ts'
 import { settle } from '../../support/sim-clock.ts'
 
-const infoOf = (pid: number): ProcessInfo => ({ pid, ppid: 1, pgid: pid, sessionId: pid }) as Partial<ProcessInfo> as ProcessInfo
+const infoOf = (pid: number): ProcessInfo =>
+  ({ pid, ppid: 1, pgid: pid, sessionId: pid }) as Partial<ProcessInfo> as ProcessInfo
 
 /** Scans that end when they are told to. */
 function heldScans() {
-  const scans: { readonly marks: string[]; readonly end: (scan: Scan) => void; readonly fail: (error: Error) => void }[] = []
+  const scans: {
+    readonly marks: string[]
+    readonly end: (scan: Scan) => void
+    readonly fail: (error: Error) => void
+  }[] = []
   const look = sharedLooks(
     (marks: Marks) =>
       new Promise<Scan>((end, fail) => {
