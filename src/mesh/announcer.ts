@@ -42,6 +42,8 @@ export interface Announcer {
   outbid(section: Section, peer: string): void
   /** Tells all, and above all the node that it is about: the others will soon talk to it no more. */
   ruling(signed: SignedRuling, about: string): Promise<void>
+  /** Says that this node goes on in another process within `awayMs`: resolves when all have heard it, or have had the time to. */
+  absence(awayMs: number): Promise<void>
   /** Takes leave: resolves when all have heard it, or have had the time to. */
   farewell(): Promise<void>
 }
@@ -105,6 +107,12 @@ export function createAnnouncer(seams: AnnouncerSeams, timing: MeshTiming): Anno
     async ruling(signed, about) {
       broadcast({ rulings: [signed] })
       if (transport.connected().includes(about)) await sendTo([about], { ...EMPTY_BATCH, rulings: [signed] })
+    },
+    async absence(awayMs) {
+      self.goAway(awayMs)
+      const peers = transport.connected()
+      broadcast({ records: [self.signed] })
+      await sendTo(peers, { ...EMPTY_BATCH, records: [self.signed] })
     },
     async farewell() {
       const { nodeId, incarnation } = self

@@ -53,7 +53,7 @@ export interface Mesh extends Service {
   /** The mesh keys of this node by their fingerprints, and who has the newest. */
   keys(): KeyReport
   /** Ends without taking leave: this node is about to go on in another process. What is known stays readable. */
-  suspend(): Promise<void>
+  suspend(awayMs?: number): Promise<void>
 }
 
 export interface MeshSeams {

@@ -23,6 +23,8 @@ export interface NodeRecord {
   readonly signsSections?: boolean
   /** It takes a `SectionDelta` in place of the whole section. Left out by earlier versions. */
   readonly takesDeltas?: boolean
+  /** It goes on in another process: so long from when this is heard, its silence is no sign of its end. */
+  readonly awayMs?: number
   /** A `holderProof` for each mesh key it has, newest first; left out by earlier versions. */
   readonly keyProofs?: readonly string[]
 }

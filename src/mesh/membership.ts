@@ -14,6 +14,8 @@ export interface Entry {
   readonly suspicion: Suspicion | undefined
   /** When the status last changed, by the monotonic clock. */
   readonly sinceMs: number
+  /** Until then the member said it would be silent, by the monotonic clock; 0 = it did not. */
+  readonly awayUntilMs: number
 }
 
 /** Why a status changed: shown to people. */
@@ -30,13 +32,16 @@ export interface MembershipListener {
   /** Somebody raised their voice, or the first did, against a member that is suspect. */
   onSuspicion(entry: Entry): void
   /** A member has a newer record, under the same or a new status. */
-  onRecord(entry: Entry, before: SignedRecord | undefined): void
+  onRecord(entry: Entry, before: Entry | undefined): void
   /** A member that was gone long enough is no longer known. */
   onForgotten(nodeId: string): void
 }
 
 /** The most members that are gone and still remembered; beyond it the oldest are forgotten. */
 const MAX_TOMBSTONES = 1_000
+
+/** The longest absence that is believed: a member that says it will be silent may also be gone. */
+const MAX_AWAY_MS = 15_000
 
 /** Hearsay of a death is taken at its word once a suspicion is this part of the shortest old. */
 const RIPE = 0.5
@@ -83,6 +88,11 @@ export class Membership {
     return this.#entries.get(nodeId)
   }
 
+  /** Until when the silence of a member says nothing of it; 0 = it does. */
+  awayUntilMs(nodeId: string): number {
+    return this.#entries.get(nodeId)?.awayUntilMs ?? 0
+  }
+
   /** Everybody but this node itself, the gone included. */
   entries(): readonly Entry[] {
     return [...this.#entries.values()]
@@ -115,7 +125,7 @@ export class Membership {
     const member = known === undefined ? heard : merge(known.member, heard)
     const why = { reason: known === undefined ? 'joined' : 'spoke for itself', cause }
     const entry = this.#set({ member, signed, suspicion: known?.suspicion }, why)
-    this.#listener.onRecord(entry, known?.signed)
+    this.#listener.onRecord(entry, known)
   }
 
   /**
@@ -193,7 +203,10 @@ export class Membership {
     const before = this.#entries.get(member.nodeId)
     const changed = before?.member.status !== member.status
     const sinceMs = changed ? this.#clock.nowMs() : before.sinceMs
-    const entry: Entry = { member, signed, suspicion: member.status === 'suspect' ? suspicion : undefined, sinceMs }
+    const awayMs = Math.min(signed.record.awayMs ?? 0, MAX_AWAY_MS)
+    const awayUntilMs = before?.signed === signed ? before.awayUntilMs : awayMs > 0 ? this.#clock.nowMs() + awayMs : 0
+    const open = member.status === 'suspect' ? suspicion : undefined
+    const entry: Entry = { member, signed, suspicion: open, sinceMs, awayUntilMs }
     this.#entries.set(member.nodeId, entry)
     this.#revision += 1
     if (changed) this.#listener.onStatus(entry, before?.member.status, why)

@@ -60,8 +60,9 @@ class MeshNode implements Mesh {
     await this.suspend()
   }
 
-  async suspend(): Promise<void> {
-    const { life, tasks, self, rulings } = this.#parts
+  async suspend(awayMs = 0): Promise<void> {
+    const { life, tasks, self, rulings, announcer } = this.#parts
+    if (awayMs > 0 && isUp(life)) await announcer.absence(awayMs)
     life.phase = 'stopped'
     await tasks.stop()
     this.#seams.loop?.stop()

@@ -56,10 +56,11 @@ export function createReactions(seams: ReactionSeams): MembershipListener {
       seams.detector().suspected(entry)
     },
 
-    onRecord({ member, signed }: Entry, before: SignedRecord | undefined) {
+    onRecord({ member, signed }: Entry, before: Entry | undefined) {
       const { nodeId, startedIncarnation, meshAddresses } = signed.record
-      // What an earlier run registered is gone with it.
-      if (before !== undefined && before.record.startedIncarnation !== startedIncarnation) registry.drop(nodeId)
+      const isNewRun = before !== undefined && before.signed.record.startedIncarnation !== startedIncarnation
+      // What an earlier run registered is gone with it, unless this one goes on with that: it tells soon what it has.
+      if (isNewRun && before.awayUntilMs <= seams.clock.nowMs()) registry.drop(nodeId)
       if (isLive(member.status)) transport.learn(nodeId, meshAddresses)
       warnIfNameTaken(signed)
       notices.changed()

@@ -61,6 +61,7 @@ function toProto(record: NodeRecord) {
     version: record.version,
     signsSections: record.signsSections ?? false,
     takesDeltas: record.takesDeltas ?? false,
+    awayMs: record.awayMs ?? 0,
     keyProofs: (record.keyProofs ?? []).map((proof) => Buffer.from(proof, 'hex')),
   })
 }
@@ -95,6 +96,7 @@ function fromProto(bytes: Uint8Array): NodeRecord {
     version: checkText('version', message.version),
     ...(message.signsSections && { signsSections: true }),
     ...(message.takesDeltas && { takesDeltas: true }),
+    ...(message.awayMs > 0 && { awayMs: message.awayMs }),
     ...(message.keyProofs.length > 0 && {
       keyProofs: checkList('key_proofs', message.keyProofs, MAX_PROOFS, checkProof),
     }),

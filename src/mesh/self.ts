@@ -46,6 +46,7 @@ export class Self {
   #signed: SignedRecord | undefined
   #incarnation = 0
   #startedIncarnation = 0
+  #awayMs = 0
   #credit = REFUTE_BURST
   #creditAtMs = 0
   #refuting: Promise<void> = Promise.resolve()
@@ -83,6 +84,7 @@ export class Self {
   async begin(): Promise<void> {
     const incarnation = Math.max(await this.#kept.load(), this.#incarnation) + 1
     await this.#kept.put(incarnation)
+    this.#awayMs = 0
     this.#sign({ incarnation, startedIncarnation: incarnation, recordVersion: 1 })
     this.#startedIncarnation = incarnation
     this.#incarnation = incarnation
@@ -97,6 +99,13 @@ export class Self {
     const { incarnation, startedIncarnation, recordVersion } = known
     this.#sign({ incarnation, startedIncarnation, recordVersion: recordVersion + 1 })
     return true
+  }
+
+  /** Signs a record which says that this run ends and the next one begins within `awayMs`. */
+  goAway(awayMs: number): void {
+    this.#awayMs = awayMs
+    const { incarnation, startedIncarnation, recordVersion } = this.signed.record
+    this.#sign({ incarnation, startedIncarnation, recordVersion: recordVersion + 1 })
   }
 
   /**
@@ -159,6 +168,7 @@ export class Self {
       meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),
       signsSections: true,
       takesDeltas: true,
+      ...(this.#awayMs > 0 && { awayMs: this.#awayMs }),
       ...(keyProofs.length > 0 && { keyProofs }),
     }
   }

@@ -9,6 +9,9 @@ import type { NodeSetup } from './node-setup.ts'
 import type { Outside } from './outside.ts'
 import type { Inheritance, MeshPlace, Predecessor, Replaced } from './succession.ts'
 
+/** How long others may wait for the new process without taking this node for dead. */
+const AWAY_MS = 10_000
+
 /** Says that all is prepared, and waits for the units; an old process that ended without a word leaves them, too. */
 export async function takeUnits(predecessor: Predecessor, { version, mesh }: NodeSetup): Promise<Legacy> {
   if (mesh !== undefined) await loadLibp2p()
@@ -88,7 +91,7 @@ export function replaced(
     async leaveMesh() {
       const place = { members: aliveOthers(world), listened: listened(setup, world) }
       hasLeft = true
-      await mesh.suspend()
+      await mesh.suspend(AWAY_MS)
       return place
     },
 

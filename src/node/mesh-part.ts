@@ -19,7 +19,7 @@ export interface MeshPart extends Service {
    * Ends without taking leave: this node is about to go on in another process. What is known stays readable; `start`
    * takes part again.
    */
-  suspend(): Promise<void>
+  suspend(awayMs?: number): Promise<void>
 }
 
 export interface MeshPartSeams {
@@ -75,10 +75,10 @@ export function createMeshPart({ clock, random, log, open }: MeshPartSeams): Mes
       await joining
       await mesh?.stop()
     },
-    async suspend() {
+    async suspend(awayMs) {
       leaving.abort()
       await joining
-      await mesh?.suspend()
+      await mesh?.suspend(awayMs)
     },
   }
 }

@@ -52,6 +52,11 @@ export class EchoLoad {
     return this.#calls
   }
 
+  /** As in the report, so far. */
+  get failures(): readonly string[] {
+    return this.#failures
+  }
+
   async end(): Promise<LoadReport> {
     this.#ended = true
     await Promise.all(this.#callers)

@@ -66,7 +66,7 @@ export class Detector {
    * finds all its connections gone, which is news of itself: it tries to reach the member first.
    */
   connectionLost(nodeId: string): void {
-    if (this.#heldUntilMs <= this.#seams.clock.nowMs()) this.#accuse(nodeId, true)
+    if (this.#judgedFromMs(nodeId) <= this.#seams.clock.nowMs()) this.#accuse(nodeId, true)
     else this.#seams.tasks.run((signal) => this.#verify(nodeId, signal))
   }
 
@@ -164,14 +164,15 @@ export class Detector {
   /** Accuses a member only if it can still not be reached once this node has found its feet again. */
   async #verify(nodeId: string, signal: AbortSignal): Promise<void> {
     const { clock, membership, pinger } = this.#seams
-    await clock.sleep(this.#heldUntilMs - clock.nowMs(), signal).catch(() => undefined)
+    await clock.sleep(this.#judgedFromMs(nodeId) - clock.nowMs(), signal).catch(() => undefined)
     const live = membership.live().some(({ member }) => member.nodeId === nodeId)
     if (!live || (await pinger.direct(nodeId, signal)) === 'alive') return
     if (!signal.aborted) this.#accuse(nodeId, false)
   }
 
   #accuse(nodeId: string, linkLost: boolean): void {
-    const { membership, spread } = this.#seams
+    const { membership, spread, clock } = this.#seams
+    if (membership.awayUntilMs(nodeId) > clock.nowMs()) return
     const before = membership.get(nodeId)?.suspicion
     membership.suspect(nodeId, linkLost)
     const entry = membership.get(nodeId)
@@ -190,7 +191,7 @@ export class Detector {
       const suspicion = membership.get(nodeId)?.suspicion
       if (suspicion === undefined) return
       const endsAtMs = suspicion.startedAtMs + suspicionMs(suspicion, membership.size, this.#timing, pace.of(nodeId))
-      const wakeAtMs = Math.max(endsAtMs, this.#heldUntilMs, this.#trustedUntilMs(nodeId, watch))
+      const wakeAtMs = Math.max(endsAtMs, this.#judgedFromMs(nodeId), this.#trustedUntilMs(nodeId, watch))
       if (wakeAtMs > clock.nowMs()) {
         await this.#rest(watch, wakeAtMs - clock.nowMs(), signal)
         stalls.note(clock.nowMs() - wakeAtMs)
@@ -240,6 +241,11 @@ export class Detector {
   /** After a stall of this node nobody is judged before what came meanwhile has been read, and the suspect was asked again. */
   get #heldUntilMs(): number {
     return this.#seams.stalls.awakeSinceMs(this.#timing.pingTimeoutMs) + this.#minMs
+  }
+
+  /** From when on the silence of a member counts: not while it said that it would be silent. */
+  #judgedFromMs(nodeId: string): number {
+    return Math.max(this.#heldUntilMs, this.#seams.membership.awayUntilMs(nodeId))
   }
 
   async #rest(watch: Watch, ms: number, signal: AbortSignal): Promise<void> {
