@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { measureCalls } from './calls.ts'
+import { asRows, callRowsJson, measureCalls, renderCallRows } from './calls/calls.ts'
 import { measureLogs } from './logs.ts'
 import { measureLan } from './lan.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
@@ -20,7 +20,7 @@ const PARTS = {
   logs: [measureLogs],
   mesh: [measureMesh],
   lan: [measureLan],
-  calls: [measureCalls],
+  calls: [async (home: string) => asRows(await measureCalls(home))],
   upgrade: [measureUpgrade],
 } as const
 
@@ -41,8 +41,9 @@ if (unknown.length > 0 || !['text', 'json'].includes(values.output)) {
 const home = mkdtempSync(join(tmpdir(), 'hsu-bench-'))
 try {
   const loadBefore = loadavg()[0] ?? 0
+  const onlyCalls = positionals.length === 1 && wanted[0] === 'calls' ? await measureCalls(home) : undefined
   const rows: Row[] = []
-  for (const measure of wanted.flatMap((part) => PARTS[part])) {
+  for (const measure of (onlyCalls === undefined ? wanted : []).flatMap((part) => PARTS[part])) {
     process.stderr.write(`bench: ${measure.name}\n`)
     rows.push(...(await measure(home)))
   }
@@ -50,7 +51,9 @@ try {
   const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`
   const machine = `Node ${process.versions.node}, ${cpus().length} x ${cpu?.model ?? '?'}, ${memory}, Linux ${release()}`
   const said = `${machine}, load before ${loadBefore.toFixed(1)}`
-  process.stdout.write(values.output === 'json' ? `${renderJson(rows)}\n` : `${said}\n\n${render(rows)}\n`)
+  const json = onlyCalls === undefined ? renderJson(rows) : JSON.stringify(callRowsJson(onlyCalls), undefined, 2)
+  const text = onlyCalls === undefined ? render(rows) : renderCallRows(onlyCalls)
+  process.stdout.write(values.output === 'json' ? `${json}\n` : `${said}\n\n${text}\n`)
 } finally {
   rmSync(home, { recursive: true, force: true })
 }

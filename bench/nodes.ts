@@ -22,8 +22,9 @@ export class BenchNode {
   readonly #connection: Connection
   readonly control: Control
 
-  constructor(directory: string, ingress: number, config: object) {
-    this.node = new SpawnedNode(directory, { config })
+  /** `prefix` is put before the command: `taskset -c 1`. */
+  constructor(directory: string, ingress: number, config: object, prefix: readonly string[] = []) {
+    this.node = new SpawnedNode(directory, { config, prefix })
     this.ingress = ingress
     this.#connection = connect(`unix:${join(directory, 'run', 'control.sock')}`)
     this.control = this.#connection.client(ControlService)
