@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-const GRPC_GO = 'v1.76.0'
-const H2SPEC = 'v2.6.0'
+const GRPC_GO = 'v1.85.0'
+const H2SPEC = 'v2.2.1+incompatible'
 
 const tools = resolve(process.env.HSU_CONFORMANCE_TOOLS ?? '.cache/conformance')
 mkdirSync(tools, { recursive: true })

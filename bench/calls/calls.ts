@@ -5,8 +5,8 @@ import { median, percentile } from '../table.ts'
 import { directPath, haproxyPath, hsuPath, hsuTwoPath, nginxPath, nginxTwoPath, type Path } from './proxies.ts'
 import { type CallCase, compileLoad, has, type LoadPrograms, nameOf, runLoad } from './tools.ts'
 
-const ROUNDS = 7
-const ROUND_S = 1
+const ROUNDS = 5
+const ROUND_S = 0.6
 const IDLE_CONNECTIONS = 1_000
 
 type Column = 'hsu' | 'haproxy' | 'nginx' | 'direct'

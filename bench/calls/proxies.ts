@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { childrenOf } from '../../test/support/stranger.ts'
 import { BenchNode, configOf, freePort, until } from '../nodes.ts'
 import { cpuUs, has, type LoadPrograms, LOAD_CORE, PROXY_CORE, startOn, stop } from './tools.ts'
 
@@ -149,7 +150,7 @@ export async function nginxTwoPath(home: string, unitPort: number): Promise<Path
 async function proxyPath(command: readonly string[], port: number, home: string): Promise<Path> {
   const child = await startOn(PROXY_CORE, command, port, home)
   const pid = child.pid ?? 0
-  return { port, cpuUs: () => cpuUs(pid), rssBytes: () => rssBytes(pid), stop: () => stop(child) }
+  return { port, cpuUs: () => cpuUs(pid), rssBytes: () => treeRssBytes(pid), stop: () => stop(child) }
 }
 
 function nginxCommand(home: string, name: string, config: string): string[] {
@@ -192,6 +193,11 @@ backend unit
   http-reuse always
   server unit 127.0.0.1:${unitPort} proto h2 pool-max-conn 1000
 `
+}
+
+/** With its children: a proxy may be a master and a worker. */
+function treeRssBytes(pid: number): number {
+  return [pid, ...childrenOf(pid)].reduce((sum, each) => sum + rssBytes(each), 0)
 }
 
 function rssBytes(pid: number): number {
