@@ -108,6 +108,3 @@ export const routeSchema = z.strictObject(routeShape).superRefine(({ policy, has
 /** How calls to one unit are routed; times in ms. */
 export type RouteConfig = DeepReadonly<z.output<typeof routeSchema>>
 export type EjectionConfig = RouteConfig['ejection']
-
-/** What holds for a unit that says nothing. */
-export const DEFAULT_ROUTE: RouteConfig = routeSchema.parse({})

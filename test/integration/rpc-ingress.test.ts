@@ -7,7 +7,7 @@ import { Metadata, status } from '@grpc/grpc-js'
 import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
-import { DEFAULT_ROUTE } from '../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../src/rpc/default-route.ts'
 import { createIngress } from '../../src/rpc/ingress.ts'
 import {
   answerOf,

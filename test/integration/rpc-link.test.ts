@@ -13,7 +13,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { createControlFront } from '../../src/rpc/control-front.ts'
 import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-certificate.ts'
 import type { LinkTarget } from '../../src/rpc/target.ts'
-import { DEFAULT_ROUTE } from '../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../src/rpc/default-route.ts'
 import { createLinkServer, type LinkServer } from '../../src/rpc/link-server.ts'
 import { createInFlight } from '../../src/rpc/router/in-flight.ts'
 import {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { DEFAULT_ROUTE, routeSchema } from '../../../src/rpc/config.ts'
+import { routeSchema } from '../../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../../src/rpc/default-route.ts'
 import type { Endpoint } from '../../../src/rpc/endpoint-source.ts'
 import { CallLimits } from '../../../src/rpc/router/call-limits.ts'
 import { Ejector } from '../../../src/rpc/router/ejection.ts'

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { formatAddress, parseAddress } from '../../../src/rpc/address.ts'
-import { DEFAULT_ROUTE, routeSchema } from '../../../src/rpc/config.ts'
+import { routeSchema } from '../../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../../src/rpc/default-route.ts'
 import { findInstance } from '../../../src/rpc/endpoint-source.ts'
 import { answerFields, formatTimeout, notGrpcFields, parseTimeoutMs } from '../../../src/rpc/grpc-answer.ts'
 import { makeField } from '../../../src/rpc/h2/field.ts'
@@ -143,6 +144,10 @@ t.test('the head of a call', async (t) => {
   t.ok(head.steered)
   t.equal(head.text('hsu-unit'), 'api')
   t.equal(head.text('absent'), undefined)
+})
+
+t.test('the route of a unit that says nothing is what the schema makes of nothing', async (t) => {
+  t.same(DEFAULT_ROUTE, routeSchema.parse({}))
 })
 
 t.test('answers of our own', async (t) => {

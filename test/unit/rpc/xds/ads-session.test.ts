@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { DEFAULT_ROUTE } from '../../../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../../../src/rpc/default-route.ts'
 import { AdsSession, TooMuchError } from '../../../../src/rpc/xds/ads-session.ts'
 import { Catalog } from '../../../../src/rpc/xds/catalog.ts'
 import { type Message, type MessageName, typeUrl } from '../../../../src/rpc/xds/fields.ts'

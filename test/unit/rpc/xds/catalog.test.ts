@@ -1,5 +1,5 @@
 import t from 'tap'
-import { DEFAULT_ROUTE } from '../../../../src/rpc/config.ts'
+import { DEFAULT_ROUTE } from '../../../../src/rpc/default-route.ts'
 import { Catalog } from '../../../../src/rpc/xds/catalog.ts'
 import { decode } from '../../../../src/rpc/xds/fields.ts'
 import { echoAt, type LiteralWorld, literalWorld, SERVICE } from '../../../support/literal-world.ts'
