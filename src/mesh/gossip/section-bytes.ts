@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import { HsuError, messageOf } from '../../base/error.ts'
 import { SectionSchema } from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import type { Section } from '../member.ts'
 
@@ -17,7 +18,7 @@ export function joinSection({ owner, incarnation, version }: SectionHead, rows: 
   return writer.finish()
 }
 
-/** The registrations of such a section, each in binary form. @throws Error when the bytes are no message */
+/** The registrations of such a section, each in binary form. @throws HsuError USAGE when the bytes are no message */
 export function splitSection(bytes: Uint8Array): Uint8Array[] {
   return fieldsOf(bytes).flatMap(({ field, value }) => (field === REGISTRATIONS ? [value] : []))
 }
@@ -27,19 +28,33 @@ export function withSignature(bytes: Uint8Array, signature: Uint8Array): Uint8Ar
   return new BinaryWriter().raw(bytes).tag(SIGNATURE, WireType.LengthDelimited).bytes(signature).finish()
 }
 
-/** What the owner has signed of it: all the rest, as it stands. @throws Error when the bytes are no message */
+/** What the owner has signed of it: all the rest, as it stands. @throws HsuError USAGE when the bytes are no message */
 export function withoutSignature(bytes: Uint8Array): Uint8Array {
   return Buffer.concat(fieldsOf(bytes).flatMap(({ field, whole }) => (field === SIGNATURE ? [] : [whole])))
 }
 
-function fieldsOf(bytes: Uint8Array): { field: number; value: Uint8Array; whole: Uint8Array }[] {
+interface Field {
+  readonly field: number
+  readonly value: Uint8Array
+  /** With its tag. */
+  readonly whole: Uint8Array
+}
+
+/** Stricter than the decoder of messages, which takes the end of a group that nothing began. */
+function fieldsOf(bytes: Uint8Array): Field[] {
   const reader = new BinaryReader(bytes)
-  const fields = []
-  while (reader.pos < reader.len) {
-    const start = reader.pos
-    const [field, type] = reader.tag()
-    const value = type === WireType.LengthDelimited ? reader.bytes() : reader.skip(type, field)
-    fields.push({ field, value, whole: bytes.subarray(start, reader.pos) })
+  const fields: Field[] = []
+  try {
+    while (reader.pos < reader.len) fields.push(nextField(reader, bytes))
+  } catch (error) {
+    throw new HsuError('USAGE', `section is no message: ${messageOf(error)}`)
   }
   return fields
+}
+
+function nextField(reader: BinaryReader, bytes: Uint8Array): Field {
+  const start = reader.pos
+  const [field, type] = reader.tag()
+  const value = type === WireType.LengthDelimited ? reader.bytes() : reader.skip(type, field)
+  return { field, value, whole: bytes.subarray(start, reader.pos) }
 }

@@ -15,6 +15,7 @@ import {
   type PeerResponse,
 } from '../../../src/mesh/gossip/codec.ts'
 import { registrationToBytes } from '../../../src/mesh/gossip/items.ts'
+import { splitSection, withoutSignature } from '../../../src/mesh/gossip/section-bytes.ts'
 import { createRefusals } from '../../../src/mesh/gossip/refusals.ts'
 import { createIdentity } from '../../../src/mesh/identity.ts'
 import type { Batch, Digest, Rumour, Section } from '../../../src/mesh/member.ts'
@@ -101,6 +102,12 @@ t.test('garbage is refused with USAGE and nothing else', async () => {
     ),
     { numRuns: 2_000 },
   )
+})
+
+t.test('a section with a group that ends and never began is no message', async (t) => {
+  const endOfGroup = Uint8Array.of(0x34)
+  await throwsReason(t, 'USAGE', () => withoutSignature(endOfGroup))
+  await throwsReason(t, 'USAGE', () => splitSection(endOfGroup))
 })
 
 t.test('what breaks a bound is refused', async (t) => {
