@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect as connectTcp } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Metadata, status } from '@grpc/grpc-js'
@@ -28,6 +30,7 @@ async function threadNode(
   world: LiteralWorld,
   links: { all: readonly LinkTarget[] },
   certificate: LinkCertificate,
+  program = PROGRAM,
 ) {
   const changes = createTopic<undefined>()
   const endpoints: EndpointSource = {
@@ -38,7 +41,7 @@ async function threadNode(
   }
   const log = memoryLog()
   const inFlight = createInFlight()
-  const doors = createCallDoors(PROGRAM)
+  const doors = createCallDoors(program)
   const shared = { clock: systemClock, log, endpoints, inFlight }
   const find = (id: string): LinkTarget | undefined => links.all.find(({ nodeId }) => nodeId === id)
   const config = { listen: '127.0.0.1:0', nodeId, certificate, graceMs: 100 }
@@ -150,4 +153,22 @@ t.test('doors stop, and can be started again', async (t) => {
   t.equal(error.code, 'ECONNREFUSED')
   await ingress.start()
   t.equal((await grpcClient(t, ingress.address()).call('Unary', [HELLO])).status.code, status.UNIMPLEMENTED)
+})
+
+t.test('a thread that dies is started again, with its doors where they were', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'hsu-test-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  process.env['HSU_TEST_MARKER'] = join(directory, 'marker')
+  const program = pathToFileURL(join(repoRoot, 'test/fixtures/mortal-thread.mjs'))
+  const certificate = await createLinkCertificate(systemClock, 'link')
+  const backend = await grpcBackend(t, { Unary: echo, Hang: () => undefined })
+  const world = literalWorld(instance('a', backend.address))
+  const { ingress, log, inFlight } = await threadNode(t, 'a', world, { all: [] }, certificate, program)
+  const { call } = grpcClient(t, ingress.address())
+  const lost = call('Hang', [HELLO])
+  await until('it ends', () => log.entries.find(({ message }) => message === 'the thread of calls ended'))
+  t.equal((await lost).status.code, status.UNAVAILABLE, 'its calls are lost')
+  const again = async (): Promise<boolean> => (await call('Unary', [HELLO])).status.code === status.OK
+  await until('calls pass again, at the same address', again)
+  await until('no call is left over', () => inFlight.of('echo-0-a') === 0)
 })

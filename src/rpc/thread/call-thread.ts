@@ -134,8 +134,9 @@ export class CallThread {
         if (question.want === 'gift') return seams.guests?.give(question.protocol)
         return this.#seams?.wake?.(question.sleeper, signal) ?? []
       },
-      onTell: (what) => hear(what as NodeNews, seams),
+      onTell: (what) => hear(what as NodeNews, seams, open),
     })
+    const open = new Map<string, number>()
     const diff = new WorldDiff(seams.feed, seams.routeOf)
     let told = false
     const tellWorld = (): void => {
@@ -155,7 +156,11 @@ export class CallThread {
       systemTurn.soon(tellWorld)
     }
     const ends = [seams.feed.onChange(changed), seams.guests?.onChange(tellInvites)]
-    const end = (): void => ends.forEach((stop) => stop?.())
+    const end = (): void => {
+      ends.forEach((stop) => stop?.())
+      // The calls of a thread end with it.
+      for (const [instance, calls] of open) seams.inFlight.add(instance, -calls)
+    }
     worker.on('error', (error) => seams.log.error('the thread of calls failed', { cause: messageOf(error) }))
     worker.on('exit', () => this.#exited(worker))
     this.#running = { worker, talk, tellWorld, end }
@@ -195,13 +200,17 @@ export class CallThread {
   }
 }
 
-function hear(news: NodeNews, { inFlight, log, guests }: CallThreadSeams): void {
+/** `open`: calls that have begun in the thread and not ended, by instance. */
+function hear(news: NodeNews, { inFlight, log, guests }: CallThreadSeams, open: Map<string, number>): void {
   if (news.news === 'log') log[news.level](news.message, news.fields)
   else if (news.news === 'guest') guests?.ended(news.protocol, news.how, news.from)
   else {
     for (const [instance, began, ended] of news.counts) {
       if (began > 0) inFlight.add(instance, began)
       if (ended > 0) inFlight.add(instance, -ended)
+      const left = (open.get(instance) ?? 0) + began - ended
+      if (left > 0) open.set(instance, left)
+      else open.delete(instance)
     }
   }
 }
