@@ -1,5 +1,9 @@
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+import { withSignal } from '../base/abort.ts'
+import { within } from '../base/clock.ts'
+import { messageOf } from '../base/error.ts'
+import { createTaskGroup } from '../base/task-group.ts'
 import {
   bootstrapJson,
   DEFAULT_ROUTE,
@@ -33,6 +37,8 @@ export interface DirectPart extends Door {
   handle(): DoorHandle | undefined
   /** What a program needs in its environment, to know of it. Empty when there is no way for it. */
   environment(client: UnitClient): Readonly<Record<string, string>>
+  /** Clients are answered once `ready` resolves, or after 5 s: until then they go on with what the node before this one said. */
+  answerAfter(ready: (signal: AbortSignal) => Promise<void>): void
   /** Clients are told of changes of the world. */
   refresh(): void
   /** Resolves when clients have taken what they were told of an instance of this unit, or `timeoutMs` has passed. */
@@ -50,6 +56,9 @@ const BOOTSTRAP_FILE = 'xds.json'
 
 const SOCKET_FILE = 'xds.sock'
 
+/** Units that are adopted show within a second that they are ready; those that do not are not waited for longer. */
+const MAX_HELD_MS = 5_000
+
 /** The control plane of direct calls, the file by which clients find it, and what units are told of that. */
 export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, takeover }: DirectConfig): DirectPart {
   const { clock, random, log, servers, disk, endpoints, isDraining, ingressAddress } = seams
@@ -57,13 +66,19 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
   const zone = labels['zone'] ?? ''
   const socketPath = process.platform === 'win32' ? undefined : join(paths.runtimeDir, SOCKET_FILE)
   const file = join(paths.runtimeDir, BOOTSTRAP_FILE)
+  const tasks = createTaskGroup((error) => log.error('xDS clients are answered too early', { cause: messageOf(error) }))
   const xds = servers.xds(
     {
       ...{ clock, random, log, endpoints, isDraining, nodeId },
       routeOf: (unit) => setup.routeOf(unit) ?? DEFAULT_ROUTE,
       viewpoint: () => ({ node: name, zone, ingress: literal(ingressAddress()) }),
     },
-    { socketPath, listen: listen.xds === 'off' ? undefined : listen.xds, ...(takeover && { takeover }) },
+    {
+      socketPath,
+      listen: listen.xds === 'off' ? undefined : listen.xds,
+      held: takeover === undefined,
+      ...(takeover && { takeover }),
+    },
   )
 
   const bootstrap = (server: string, client: string): string =>
@@ -84,6 +99,12 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
     calls: xds.calls,
     address: () => xds.address(),
     handle: () => xds.handle(),
+    answerAfter: (ready) =>
+      tasks.run(async (signal) => {
+        const waited = withSignal(signal, (waiting) => within(clock, MAX_HELD_MS, ready(waiting)))
+        await waited.catch(() => undefined)
+        xds.answer()
+      }),
     refresh: () => xds.refresh(),
     settled: (names, timeoutMs) => xds.settled(names, timeoutMs),
     async start() {
@@ -95,7 +116,10 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
       await writeBootstrap()
     },
     retire: (graceMs) => xds.retire(graceMs),
-    stop: () => xds.stop(),
+    async stop() {
+      await tasks.stop()
+      await xds.stop()
+    },
     environment({ unit, instance }) {
       const isOther = unit !== undefined && userOf(setup, unit) !== undefined
       const server = loopback()

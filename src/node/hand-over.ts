@@ -39,7 +39,7 @@ export async function takePlace(
   world.refresh()
 }
 
-function standingNow(clock: Clock, { supervisor, offers }: Pick<Parts, 'supervisor' | 'offers'>): StandingNow {
+export function standingNow(clock: Clock, { supervisor, offers }: Pick<Parts, 'supervisor' | 'offers'>): StandingNow {
   return { clock, status: () => supervisor.status(), servicesOf: (status) => offers.servicesOf(status) }
 }
 
@@ -119,6 +119,19 @@ function standing({ supervisor, offers }: Parts): Inheritance {
 }
 
 function instancesOf(statuses: readonly InstanceStatus[]): readonly string[] {
+  return statuses.map(({ instance }) => instance)
+}
+
+/** Instances that ran before this node did, as they most likely stood then: ready, and known by their services. */
+export function adopted({ supervisor }: Pick<Parts, 'supervisor'>, nodeStartedAtMs: number): Inheritance {
+  const running = supervisor
+    .status()
+    .filter(({ kind, pid, startedAtMs }) => kind !== 'unmanaged' && pid !== undefined && startedAtMs !== undefined)
+    .filter(({ startedAtMs = 0 }) => startedAtMs < nodeStartedAtMs)
+  return { ready: names(running), offering: names(running.filter(({ kind }) => kind === 'integrated')) }
+}
+
+function names(statuses: readonly InstanceStatus[]): string[] {
   return statuses.map(({ instance }) => instance)
 }
 

@@ -5,10 +5,11 @@ import { createOwnUsage, type LimitSupport, limitSupport } from '../process/inde
 import { ControlService, type Door } from '../rpc/index.ts'
 import type { AdminSource } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
+import { untilAsBefore } from './as-before.ts'
 import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
 import { diagnoseNode } from './diagnose.ts'
-import { replaced, takePlace, takeUnits } from './hand-over.ts'
+import { adopted, replaced, standingNow, takePlace, takeUnits } from './hand-over.ts'
 import { createLiveSetup, type LiveSetup } from './live-setup.ts'
 import { createNodeCore, type NodeCore, type NodeInfo } from './node-core.ts'
 import {
@@ -113,6 +114,8 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     await supervisor.apply(setup.units)
     await attachments.restore()
     await stack.begin(activation)
+    const now = standingNow(seams.clock, parts)
+    direct.answerAfter((signal) => untilAsBefore(adopted(parts, core.info.startedAtMs), now, signal))
     for (const door of forPeople) await stack.begin(door)
     if (options.predecessor !== undefined && legacy !== undefined) {
       await takePlace(options.predecessor, legacy, seams, parts)

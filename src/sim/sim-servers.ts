@@ -23,6 +23,7 @@ export function simServers({ reach, serve }: Calls): Servers {
       ...door('xds'),
       address: () => listen,
       handle: () => undefined,
+      answer: () => undefined,
       refresh: () => undefined,
       settled: async () => undefined,
       calls: { inFlight: () => 0, lastCallAtMs: () => undefined },

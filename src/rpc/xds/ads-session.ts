@@ -9,6 +9,8 @@ export interface AdsSessionSeams {
   readonly send: (response: Message<'DiscoveryResponse'>) => void
   /** False while the client has not taken what was sent before; then `sync` is called again later. */
   readonly mayPush: () => boolean
+  /** False as long as the world is not known well enough to tell of it; then nothing is sent until `sync`. */
+  readonly mayAnswer: () => boolean
   /** The client cannot use what it was sent, and keeps what it had. */
   readonly onRefused: (kind: ResourceKind, client: string, why: string) => void
 }
@@ -114,7 +116,8 @@ export class AdsSession {
   }
 
   #respond(kind: ResourceKind, subscription: Subscription, always: boolean): void {
-    const { catalog, send, mayPush } = this.#seams
+    const { catalog, send, mayPush, mayAnswer } = this.#seams
+    if (!mayAnswer()) return
     const changed = this.#changed(kind, subscription)
     if (!always && (changed.length === 0 || !mayPush())) return
     for (const { name, check } of changed) subscription.sent.set(name, check)

@@ -30,6 +30,8 @@ export interface XdsServerConfig {
   readonly listen: string | undefined
   /** Of the port; with it, the socket is replaced too once `open` is called. */
   readonly takeover?: Takeover
+  /** Says nothing before `answer`: clients of the node before this one go on with what they know. */
+  readonly held?: boolean
 }
 
 /** Tells gRPC clients of this host where services are, so that their calls go straight there: xDS v3 (ADS and LRS). */
@@ -37,6 +39,8 @@ export interface XdsServer extends Door {
   /** The real `host:port`; undefined when it serves the socket only. */
   address(): string | undefined
   handle(): DoorHandle | undefined
+  /** From now on clients are answered. */
+  answer(): void
   /** The world has changed: clients are told, at most every 10 ms. */
   refresh(): void
   /** Resolves when the clients of a service or unit have taken what they were told of it, or `timeoutMs` has passed. */
@@ -70,7 +74,8 @@ interface OpenStream {
   fail(error: HsuError): void
 }
 
-export function createXdsServer(seams: XdsServerSeams, { socketPath, listen, takeover }: XdsServerConfig): XdsServer {
+export function createXdsServer(seams: XdsServerSeams, config: XdsServerConfig): XdsServer {
+  const { socketPath, listen, takeover } = config
   const { clock, log } = seams
   const incarnation = incarnationOf(seams.random)
   const catalog = new Catalog(seams)
@@ -81,6 +86,7 @@ export function createXdsServer(seams: XdsServerSeams, { socketPath, listen, tak
   const told = createWake()
   const maySay = createLogLimiter(clock, COMPLAINT_INTERVAL_MS)
   let tasks = createTaskGroup(onTaskError)
+  let isHeld = config.held ?? false
 
   const onStream = (stream: ServerHttp2Stream, path: string): void => {
     if (streams.size >= MAX_STREAMS) refuseMore(stream)
@@ -105,6 +111,7 @@ export function createXdsServer(seams: XdsServerSeams, { socketPath, listen, tak
         catalog,
         send: (response) => grpc.send(encode('DiscoveryResponse', response)),
         mayPush: () => grpc.writable,
+        mayAnswer: () => !isHeld,
         onRefused: (kind, client, why) => {
           if (maySay(`${client} ${kind}`)) log.warn('an xDS client refuses what it was told', { kind, client, why })
         },
@@ -172,6 +179,10 @@ export function createXdsServer(seams: XdsServerSeams, { socketPath, listen, tak
     calls: book,
     address: () => port?.address(),
     handle: () => port?.handle(),
+    answer() {
+      isHeld = false
+      changed.notify()
+    },
     refresh() {
       catalog.refresh()
       changed.notify()

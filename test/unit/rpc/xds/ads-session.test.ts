@@ -23,12 +23,13 @@ function sessionRig() {
   })
   const sent: Response[] = []
   const refused: string[] = []
-  const client = { reads: true }
+  const client = { reads: true, held: false }
   const session = new AdsSession(
     {
       catalog,
       send: (response) => sent.push(response),
       mayPush: () => client.reads,
+      mayAnswer: () => !client.held,
       onRefused: (kind, from, why) => refused.push(`${kind} ${from}: ${why}`),
     },
     'run',
@@ -111,6 +112,17 @@ t.test('a client that does not read gets the latest state, not all states', asyn
   session.sync()
   t.equal(sent.length, 1)
   t.match(linesOf(resourcesOf('ClusterLoadAssignment', sent[0])[0] ?? {})[0], '127.0.0.1:2009')
+})
+
+t.test('nothing is said while the world is not known, and all of it then', async (t) => {
+  const { ask, client, session, sent } = sessionRig()
+  client.held = true
+  for (const kind of ['Listener', 'ClusterLoadAssignment'] as const) t.same(ask(kind, [SERVICE]), [])
+  session.sync()
+  t.same(sent, [])
+  client.held = false
+  session.sync()
+  t.equal(sent.length, 2)
 })
 
 t.test('a client has settled when it has answered all that was sent of endpoints', async (t) => {
