@@ -10,7 +10,12 @@ const BANNER =
 export async function bundle() {
   rmSync('dist/bundle', { recursive: true, force: true })
   await build({
-    entryPoints: { index: 'src/index.ts', hsu: 'src/cli/main.ts', 'call-thread-main': 'src/rpc/thread/main.ts' },
+    entryPoints: {
+      index: 'src/index.ts',
+      hsu: 'src/cli/main.ts',
+      'call-thread-main': 'src/rpc/thread/main.ts',
+      resolver: 'src/rpc/xds/resolver.ts',
+    },
     outdir: 'dist/bundle',
     bundle: true,
     splitting: true,

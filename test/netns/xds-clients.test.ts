@@ -38,7 +38,7 @@ class Loads {
 
   constructor(t: Test, node: SpawnedNode) {
     const options = { rate: RATE, env: environmentOf(node) }
-    this.#loads = clients.map((client) => startLoad(t, client, `xds:///${SERVICE}`, METHOD, options))
+    this.#loads = clients.map((client) => startLoad(t, client, SERVICE, METHOD, options))
   }
 
   async reach(instances?: readonly string[]): Promise<void> {
@@ -102,7 +102,7 @@ t.test('calls of stock clients go straight to units, and none fails', { skip: cl
 
   await t.test('names that nobody knows fail at once and say why', async (t) => {
     for (const client of clients) {
-      const { code, message, ms } = await callOnce(t, client, 'xds:///no.such.Service', environmentOf(edge))
+      const { code, message, ms } = await callOnce(t, client, 'no.such.Service', environmentOf(edge))
       t.match(message, /no unit offers 'no\.such\.Service'; known: .*echo\.v1\.EchoService/, client.name)
       t.match(code.toUpperCase(), /UNIMPLEMENTED/, client.name)
       t.ok(ms < 10_000, `${client.name}: in ${ms} ms, and not at its deadline of 20 s`)

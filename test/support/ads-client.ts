@@ -6,7 +6,7 @@ import {
 } from 'node:http2'
 import { connect as connectTcp } from 'node:net'
 import { decode, encode, type Message, type MessageName, typeUrl } from '../../src/rpc/xds/fields.ts'
-import { framed, messageReader } from '../../src/rpc/xds/grpc-stream.ts'
+import { framed, messageReader } from '../../src/rpc/xds/framing.ts'
 import type { Rig } from './call-rig.ts'
 import { linesOf, resourcesOf } from './xds-view.ts'
 

@@ -13,6 +13,8 @@ import { until } from './until.ts'
  */
 export interface ForeignClient {
   readonly name: string
+  /** Of its targets: `xds`, or `hsu` for what has our resolver in it. */
+  readonly scheme: 'xds' | 'hsu'
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
 }
@@ -30,7 +32,7 @@ const GRPC_GO = 'v1.75.0'
 
 const INSTALL_TIMEOUT_MS = 600_000
 
-export const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'hsu-test', 'xds-clients')
+const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'hsu-test', 'xds-clients')
 
 /** Where npm has the real protos. */
 export const NPM_CACHE = join(CACHE, `npm-${GRPC_JS_XDS}`)
@@ -41,7 +43,7 @@ export function foreignClients(): { clients: ForeignClient[]; missing: string[] 
   const missing: string[] = []
   for (const [name, prepare] of Object.entries(PREPARATIONS)) {
     try {
-      clients.push({ name, ...prepare() })
+      clients.push({ name, scheme: 'xds', ...prepare() })
     } catch (error) {
       missing.push(`${name}: ${reasonOf(error)}`)
     }
@@ -49,7 +51,9 @@ export function foreignClients(): { clients: ForeignClient[]; missing: string[] 
   return { clients, missing }
 }
 
-const PREPARATIONS: Readonly<Record<string, () => Omit<ForeignClient, 'name'>>> = {
+type Prepared = Omit<ForeignClient, 'name' | 'scheme'> & Partial<Pick<ForeignClient, 'scheme'>>
+
+const PREPARATIONS: Readonly<Record<string, () => Prepared>> = {
   python() {
     const directory = join(CACHE, `python-${GRPCIO}`)
     const python = join(directory, 'bin', 'python')
@@ -59,16 +63,8 @@ const PREPARATIONS: Readonly<Record<string, () => Omit<ForeignClient, 'name'>>> 
     })
     return { command: [python, fixture('xds-clients/client.py')], env: {} }
   },
-  node() {
-    installNpm()
-    return {
-      command: [process.execPath, fixture('xds-clients/client.mjs')],
-      env: {
-        XDS_CLIENT_MODULES: join(NPM_CACHE, 'index.js'),
-        XDS_CLIENT_RESOLVER: join(repoRoot, 'dist/bundle/resolver.js'),
-      },
-    }
-  },
+  node: () => nodeClient(),
+  resolver: () => ({ scheme: 'hsu', ...nodeClient() }),
   go() {
     const directory = join(CACHE, `go-${GRPC_GO}`)
     const source = readFileSync(fixture('xds-clients/client.go'))
@@ -85,6 +81,15 @@ const PREPARATIONS: Readonly<Record<string, () => Omit<ForeignClient, 'name'>>> 
     }
     return { command: [join(directory, 'client')], env: {} }
   },
+}
+
+function nodeClient(): Prepared {
+  installNpm()
+  const env = {
+    XDS_CLIENT_MODULES: join(NPM_CACHE, 'index.js'),
+    XDS_CLIENT_RESOLVER: join(repoRoot, 'dist/bundle/resolver.js'),
+  }
+  return { command: [process.execPath, fixture('xds-clients/client.mjs')], env }
 }
 
 /** Why npm cannot install what the tests take from it; undefined when it could. */
@@ -132,7 +137,8 @@ export interface Load {
   stop(): Promise<Counted>
 }
 
-export function startLoad(t: Test, client: ForeignClient, target: string, method: string, options: LoadOptions): Load {
+export function startLoad(t: Test, client: ForeignClient, service: string, method: string, options: LoadOptions): Load {
+  const target = `${client.scheme}:///${service}`
   const { lines, child } = start(t, client, [target, method, String(options.rate)], options.env)
   return {
     name: client.name,
@@ -160,10 +166,10 @@ export interface LoadOptions {
 export async function callOnce(
   t: Test,
   client: ForeignClient,
-  target: string,
+  service: string,
   env: LoadOptions['env'],
 ): Promise<{ readonly code: string; readonly message: string; readonly ms: number }> {
-  const { lines } = start(t, client, [target, '/no.such.Service/Call', '0'], env)
+  const { lines } = start(t, client, [`${client.scheme}:///${service}`, '/no.such.Service/Call', '0'], env)
   const line = await until(`the answer to ${client.name}`, () => lines().find((line) => line.startsWith('{')))
   return JSON.parse(line) as { code: string; message: string; ms: number }
 }

@@ -1,6 +1,6 @@
 import type { Catalog, Resource } from './catalog.ts'
 import type { ClientFeatures } from './facts.ts'
-import { type Message, typeUrl } from './fields.ts'
+import { HSU_RESOLVER, type Message, typeUrl } from './fields.ts'
 import { RESOURCE_TYPES, type ResourceKind } from './resources.ts'
 
 /** What a session needs of its stream and its server. */
@@ -143,9 +143,6 @@ export class AdsSession {
     return this.#wanted(kind, subscription).filter(({ name, check }) => subscription.sent.get(name) !== check)
   }
 }
-
-/** The name by which the resolver of this package introduces itself. */
-const HSU_RESOLVER = 'hsu-resolver'
 
 /** Takes over what the client subscribes to; true when it wants something new. */
 function subscribe(subscription: Subscription, wanted: readonly string[]): boolean {

@@ -154,3 +154,6 @@ export function packed<Name extends MessageName>(name: Name, message: Message<Na
 export function durationOf(ms: number): Message<'Duration'> {
   return { seconds: Math.floor(ms / 1_000), nanos: Math.round((ms % 1_000) * 1e6) }
 }
+
+/** The name by which the resolver of this package introduces itself. */
+export const HSU_RESOLVER = 'hsu-resolver'
