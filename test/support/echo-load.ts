@@ -8,6 +8,8 @@ const SERVICE = protoLoader.loadSync(join(repoRoot, 'proto/echo/v1/echo.proto'),
   'echo.v1.EchoService'
 ] as Readonly<Record<string, grpc.MethodDefinition<object, object>>>
 
+export type EchoClient = grpc.Client
+
 /** Longer than any pause that is no failure. */
 const DEADLINE_MS = 10_000
 
@@ -29,7 +31,7 @@ export interface LoadOptions {
 
 /** Calls of `echo.v1` through one address, from several clients with a connection each, one call after the other. */
 export class EchoLoad {
-  readonly #clients: readonly grpc.Client[]
+  readonly #clients: readonly EchoClient[]
   readonly #failures: string[] = []
   readonly #callers: readonly Promise<void>[]
   readonly #options: LoadOptions
@@ -40,11 +42,7 @@ export class EchoLoad {
   /** Begins at once. A client of its own for each of `clients`, as if they were programs of their own. */
   constructor(address: string, clients: number, options: LoadOptions = {}) {
     this.#options = options
-    const channel = { 'grpc.use_local_subchannel_pool': 1 }
-    this.#clients = Array.from(
-      { length: clients },
-      () => new grpc.Client(address, grpc.credentials.createInsecure(), channel),
-    )
+    this.#clients = Array.from({ length: clients }, () => openEcho(address))
     this.#callers = this.#clients.map((client) => this.#keepCalling(client))
   }
 
@@ -64,11 +62,11 @@ export class EchoLoad {
     return { calls: this.#calls, failures: this.#failures, longestMs: this.#longestMs }
   }
 
-  async #keepCalling(client: grpc.Client): Promise<void> {
+  async #keepCalling(client: EchoClient): Promise<void> {
     const { restMs = 0, onCall } = this.#options
     while (!this.#ended) {
       const beganAtMs = performance.now()
-      const failure = await echo(client, 'hi')
+      const failure = await faultOfEcho(client, 'hi')
       const tookMs = performance.now() - beganAtMs
       this.#longestMs = Math.max(this.#longestMs, tookMs)
       this.#calls += 1
@@ -79,8 +77,13 @@ export class EchoLoad {
   }
 }
 
+/** A client with a connection of its own. */
+export function openEcho(address: string): EchoClient {
+  return new grpc.Client(address, grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
+}
+
 /** Makes one call; resolves with why it failed, if it did. */
-function echo(client: grpc.Client, message: string): Promise<string | undefined> {
+export function faultOfEcho(client: EchoClient, message: string): Promise<string | undefined> {
   const { path, requestSerialize, responseDeserialize } = methodOf('Echo')
   const options = { deadline: Date.now() + DEADLINE_MS }
   return new Promise((resolve) => {
@@ -127,7 +130,7 @@ export class EchoChat {
   readonly #answers: AsyncIterator<{ message: string }>
 
   constructor(address: string, metadata: Readonly<Record<string, string>> = {}) {
-    this.#client = new grpc.Client(address, grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
+    this.#client = openEcho(address)
     const { path, requestSerialize, responseDeserialize } = methodOf('Chat')
     const given = new grpc.Metadata()
     for (const [key, value] of Object.entries(metadata)) given.set(key, value)
