@@ -47,6 +47,8 @@ export interface GlobalOptions {
   readonly node: string | undefined
   readonly dataDir: string | undefined
   readonly format: OutputFormat
+  /** Text with more columns, of commands that have more. */
+  readonly wide: boolean
   /** How long a request may take; undefined = what suits the command. */
   readonly timeoutMs: number | undefined
 }

@@ -17,6 +17,7 @@ export type Run = Answer<'listRuns'>['runs'][number]
 export type ServiceEntry = Answer<'listServices'>['services'][number]
 export type UsageMessage = NonNullable<Unit['usage']>
 export type NodeUsage = Answer<'getUsage'>['nodes'][number]
+export type CallCounts = Answer<'getCalls'>['calls'][number]
 export type UsageSeries = Item<ReturnType<ControlClient['streamUsage']>>
 export type UsageSample = UsageSeries['samples'][number]
 export type Check = Answer<'diagnose'>['checks'][number]

@@ -14,7 +14,11 @@ export type Invocation =
 export const GLOBAL_OPTIONS: readonly Option[] = [
   { flags: '--node <name>', summary: 'ask this node of the mesh instead of the one on this host' },
   { flags: '--data-dir <dir>', summary: 'data directory of the node on this host; also HSU_DATA_DIR' },
-  { flags: '-o, --output <format>', summary: 'json for programs, text for people', choices: ['json', 'text'] },
+  {
+    flags: '-o, --output <format>',
+    summary: 'json for programs, text for people, wide = text with all there is',
+    choices: ['json', 'text', 'wide'],
+  },
   { flags: '--timeout <duration>', summary: 'how long it may take, such as 10s' },
 ]
 
@@ -135,6 +139,7 @@ function parseGlobal(options: Readonly<Record<string, OptionValue | undefined>>)
     node: text(options, 'node'),
     dataDir: text(options, 'dataDir'),
     format: text(options, 'output') === 'json' ? 'json' : 'text',
+    wide: text(options, 'output') === 'wide',
     timeoutMs: durationMs(options, 'timeout'),
   }
 }

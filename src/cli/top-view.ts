@@ -1,5 +1,6 @@
 import { formatDurationMs } from '../base/quantity.ts'
 import { parseRfc3339Ms } from '../base/system-date.ts'
+import { callLines } from './call-views.ts'
 import { clip } from './clip.ts'
 import { clockTime } from './moment.ts'
 import { paintState, type Style } from './style.ts'
@@ -10,6 +11,9 @@ import { compareSlots } from './views.ts'
 
 /** Lines for nodes, before the rest of them is only counted. */
 const MAX_NODE_LINES = 4
+
+/** Lines for the services that are called most. */
+const MAX_CALL_LINES = 4
 
 /** Rows of `hsu top`: a unit and what it moved to and from storage a second; undefined before there are two frames. */
 interface Row extends UnitUsageShape {
@@ -92,7 +96,7 @@ export function topScreen(
   return [...lines, foot].map((line) => clip(line, columns))
 }
 
-function head({ now }: Frame, style: Style): string[] {
+function head({ now, before }: Frame, style: Style): string[] {
   const nowMs = parseRfc3339Ms(now.time) ?? 0
   const up = now.units.filter(({ state }) => state === 'up').length
   const title = `${clockTime(nowMs)}  ${count(now.nodes.length, 'node')}, ${count(now.units.length, 'instance')}, ${up} up`
@@ -108,7 +112,9 @@ function head({ now }: Frame, style: Style): string[] {
   })
   const more = nodes.length - lines.length
   const missing = now.unreachable.map((node) => style.bad(`  node ${node}: no answer`)).slice(0, MAX_NODE_LINES)
-  return [style.strong(title), ...lines, ...(more > 0 ? [`  and ${more} more nodes`] : []), ...missing]
+  const elapsedMs = before === undefined ? 0 : nowMs - (parseRfc3339Ms(before.time) ?? nowMs)
+  const calls = callLines(now.calls, before?.calls, elapsedMs, MAX_CALL_LINES)
+  return [style.strong(title), ...lines, ...calls, ...(more > 0 ? [`  and ${more} more nodes`] : []), ...missing]
 }
 
 function count(number: number, noun: string): string {

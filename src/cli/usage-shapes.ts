@@ -1,4 +1,5 @@
 import { type NodeUsage, rfc3339, type Unit, type UsageMessage, type UsageSample, type UsageSeries } from './control.ts'
+import type { CallsShape } from './call-shapes.ts'
 import { type UnitShape, unitShape } from './shapes.ts'
 
 // The shapes of usage that `-o json` prints. Public API: add keys freely, never rename or remove one.
@@ -63,6 +64,7 @@ export interface TopShape {
   readonly time: string
   readonly nodes: readonly NodeUsageShape[]
   readonly units: readonly UnitUsageShape[]
+  readonly calls: readonly CallsShape[]
   /** Nodes that did not answer. */
   readonly unreachable: readonly string[]
 }

@@ -20,6 +20,7 @@ import { logHandlers } from './control-logs.ts'
 import { meshHandlers } from './control-mesh.ts'
 import { serviceHandlers } from './control-services.ts'
 import { unitOf, unitsOf } from './control-units.ts'
+import { callHandlers } from './control-calls.ts'
 import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
 import type { NodeCore } from './node-core.ts'
@@ -51,6 +52,7 @@ export function controlService(core: NodeCore): ServiceImplementation {
     ...meshHandlers(core),
     ...serviceHandlers(core),
     ...usageHandlers(core),
+    ...callHandlers(core),
   })
 }
 

@@ -4,7 +4,7 @@ import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { MemberView } from '../mesh/index.ts'
 import type { Supervisor, UnitSpec, Usage } from '../process/index.ts'
-import type { CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
+import type { CallRow, CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
 import type { Activation } from './activation/activation.ts'
 import type { AdminServer } from './admin/server.ts'
 import type { Attachments } from './attachments.ts'
@@ -58,6 +58,8 @@ export interface NodeCoreParts {
   readonly admin: AdminServer | undefined
   /** What the node itself uses; undefined where the system does not tell. */
   readonly ownUsage: () => Promise<Usage | undefined>
+  /** What was counted of the calls through this node. */
+  readonly calls: () => Promise<readonly CallRow[]>
   /** The control API of any node: this one, or the one named by the metadata `hsu-node`. */
   readonly control: ServiceClient<typeof ControlService>
   /** The configuration in force. */

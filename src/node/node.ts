@@ -179,6 +179,7 @@ function makeCore(
     node: { name: setup.name, version: setup.version, mesh: setup.mesh?.config.name ?? '', startedAtMs },
     instances: () => supervisor.status(),
     usage: ownUsage,
+    calls: () => seams.servers.calls(),
     isStopping: () => core.isStopping(),
   })
   const core = createNodeCore({
@@ -189,6 +190,7 @@ function makeCore(
     log,
     admin,
     ownUsage,
+    calls: () => seams.servers.calls(),
     events,
     news,
     control: tools.connection.client(ControlService),

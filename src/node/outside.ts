@@ -75,6 +75,7 @@ export interface OutsideNetwork {
 export interface Servers {
   readonly ingress: CallDoors['ingress']
   readonly link: CallDoors['link']
+  readonly calls: CallDoors['calls']
   readonly api: typeof createApiServer
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin
@@ -88,7 +89,7 @@ const CERTIFICATE_NAME = 'link'
 /** How finely the mesh watches the event loop: well below the time a ping may take, and ten timers a second. */
 const LOOP_RESOLUTION_MS = 100
 
-const SERVERS: Omit<Servers, 'ingress' | 'link'> = {
+const SERVERS: Omit<Servers, 'ingress' | 'link' | 'calls'> = {
   api: createApiServer,
   front: createControlFront,
   admin: createAdmin,

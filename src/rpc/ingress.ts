@@ -5,9 +5,11 @@ import type { Door, DoorHandle } from './door.ts'
 import type { LinkCertificate } from './link-certificate.ts'
 import { Delivery } from './relay/delivery.ts'
 import { createLinkPool } from './relay/link-pool.ts'
+import { type EndedCall, Tally } from './relay/tally.ts'
 import { RelayLoop } from './relay/loop.ts'
 import { createRelayUpstreams } from './relay/upstreams.ts'
 import { createCallLimits } from './router/call-limits.ts'
+import type { CallMetrics } from './router/call-metrics.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { createServiceRouter, type ServiceRouteSeams } from './router/service-route.ts'
 
@@ -19,6 +21,10 @@ export interface IngressSeams extends Omit<ServiceRouteSeams, 'inFlight'> {
   readonly inFlight?: InFlight
   /** Shared with the other listeners of a thread. */
   readonly loop?: RelayLoop
+  /** Where its calls are counted. */
+  readonly metrics?: CallMetrics
+  /** Told of each call that is over. */
+  readonly onCallEnd?: (call: EndedCall) => void
 }
 
 /** Where an ingress listens, and who it is. */
@@ -57,7 +63,10 @@ export function createIngress(seams: IngressSeams, config: IngressConfig): Ingre
     { ...seams, inFlight, limitsOf: seams.limitsOf ?? createCallLimits(clock) },
     nodeId,
   )
-  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached: 'answer' })
+  const { metrics, onCallEnd } = seams
+  const tally = metrics && new Tally(metrics, 'ingress', () => clock.nowMs(), onCallEnd)
+  const whenUnreached = 'answer'
+  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
   const listener = createCallListener(
     { clock, log, delivery },
     { name: 'ingress', listen, ...(takeover && { takeover }) },

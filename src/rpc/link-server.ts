@@ -8,9 +8,11 @@ import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
 import type { LinkCertificate } from './link-certificate.ts'
 import { admit, type CallLimits, createCallLimits } from './router/call-limits.ts'
+import type { CallMetrics } from './router/call-metrics.ts'
 import { methodTerms } from './router/method-terms.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { Delivery } from './relay/delivery.ts'
+import { type EndedCall, Tally } from './relay/tally.ts'
 import { RelayLoop } from './relay/loop.ts'
 import { createRelayUpstreams } from './relay/upstreams.ts'
 import { onePlace, type Router, type Target } from './target.ts'
@@ -30,6 +32,10 @@ export interface LinkServerSeams {
   readonly inFlight?: InFlight
   /** Shared with the other listeners of a thread. */
   readonly loop?: RelayLoop
+  /** Where its calls are counted. */
+  readonly metrics?: CallMetrics
+  /** Told of each call that is over. */
+  readonly onCallEnd?: (call: EndedCall) => void
   /** Strangers that may come, and what they get. */
   readonly guests?: Guests
 }
@@ -73,7 +79,10 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
   const loop = seams.loop ?? new RelayLoop(seams)
   const upstreams = createRelayUpstreams(clock, loop, undefined)
   const router = createLinkRouter(seams, config)
-  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached: 'refuse' })
+  const { metrics, onCallEnd } = seams
+  const tally = metrics && new Tally(metrics, 'link', () => clock.nowMs(), onCallEnd)
+  const whenUnreached = 'refuse'
+  const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
   const listener = createCallListener(
     { clock, log, delivery },
     {

@@ -19,6 +19,11 @@ const CODES: Readonly<Record<GrpcStatus, number>> = {
   DATA_LOSS: 15,        UNAUTHENTICATED: 16,
 }
 
+/** The number of the gRPC status of an error. */
+export function statusCodeOf(error: HsuError): number {
+  return CODES[error.status]
+}
+
 /** A status as it goes over the wire. */
 export interface StatusParts {
   readonly code: number

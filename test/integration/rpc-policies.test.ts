@@ -2,6 +2,7 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { type RouteConfig, routeSchema } from '../../src/rpc/config.ts'
+import { CallMetrics } from '../../src/rpc/router/call-metrics.ts'
 import {
   answerOf,
   framed,
@@ -173,6 +174,36 @@ t.test('a method has a timeout of its own', async (t) => {
   const route = { timeout: '1h', methods: { [`${SERVICE}/Get`]: { timeout: '100ms' } } }
   const { client } = await site(t, route, () => undefined)
   t.equal((await client.call('Get', [HELLO])).status.code, status.DEADLINE_EXCEEDED)
+})
+
+t.test('what becomes of calls is counted, once each', async (t) => {
+  const metrics = new CallMetrics()
+  const backend = await rawBackend(t, (stream, headers) => {
+    if (headers[':path']?.endsWith('/Bad') === true) unavailable()(stream, 0)
+    else answers(stream, 0)
+  })
+  const ended: string[] = []
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), {
+    metrics,
+    onCallEnd: ({ path, status, instance }) => ended.push(`${path} ${status} ${instance}`),
+  })
+  const { call } = grpcClient(t, ingress.address())
+  for (let turn = 0; turn < 5; turn += 1) await call('Get', [HELLO])
+  await call('Bad', [HELLO])
+  await call('/nobody.v1.Here/Get', [HELLO])
+  await until('all to be over', () => ended.length === 7)
+  const rows = metrics.rows()
+  const row = (method: string) => rows.find((each) => each.method === method)
+  t.match(row('Get'), { unit: 'echo', service: SERVICE, codes: { OK: 5 }, inFlight: 0, door: 'ingress' })
+  t.equal(row('Get')?.requestBytes, 5 * (HELLO.length + 5))
+  t.equal(row('Get')?.responseBytes, 5 * 6)
+  t.equal(
+    row('Get')?.latency.reduce((sum, count) => sum + count, 0),
+    5,
+  )
+  t.match(row('Bad')?.codes, { UNAVAILABLE: 1 })
+  t.match(row('other'), { unit: '', codes: { UNIMPLEMENTED: 1 } })
+  t.ok(ended.includes(`/${SERVICE}/Get 0 echo-0-aaaaaa`))
 })
 
 t.test('W3C trace context passes untouched, however it is written', async (t) => {

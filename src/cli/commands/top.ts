@@ -1,6 +1,7 @@
 import { messageOf } from '../../base/error.ts'
 import { toRfc3339 } from '../../base/system-date.ts'
 import type { Command, CommandContext } from '../command.ts'
+import { callShapes } from '../call-shapes.ts'
 import { type ControlClient, readOptions, SCOPE_MESH, SCOPE_NODE } from '../control.ts'
 import { count, durationMs, flag } from '../options.ts'
 import { styleFor } from '../style.ts'
@@ -24,7 +25,7 @@ export const topCommand: Command = {
     { flags: '--once', summary: 'as -n 1' },
     { flags: '-d, --delay <duration>', summary: 'time between two looks; default 2s' },
   ],
-  json: `{time, nodes: [{node, startedAt, usage}], units: [as in \`ps\`, and usage], unreachable: [NODE]}, one line each with -n
+  json: `{time, nodes: [{node, startedAt, usage}], units: [as in \`ps\`, and usage], calls: [as in \`services --calls\`], unreachable: [NODE]}, one line each with -n
 usage: {${USAGE_KEYS}}
 cpu in cores; a figure the system does not tell is null, and usage when there is no process; of a node, the node itself`,
   examples: ['hsu top', 'hsu top --once', 'hsu top -n 3 -d 5s -o json'],
@@ -57,9 +58,11 @@ cpu in cores; a figure the system does not tell is null, and usage when there is
 async function lookAt(client: ControlClient, names: readonly UnitName[], context: CommandContext): Promise<TopShape> {
   const scope = context.global.node === undefined ? SCOPE_MESH : SCOPE_NODE
   const units = [...new Set(names.map(({ unit }) => unit))]
-  const [listed, own] = await Promise.all([
+  const [listed, own, counted] = await Promise.all([
     client.listUnits({ scope, units }, readOptions(context)),
     client.getUsage({ scope }, readOptions(context)),
+    // A node of an earlier version counts no calls.
+    client.getCalls({ scope }, readOptions(context)).catch(() => ({ calls: [] })),
   ])
   const isWanted = ({ unit, node }: { readonly unit: string; readonly node: string }): boolean =>
     names.length === 0 || names.some((name) => name.unit === unit && (name.node ?? node) === node)
@@ -67,6 +70,7 @@ async function lookAt(client: ControlClient, names: readonly UnitName[], context
     time: toRfc3339(context.clock.wallMs()),
     nodes: own.nodes.map(nodeUsageShape),
     units: listed.units.filter(isWanted).map(unitUsageShape),
+    calls: callShapes(counted.calls),
     unreachable: [...new Set([...listed.unreachable, ...own.unreachable])],
   }
 }

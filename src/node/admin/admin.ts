@@ -1,4 +1,5 @@
 import { systemLoopDelay } from '../../base/system-loop-delay.ts'
+import type { CallRow } from '../../rpc/index.ts'
 import type { InstanceStatus, Usage } from '../../process/index.ts'
 import { countByState, createMetricsPage, type MetricsPage, type Observed } from './metrics.ts'
 import { type AdminConfig, type AdminSeams, type AdminServer, type Answer, createAdminServer } from './server.ts'
@@ -9,6 +10,7 @@ export interface AdminSource {
   instances(): readonly InstanceStatus[]
   /** Of the node itself. */
   usage(): Promise<Usage | undefined>
+  calls(): Promise<readonly CallRow[]>
   isStopping(): boolean
 }
 
@@ -20,7 +22,8 @@ export function createAdmin(seams: AdminSeams, config: AdminConfig, source: Admi
   async function metrics(): Promise<Answer> {
     const { contentType, render } = await (page ??= createMetricsPage())
     const { node } = source
-    const observed = { node, instances: source.instances(), usage: await source.usage(), loopDelay: loopDelay.read() }
+    const [usage, calls] = await Promise.all([source.usage(), source.calls()])
+    const observed = { node, instances: source.instances(), usage, calls, loopDelay: loopDelay.read() }
     return { status: 200, contentType, body: await render(observed) }
   }
 

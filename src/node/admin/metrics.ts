@@ -1,4 +1,6 @@
 import type { LoopDelay } from '../../base/system-loop-delay.ts'
+import type { CallRow } from '../../rpc/index.ts'
+import { routeMetrics } from './route-metrics.ts'
 import type { InstanceStatus, Usage } from '../../process/index.ts'
 
 /** What the metrics are made of, at one moment. */
@@ -7,6 +9,8 @@ export interface Observed {
   /** Of the node itself. */
   readonly usage: Usage | undefined
   readonly loopDelay: LoopDelay
+  /** The calls through this node. */
+  readonly calls: readonly CallRow[]
   readonly node: {
     readonly name: string
     readonly version: string
@@ -63,7 +67,7 @@ export async function createMetricsPage(): Promise<MetricsPage> {
   const { Counter, Gauge, Registry } = (await import('prom-client')).default
   return {
     contentType: Registry.PROMETHEUS_CONTENT_TYPE,
-    render(observed) {
+    async render(observed) {
       // A registry of its own for each answer: what is gone leaves nothing behind.
       const registry = new Registry()
       const add = (name: string, help: string, samples: readonly Sample[]): void => {
@@ -75,7 +79,7 @@ export async function createMetricsPage(): Promise<MetricsPage> {
         for (const { labels, value } of samples) metric.inc(labels, value)
       }
       for (const { name, help, samples } of metricsOf(observed)) add(name, help, samples)
-      return registry.metrics()
+      return `${await registry.metrics()}${routeMetrics(observed.calls)}`
     },
   }
 }

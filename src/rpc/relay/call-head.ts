@@ -1,6 +1,7 @@
 import type { Field } from '../h2/field.ts'
 import { Kind } from '../h2/field-kind.ts'
 import type { FieldList } from '../h2/field-list.ts'
+import type { CallCounter } from '../router/call-metrics.ts'
 
 /** What of the fields of a request matters on its way. */
 export class CallHead {
@@ -20,6 +21,8 @@ export class CallHead {
   steered = false
   /** -1 when it is not told. */
   contentLength = -1
+  /** Where calls of this head were counted last. */
+  counter: CallCounter | undefined
 
   get path(): string {
     return this.pathField?.value ?? ''
@@ -114,6 +117,7 @@ export class CallHead {
   }
 
   #reset(): void {
+    this.counter = undefined
     this.count = 0
     this.pathField = undefined
     this.authorityField = undefined

@@ -3,6 +3,7 @@ import type { Caller, Miss, RoutedCall, Target } from '../target.ts'
 import type { Field } from '../h2/field.ts'
 import type { FieldList } from '../h2/field-list.ts'
 import type { CallLimits } from '../router/call-limits.ts'
+import type { CallCounter } from '../router/call-metrics.ts'
 import { ErrorCode, MAX_FRAME_BYTES } from '../h2/protocol.ts'
 import { areTrailers, CallHead } from './call-head.ts'
 import { type KeptBytes, KeptRequest } from './kept-bytes.ts'
@@ -55,6 +56,13 @@ export class Call implements RoutedCall, SideCall {
   plain = true
   over = false
   limits: CallLimits | undefined
+  counter: CallCounter | undefined
+  requestBytes = 0
+  responseBytes = 0
+  status: number | undefined
+  failure: HsuError | undefined
+  resetCode: number | undefined
+  held = false
   /** The answer of a unit after which another one is tried: that of the call when there is none. */
   spare: readonly Field[] | undefined
   /** The instance whose calls in flight it is counted among. */
@@ -76,6 +84,13 @@ export class Call implements RoutedCall, SideCall {
     this.trail = undefined
     this.target = undefined
     this.limits = undefined
+    this.counter = undefined
+    this.requestBytes = 0
+    this.responseBytes = 0
+    this.status = undefined
+    this.failure = undefined
+    this.resetCode = undefined
+    this.held = false
     this.spare = undefined
     this.answered = false
     this.over = false
@@ -92,6 +107,8 @@ export class Call implements RoutedCall, SideCall {
     }
     if (end) from.ended = true
     const to = from.near ? this.far : this.near
+    if (from.near) this.requestBytes += size
+    else this.responseBytes += size
     if (from.near) {
       if (to.ended) {
         this.#discard(cost)
@@ -148,6 +165,7 @@ export class Call implements RoutedCall, SideCall {
       return
     }
     if (end) {
+      this.status = grpcStatus
       this.delivery.ended(this, grpcStatus)
       if (first && grpcStatus === UNAVAILABLE && this.kept.whole && this.#repeat(list)) return
     }
@@ -187,6 +205,7 @@ export class Call implements RoutedCall, SideCall {
     if (this.over) return
     far.ended = true
     this.answered = true
+    this.status = UNAVAILABLE
     if (near.connection !== undefined) this.#sendFields(near, spare, spare.length, true)
     this.#settle()
   }
@@ -226,6 +245,7 @@ export class Call implements RoutedCall, SideCall {
   }
 
   resetNear(code: number): void {
+    this.resetCode = code
     this.near.connection?.resetId(this.near.id, code)
     this.#finish()
   }
@@ -234,6 +254,7 @@ export class Call implements RoutedCall, SideCall {
   fail(error: HsuError): void {
     const { near, far } = this
     if (this.over) return
+    this.failure = error
     if (far.connection !== undefined) far.connection.writer.reset(far.id, ErrorCode.cancel)
     this.leave()
     this.#drop(far)

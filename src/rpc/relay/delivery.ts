@@ -12,6 +12,7 @@ import type { KeptBytes } from './kept-bytes.ts'
 import type { RelayLoop } from './loop.ts'
 import type { Upstream } from './upstream.ts'
 import type { RelayUpstreams } from './upstreams.ts'
+import type { Tally } from './tally.ts'
 import { CallTimers } from './call-timers.ts'
 
 /** What the calls of one listener need of their surroundings. */
@@ -26,6 +27,8 @@ export interface DeliverySeams {
    * by which another node knows that it may try elsewhere.
    */
   readonly whenUnreached: 'answer' | 'refuse'
+  /** Counts the calls. */
+  readonly tally?: Tally
 }
 
 /** The gRPC status of a unit that cannot take calls now. */
@@ -84,6 +87,7 @@ export class Delivery implements CallDelivery {
   missed(call: Call, miss: Miss): void {
     this.#uncount(call)
     if (call.over) return
+    call.status = undefined
     if (call.rewind()) this.#next(call, miss)
     else this.#unreached(call, miss.error)
   }
@@ -104,6 +108,7 @@ export class Delivery implements CallDelivery {
 
   over(call: Call): void {
     this.#uncount(call)
+    this.#seams.tally?.over(call)
     call.limits?.left()
     call.limits = undefined
     if (!call.plain) {
@@ -140,6 +145,7 @@ export class Delivery implements CallDelivery {
 
   #hold(call: Call, coming: Promise<Target | undefined>, miss: Miss | undefined): void {
     call.plain = false
+    if (miss === undefined) call.held = true
     this.#untilDeadline(call)
     coming.then(
       (target) => {
@@ -157,6 +163,7 @@ export class Delivery implements CallDelivery {
       return
     }
     call.target = target
+    this.#seams.tally?.sent(call, miss !== undefined)
     if (target.instance !== undefined) this.#seams.inFlight.add(target.instance, 1)
     call.counted = target.instance
     const upstream = this.#seams.upstreams.free(target)

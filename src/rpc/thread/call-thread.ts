@@ -8,6 +8,7 @@ import { systemTurn } from '../../base/system-turn.ts'
 import type { RouteConfig } from '../config.ts'
 import type { WorldFeed } from '../endpoint-source.ts'
 import type { Door, DoorHandle } from '../door.ts'
+import type { CallRow } from '../router/call-metrics.ts'
 import type { InFlight } from '../router/in-flight.ts'
 import type { Wake } from '../router/waking.ts'
 import type { RemoteGuests } from '../call-listener.ts'
@@ -108,6 +109,12 @@ export class CallThread {
       },
       cut: (nodeId) => this.#running?.talk.tell({ news: 'cut', nodeId } satisfies ThreadNews),
     }
+  }
+
+  /** What was counted of calls in the thread; nothing while it does not run. */
+  async calls(): Promise<readonly CallRow[]> {
+    if (this.#running === undefined) return []
+    return (await this.#ask({ do: 'count' })) as readonly CallRow[]
   }
 
   async #start(name: DoorName, setup: DoorSetup, open: boolean): Promise<DoorState> {

@@ -1,5 +1,6 @@
 import { createIngress, type Ingress, type IngressConfig, type IngressSeams } from '../ingress.ts'
 import { createLinkServer, type LinkServer, type LinkServerConfig, type LinkServerSeams } from '../link-server.ts'
+import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
 import { createInFlight } from '../router/in-flight.ts'
 import { CallThread, threadProgram } from './call-thread.ts'
 
@@ -7,6 +8,8 @@ import { CallThread, threadProgram } from './call-thread.ts'
 export interface CallDoors {
   ingress(seams: IngressSeams, config: IngressConfig): Ingress
   link(seams: LinkServerSeams, config: LinkServerConfig): LinkServer
+  /** What was counted of the calls by these doors. */
+  calls(): Promise<readonly CallRow[]>
 }
 
 /**
@@ -15,11 +18,13 @@ export interface CallDoors {
  */
 export function createCallDoors(program: URL | undefined = threadProgram()): CallDoors {
   const thread = program === undefined ? undefined : new CallThread(program)
+  const metrics = new CallMetrics()
   return {
+    calls: async () => [...metrics.rows(), ...((await thread?.calls()) ?? [])],
     ingress(seams, config) {
       const { feed } = seams.endpoints
       if (thread === undefined || feed === undefined || config.certificate === undefined)
-        return createIngress(seams, config)
+        return createIngress({ metrics, ...seams }, config)
       const inFlight = seams.inFlight ?? createInFlight()
       const { listen, nodeId, certificate, graceMs, takeover } = config
       const { clock, log, routeOf = () => undefined } = seams
@@ -35,7 +40,7 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
 
     link(seams, config) {
       const { feed } = seams.endpoints
-      if (thread === undefined || feed === undefined) return createLinkServer(seams, config)
+      if (thread === undefined || feed === undefined) return createLinkServer({ metrics, ...seams }, config)
       const inFlight = seams.inFlight ?? createInFlight()
       const { listen, nodeId, certificate, graceMs, takeover, controlSocket } = config
       const { clock, log, guests, routeOf = () => undefined } = seams

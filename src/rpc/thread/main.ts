@@ -11,6 +11,7 @@ import { createLinkServer, type LinkServer } from '../link-server.ts'
 import type { Endpoint } from '../endpoint-source.ts'
 import { RelayLoop } from '../relay/loop.ts'
 import { createCallLimits } from '../router/call-limits.ts'
+import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
 import type { Wake } from '../router/waking.ts'
 import { CountedCalls } from './counted.ts'
 import type {
@@ -37,6 +38,7 @@ if (parentPort !== null) serve(parentPort)
 function serve(port: Port): void {
   const world = new WorldCopy()
   const loop = new RelayLoop({ clock: systemClock })
+  const metrics = new CallMetrics()
   const doors = new Map<DoorName, Ingress | LinkServer>()
   let invites: readonly OpenInvite[] = []
   let guestsPresent = 0
@@ -56,6 +58,7 @@ function serve(port: Port): void {
     ...{ clock: systemClock, log, endpoints: world, inFlight, loop },
     routeOf: (unit: string) => world.routeOf(unit),
     limitsOf: createCallLimits(systemClock),
+    metrics,
   }
 
   function create(name: DoorName, setup: DoorSetup): Ingress | LinkServer {
@@ -90,7 +93,11 @@ function serve(port: Port): void {
     },
   }
 
-  async function answer(question: ThreadQuestion, signal: AbortSignal): Promise<DoorState | undefined> {
+  async function answer(
+    question: ThreadQuestion,
+    signal: AbortSignal,
+  ): Promise<DoorState | readonly CallRow[] | undefined> {
+    if (question.do === 'count') return metrics.rows()
     if (question.do === 'drained') {
       await inFlight.drained(question.instance, signal)
       return undefined

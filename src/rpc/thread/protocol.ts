@@ -38,6 +38,7 @@ export type ThreadQuestion =
   | { readonly do: 'open' | 'stop'; readonly door: DoorName }
   | { readonly do: 'retire'; readonly door: DoorName; readonly graceMs: number }
   | { readonly do: 'drained'; readonly instance: string }
+  | { readonly do: 'count' }
 
 /** What the node tells its thread. */
 export type ThreadNews =

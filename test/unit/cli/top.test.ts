@@ -52,6 +52,7 @@ const top = (units: readonly UnitUsageShape[], time = '1970-01-01T01:00:00.000Z'
   time,
   nodes: [{ node: 'edge-a', startedAt: '1970-01-01T00:00:00.000Z', usage: USAGE }],
   units,
+  calls: [],
   unreachable: [],
 })
 
@@ -152,6 +153,7 @@ const UNITS = [
 
 const client: FakeClient = {
   listUnits: unitsOf('edge-a', UNITS, ['edge-b']),
+  getCalls: async () => ({ calls: [], unreachable: [] }),
   getUsage: async () => ({
     nodes: [{ node: 'edge-a', usage: { cpu: 0.01, cpuSeconds: 1, rssBytes: 1n, processes: 1 } }],
     unreachable: ['edge-b'],
