@@ -77,6 +77,9 @@ export interface MeshNodeConfig extends MeshTiming {
   readonly labels: Readonly<Record<string, string>>
   /** `host:port` of the link port, best first; asked again every few seconds. */
   readonly linkAddresses: () => readonly string[]
-  /** SHA-256 of the link certificate as 64 hex digits; empty when there is none. */
-  readonly linkFingerprint: string
+  /**
+   * SHA-256, as 64 hex digits each, of the link certificate that this node shows, and of others of its that count as well; empty when
+   * there is none. Asked again every few seconds.
+   */
+  readonly linkFingerprints: () => readonly string[]
 }

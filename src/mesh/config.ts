@@ -1,7 +1,11 @@
 import * as z from 'zod'
+import { duration } from '../base/schema.ts'
 import { checkTiming, TimingConfig } from './timing.ts'
 
 export { lan, type MeshTiming } from './presets.ts'
+
+const MIN_CERTIFICATE_MS = 600_000
+const MAX_CERTIFICATE_MS = 3_650 * 86_400_000
 
 /** The `mesh` section of the node's config file. Unknown keys are errors: a typo must not pass for a default. */
 export const MeshConfig = z
@@ -36,6 +40,12 @@ export const MeshConfig = z
         'Timing of failure detection: lan = hosts on one network, local = nodes on one machine, wan = several places',
       ),
     timing: TimingConfig,
+    certificate_lifetime: duration
+      .refine((ms) => ms >= MIN_CERTIFICATE_MS && ms <= MAX_CERTIFICATE_MS, 'must be 10m to 3650d')
+      .prefault('365d')
+      .describe(
+        'How long a certificate of the links is valid; it is replaced while the node runs after two thirds of that',
+      ),
   })
   .superRefine(({ preset, timing }, context) => {
     for (const { key, message } of checkTiming(preset, timing)) {

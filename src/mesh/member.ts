@@ -16,6 +16,8 @@ export interface NodeRecord {
   readonly linkAddresses: readonly string[]
   /** SHA-256 of the link certificate in DER form, as 64 hex digits; empty when it has none. */
   readonly linkFingerprint: string
+  /** Of certificates that count as well: the one before, for calls that began with it, and the next. Mostly left out. */
+  readonly furtherLinkFingerprints?: readonly string[]
   readonly labels: Readonly<Record<string, string>>
   /** Version of HSU that the node runs. */
   readonly version: string

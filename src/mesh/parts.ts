@@ -83,10 +83,10 @@ export function createParts(seams: MeshSeams, config: MeshNodeConfig): MeshParts
     notices.tell({ type: 'mesh.refused', nodeId: peer, name, reason, cause: peer })
   })
   const view: View = new View({ self, registry, rulings, membership, listener: viewListener(() => parts, seams) })
-  const sync = createSync({ ...base, view }, timing)
+  const answered = (peer: string, ms: number): void => detector.answered(peer, ms)
+  const sync = createSync({ ...base, view, answered }, timing)
   const flush = createFlush({ ...base, membership, view, sync })
   const announcer: Announcer = createAnnouncer({ ...base, view, sync }, timing)
-  const answered = (peer: string, ms: number): void => detector.answered(peer, ms)
   const pinger = createPinger({ ...base, membership, view, answered, ending: tasks.signal }, timing)
   const stalls = createStalls(clock, loop)
   const judging = {

@@ -10,6 +10,9 @@ import type { NodeRecord, SignedRecord, Unverified } from './member.ts'
 /** Goes before the record in what is signed, so that the signature is good for nothing else. */
 const DOMAIN = new TextEncoder().encode('hsu.mesh.v1.NodeRecord\n')
 
+/** The most link certificates that may count beside the one that is shown. */
+const MAX_FURTHER = 4
+
 /** The most mesh keys a node may show that it has. */
 const MAX_PROOFS = 4
 
@@ -57,6 +60,7 @@ function toProto(record: NodeRecord) {
     meshAddresses: [...record.meshAddresses],
     linkAddresses: [...record.linkAddresses],
     linkFingerprint: Buffer.from(record.linkFingerprint, 'hex'),
+    furtherLinkFingerprints: (record.furtherLinkFingerprints ?? []).map((print) => Buffer.from(print, 'hex')),
     labels: { ...record.labels },
     version: record.version,
     signsSections: record.signsSections ?? false,
@@ -69,8 +73,7 @@ function toProto(record: NodeRecord) {
 function fromProto(bytes: Uint8Array): NodeRecord {
   const message = fromBinary(NodeRecordSchema, bytes, { readUnknownFields: false })
   const labels = Object.entries(message.labels)
-  const fingerprint = message.linkFingerprint
-  if (fingerprint.length !== 0 && fingerprint.length !== 32) throw new HsuError('USAGE', 'fingerprint is not SHA-256')
+  const further = message.furtherLinkFingerprints
   const incarnation = checkCount('incarnation', message.incarnation)
   const startedIncarnation = checkCount('started_incarnation', message.startedIncarnation)
   if (startedIncarnation > incarnation) throw new HsuError('USAGE', 'started_incarnation is above incarnation')
@@ -86,7 +89,10 @@ function fromProto(bytes: Uint8Array): NodeRecord {
     linkAddresses: checkList('link_addresses', message.linkAddresses, MAX_ENTRIES, (text) =>
       checkText('link_addresses', text),
     ),
-    linkFingerprint: Buffer.from(fingerprint).toString('hex'),
+    linkFingerprint: message.linkFingerprint.length === 0 ? '' : checkFingerprint(message.linkFingerprint),
+    ...(further.length > 0 && {
+      furtherLinkFingerprints: checkList('further_link_fingerprints', further, MAX_FURTHER, checkFingerprint),
+    }),
     labels: Object.fromEntries(
       checkList('labels', labels, MAX_ENTRIES, ([key, value]) => [
         checkText('label name', key),
@@ -101,6 +107,11 @@ function fromProto(bytes: Uint8Array): NodeRecord {
       keyProofs: checkList('key_proofs', message.keyProofs, MAX_PROOFS, checkProof),
     }),
   }
+}
+
+function checkFingerprint(fingerprint: Uint8Array): string {
+  if (fingerprint.length !== 32) throw new HsuError('USAGE', 'fingerprint is not SHA-256')
+  return Buffer.from(fingerprint).toString('hex')
 }
 
 function checkProof(proof: Uint8Array): string {

@@ -16,12 +16,23 @@ const REFUTE_REST_MS = 1_000
 /** How many of its own former addresses a node remembers. */
 const MAX_WRITTEN = 256
 
+/** What may change of a record while the node runs. */
+const CHANGING: readonly ((record: Omit<NodeRecord, 'nodeId' | keyof RecordNumbers>) => readonly string[])[] = [
+  ({ meshAddresses }) => meshAddresses,
+  ({ linkAddresses }) => linkAddresses,
+  ({ linkFingerprint, furtherLinkFingerprints = [] }) => [linkFingerprint, ...furtherLinkFingerprints],
+  ({ keyProofs = [] }) => keyProofs,
+]
+
+type RecordNumbers = Pick<NodeRecord, 'incarnation' | 'startedIncarnation' | 'recordVersion'>
+
 /** What this node says of itself, as far as the caller supplies it. */
 export interface SelfDescription {
   readonly name: string
   readonly version: string
   readonly labels: Readonly<Record<string, string>>
-  readonly linkFingerprint: string
+  /** Of the certificate that is shown, then of those that count as well. Asked again, like the addresses. */
+  readonly linkFingerprints: () => readonly string[]
   /** Asked again every few seconds, so that a changed address becomes known. */
   readonly linkAddresses: () => readonly string[]
   readonly meshAddresses: () => readonly string[]
@@ -90,12 +101,11 @@ export class Self {
     this.#incarnation = incarnation
   }
 
-  /** Signs a new version of the record if an address or a mesh key changed; whether one did. */
+  /** Signs a new version of the record if an address, a mesh key or a link certificate changed; whether one did. */
   refresh(): boolean {
-    const { meshAddresses, linkAddresses, keyProofs = [] } = this.#describe()
+    const described = this.#describe()
     const known = this.signed.record
-    const sameAddresses = isSame(meshAddresses, known.meshAddresses) && isSame(linkAddresses, known.linkAddresses)
-    if (sameAddresses && isSame(keyProofs, known.keyProofs ?? [])) return false
+    if (CHANGING.every((changing) => isSame(changing(described), changing(known)))) return false
     const { incarnation, startedIncarnation, recordVersion } = known
     this.#sign({ incarnation, startedIncarnation, recordVersion: recordVersion + 1 })
     return true
@@ -146,7 +156,7 @@ export class Self {
     return { nodeId: this.nodeId, status, incarnation }
   }
 
-  #sign(numbers: Pick<NodeRecord, 'incarnation' | 'startedIncarnation' | 'recordVersion'>): void {
+  #sign(numbers: RecordNumbers): void {
     const record: NodeRecord = { ...this.#describe(), nodeId: this.nodeId, ...numbers }
     const signed = signRecord(this.#seams.identity, record)
     checkAcceptable(signed)
@@ -156,13 +166,15 @@ export class Self {
   }
 
   #describe() {
-    const { name, version, labels, linkFingerprint, linkAddresses, meshAddresses } = this.#description
+    const { name, version, labels, linkAddresses, meshAddresses } = this.#description
+    const [linkFingerprint = '', ...furtherLinkFingerprints] = this.#description.linkFingerprints()
     const keyProofs = this.#description.keyProofs()
     return {
       name,
       version,
       labels,
       linkFingerprint,
+      ...(furtherLinkFingerprints.length > 0 && { furtherLinkFingerprints }),
       // A host may have more (container bridges); the best come first.
       linkAddresses: linkAddresses().slice(0, MAX_ENTRIES),
       meshAddresses: meshAddresses().slice(0, MAX_ENTRIES),

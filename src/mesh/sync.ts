@@ -25,6 +25,8 @@ export interface SyncSeams {
   readonly view: View
   readonly self: Self
   readonly rulings: Rulings
+  /** A peer answered a small request after `ms`. */
+  readonly answered: (peer: string, ms: number) => void
 }
 
 /** The most exchanges of one sync: enough for a full view of `MAX_MEMBERS` in chunks. */
@@ -54,7 +56,9 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
   const { view, self, rulings } = seams
 
   async function ask<K extends PeerResponse['kind']>(kind: K, peer: string, request: PeerRequest, signal: AbortSignal) {
+    const startedAtMs = seams.clock.nowMs()
     const bytes = await askBytes(seams, peer, encodeRequest(request), timing.syncTimeoutMs, signal)
+    if (kind === 'compare') seams.answered(peer, seams.clock.nowMs() - startedAtMs)
     return decodeResponse(kind, bytes)
   }
 

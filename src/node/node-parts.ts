@@ -34,7 +34,7 @@ import type { NodeEvent } from './event.ts'
 import { openEventLog } from './event-log.ts'
 import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
 import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
-import { loadLinkCertificate } from './link-identity.ts'
+import { type LinkIdentity, openLinkIdentity } from './link-identity.ts'
 import { createMeshPart, type MeshPart } from './mesh-part.ts'
 import { createGuests } from './invite/guests.ts'
 import { giftOf } from './invite/gift.ts'
@@ -91,7 +91,7 @@ export interface Tools {
   readonly prober: GrpcProber
   readonly connection: Connection
   /** Undefined without a mesh. */
-  readonly certificate: LinkCertificate | undefined
+  readonly link: LinkIdentity | undefined
 }
 
 /** The parts of a node, made but not started. */
@@ -112,7 +112,7 @@ export interface Parts {
 }
 
 export async function makeTools(
-  { clock, log, disk, network, servers }: Outside,
+  { clock, random, log, disk, network, servers }: Outside,
   { name, mesh, paths, events: eventLimits }: NodeSetup,
   { store, legacy }: Ground,
   sockets: Sockets,
@@ -123,11 +123,12 @@ export async function makeTools(
     () => clock.wallMs(),
   )
   return {
-    certificate:
+    link:
       mesh === undefined
         ? undefined
-        : await loadLinkCertificate({ store, log, wallMs: clock.wallMs() }, legacy === undefined, () =>
-            network.certificate(),
+        : await openLinkIdentity(
+            { clock, random, store, log, make: (lifetimeMs) => network.certificate(lifetimeMs) },
+            { lifetimeMs: mesh.config.certificate_lifetime, mayRenewAtStart: legacy === undefined },
           ),
     events,
     news: createNodeNews({ clock, events }, name),
@@ -153,7 +154,8 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
   const { clock, random, log, host, servers } = seams
   const { name, paths, listen } = setup
   const { nodeId } = ground.identity
-  const { certificate, prober } = tools
+  const { link, prober } = tools
+  const certificate = link?.certificate
   const { legacy } = ground
   const world = createWorldView(
     { mesh: () => mesh.current(), own: () => offers.registrations() },
@@ -384,7 +386,7 @@ async function openMesh(
         linkServer === undefined
           ? []
           : linkAddresses(splitHostPort(linkServer.address()), network.addresses(), discovery.interfaces),
-      linkFingerprint: tools.certificate?.fingerprint ?? '',
+      linkFingerprints: () => tools.link?.fingerprints() ?? [],
     },
   )
 }

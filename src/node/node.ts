@@ -89,6 +89,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   const sockets = { control: socket('control.sock'), api: socket('api.sock') }
   const tools = await makeTools(seams, setup, ground, sockets)
   await stack.begin(atStop('tools', () => closeTools(tools)))
+  if (tools.link !== undefined) await stack.begin(tools.link)
   const workshop = { tools, sockets }
   const parts = makeParts(seams, setup, ground, workshop)
   const { ingress, direct, linkServer, mesh, offers, supervisor, activation } = parts
@@ -230,7 +231,7 @@ function controlFront(
       apiSocketPath: sockets.api,
       nodeId: identity.nodeId,
       nodeName: name,
-      certificate: tools.certificate,
+      certificate: tools.link?.certificate,
       takeover: legacy !== undefined,
     },
   )

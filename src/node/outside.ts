@@ -66,7 +66,7 @@ export interface OutsideNetwork {
   loop(): LoopWatch
   /** The addresses of this host and the networks they are in, now. */
   addresses(): readonly HostNetwork[]
-  certificate(): Promise<LinkCertificate>
+  certificate(lifetimeMs: number): Promise<LinkCertificate>
   /** Asks units over gRPC. */
   prober(): GrpcProber
 }
@@ -117,7 +117,7 @@ export function systemOutside(log: Log): Outside {
       transport: libp2pTransport,
       loop: () => systemLoopDelay(LOOP_RESOLUTION_MS),
       addresses: () => hostNetworks(),
-      certificate: () => createLinkCertificate(systemClock, CERTIFICATE_NAME),
+      certificate: (lifetimeMs) => createLinkCertificate(systemClock, CERTIFICATE_NAME, lifetimeMs),
       prober: createGrpcProber,
     },
     servers: { ...SERVERS, ...createCallDoors() },

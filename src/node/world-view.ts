@@ -69,7 +69,7 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
       const record = reachable().find((member) => member.nodeId === nodeId && !member.self)?.record
       return record && linkTo(record)
     },
-    memberWith: (fingerprint) => reachable().find(({ record }) => record?.linkFingerprint === fingerprint)?.nodeId,
+    memberWith: (fingerprint) => reachable().find(({ record }) => record && shows(record, fingerprint))?.nodeId,
     named: (nameOrId) => reachable().filter(({ nodeId, record }) => nodeId === nameOrId || record?.name === nameOrId),
     changes,
     refresh() {
@@ -80,8 +80,12 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
   }
 }
 
-function linkTo({ nodeId, linkAddresses, linkFingerprint }: NodeRecord): LinkTarget {
-  return { nodeId, addresses: linkAddresses, fingerprint: linkFingerprint }
+function linkTo({ nodeId, linkAddresses, linkFingerprint, furtherLinkFingerprints: further }: NodeRecord): LinkTarget {
+  return { nodeId, addresses: linkAddresses, fingerprint: linkFingerprint, ...(further && { further }) }
+}
+
+function shows({ linkFingerprint, furtherLinkFingerprints = [] }: NodeRecord, fingerprint: string): boolean {
+  return linkFingerprint === fingerprint || furtherLinkFingerprints.includes(fingerprint)
 }
 
 export function isReachable({ status }: MemberView): boolean {

@@ -9,7 +9,7 @@ import { formatAddress, parseAddress, type SocketAddress } from './address.ts'
 import { descriptorOf, type DoorHandle, socketPlace } from './door.ts'
 import type { Joined } from './join.ts'
 import { Connections, type ConnectionsSeams } from './relay/connections.ts'
-import { fingerprintOf, type LinkCertificate } from './link-certificate.ts'
+import { fingerprintOf, type ShownCertificate } from './link-certificate.ts'
 import { createLogLimiter } from './log-limiter.ts'
 import { makeRoom } from './socket-room.ts'
 import type { Caller } from './target.ts'
@@ -34,7 +34,7 @@ export interface Takeover {
 
 /** How a listener knows who is at the other end. */
 export interface LinkTls {
-  readonly certificate: LinkCertificate
+  readonly certificate: ShownCertificate
   /** The id of the node with this certificate; undefined for strangers, who are not let in. */
   readonly admit: (fingerprint: string) => string | undefined
   /** Left out: strangers get nothing. */
@@ -189,10 +189,9 @@ function tlsServer(
   connections: ConnectionSet,
 ): Server {
   const maySay = createLogLimiter(clock, COMPLAINT_INTERVAL_MS)
+  const shown = () => ({ cert: certificate.certPem, key: certificate.keyPem, minVersion: 'TLSv1.3' }) as const
   const server = createTlsServer({
-    cert: certificate.certPem,
-    key: certificate.keyPem,
-    minVersion: 'TLSv1.3',
+    ...shown(),
     // Whoever offers none of these is refused in the handshake.
     ALPNCallback: ({ protocols }) => (protocols.includes('h2') ? 'h2' : guests?.protocolOf(protocols)),
     requestCert: true,
@@ -206,8 +205,8 @@ function tlsServer(
       void guests.take(socket, alpnProtocol)
       return
     }
-    const shown = socket.getPeerX509Certificate()
-    const fingerprint = shown === undefined ? undefined : fingerprintOf(shown.raw)
+    const peer = socket.getPeerX509Certificate()
+    const fingerprint = peer === undefined ? undefined : fingerprintOf(peer.raw)
     const nodeId = fingerprint === undefined ? undefined : admit(fingerprint)
     if (nodeId !== undefined && socket.alpnProtocol === 'h2') {
       connections.add(socket, { nodeId, fingerprint })
@@ -218,6 +217,8 @@ function tlsServer(
     socket.on('error', () => undefined)
     socket.destroy()
   })
+  const unsubscribe = certificate.renewed?.subscribe(() => server.setSecureContext(shown()))
+  server.on('close', () => unsubscribe?.())
   server.on('tlsClientError', (error, socket) => {
     log.debug('connection refused: no TLS', { listener, from: socket.remoteAddress, cause: messageOf(error) })
   })

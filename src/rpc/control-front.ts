@@ -3,7 +3,7 @@ import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener } from './call-listener.ts'
 import type { Door } from './door.ts'
-import type { LinkCertificate } from './link-certificate.ts'
+import type { ShownCertificate } from './link-certificate.ts'
 import { Delivery } from './relay/delivery.ts'
 import { createLinkPool } from './relay/link-pool.ts'
 import { RelayLoop } from './relay/loop.ts'
@@ -30,7 +30,7 @@ export interface ControlFrontConfig {
   readonly nodeId: string
   readonly nodeName: string
   /** Undefined: this host alone, there are no links. */
-  readonly certificate: LinkCertificate | undefined
+  readonly certificate: ShownCertificate | undefined
   /** How long calls may go on at `stop()`; 1 s unless told. */
   readonly graceMs?: number
   /** Replaces the socket of the process before this one, once `open` is called. */

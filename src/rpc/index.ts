@@ -3,7 +3,12 @@ export { createDynamicCaller, type DynamicCaller, type DynamicCallerOptions } fr
 export * from './gen/hsu/control/v1/control_pb.ts'
 export type { Guests } from './call-listener.ts'
 export { askAsGuest, type Joined, joinProtocol, serveGuest } from './join.ts'
-export { createLinkCertificate, LINK_CERTIFICATE_MS, type LinkCertificate } from './link-certificate.ts'
+export {
+  changingCertificate,
+  createLinkCertificate,
+  type LinkCertificate,
+  type ShownCertificate,
+} from './link-certificate.ts'
 export { createGrpcProber, type GrpcProber } from './prober.ts'
 export { type ApiServerConfig, type ApiServerSeams, createApiServer } from './server.ts'
 export { type CallContext, implement, type ServiceHandlers, type ServiceImplementation } from './service.ts'

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { createCallListener, type Takeover } from './call-listener.ts'
 import type { Door, DoorHandle } from './door.ts'
-import type { LinkCertificate } from './link-certificate.ts'
+import type { ShownCertificate } from './link-certificate.ts'
 import { Delivery } from './relay/delivery.ts'
 import { createLinkPool } from './relay/link-pool.ts'
 import { type EndedCall, Tally } from './relay/tally.ts'
@@ -33,7 +33,7 @@ export interface IngressConfig {
   readonly listen: string
   readonly nodeId: string
   /** Undefined: this host alone, there are no links. */
-  readonly certificate: LinkCertificate | undefined
+  readonly certificate: ShownCertificate | undefined
   /** How long calls may go on at `stop()`; 5 s unless told. */
   readonly graceMs?: number
   readonly takeover?: Takeover

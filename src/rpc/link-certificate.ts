@@ -1,5 +1,6 @@
 import { createHash, webcrypto } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
+import { createTopic, type Topic } from '../base/topic.ts'
 
 /** What a node shows to others on a link: its key and its self-signed certificate. Plain data, so that it can be kept. */
 export interface LinkCertificate {
@@ -10,23 +11,62 @@ export interface LinkCertificate {
   readonly fingerprint: string
 }
 
+/** One that is replaced while the node runs: whoever reads it reads the one that is shown now. */
+export interface ShownCertificate extends LinkCertificate {
+  /** Another one is shown from now on. Left out where that does not happen. */
+  readonly renewed?: Topic<undefined>
+}
+
+/** A certificate that `show` replaces. */
+export function changingCertificate(first: LinkCertificate) {
+  const renewed = createTopic<undefined>()
+  let shown = plainCertificate(first)
+  const certificate: ShownCertificate = {
+    get certPem() {
+      return shown.certPem
+    },
+    get keyPem() {
+      return shown.keyPem
+    },
+    get fingerprint() {
+      return shown.fingerprint
+    },
+    renewed,
+  }
+  const show = (next: LinkCertificate): void => {
+    if (next.fingerprint === shown.fingerprint) return
+    shown = plainCertificate(next)
+    renewed.publish(undefined)
+  }
+  return { certificate, show }
+}
+
+/** The certificate as it is now, as plain data. */
+export function plainCertificate({ certPem, keyPem, fingerprint }: LinkCertificate): LinkCertificate {
+  return { certPem, keyPem, fingerprint }
+}
+
 const DAY_MS = 86_400_000
 
 /** A peer whose clock is behind must not refuse a certificate made just now. */
 const VALID_BEFORE_MS = DAY_MS
 
-/** How long a link certificate is valid. Trust comes from the pinned fingerprint: a peer looks at no date. */
-export const LINK_CERTIFICATE_MS = 365 * DAY_MS
+/** How long a link certificate is valid unless told. Trust comes from the pinned fingerprint: a peer looks at no date. */
+const LINK_CERTIFICATE_MS = 365 * DAY_MS
 
 const ECDSA_P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 
 const SERIAL_BYTES = 16
 
 /**
- * Makes a key pair (ECDSA P-256) and a certificate for it, valid for a year.
+ * Makes a key pair (ECDSA P-256) and a certificate for it.
  * `commonName` is there for people to read: nothing is decided by it.
  */
-export async function createLinkCertificate(clock: Clock, commonName: string): Promise<LinkCertificate> {
+export async function createLinkCertificate(
+  clock: Clock,
+  commonName: string,
+  lifetimeMs: number = LINK_CERTIFICATE_MS,
+): Promise<LinkCertificate> {
   const { X509CertificateGenerator } = await loadX509()
   const keys = await webcrypto.subtle.generateKey(ECDSA_P256, true, ['sign', 'verify'])
   const certificate = await X509CertificateGenerator.createSelfSigned(
@@ -34,7 +74,7 @@ export async function createLinkCertificate(clock: Clock, commonName: string): P
       serialNumber: positiveSerial(),
       name: [{ CN: [commonName] }],
       notBefore: instant(clock.wallMs() - VALID_BEFORE_MS),
-      notAfter: instant(clock.wallMs() + LINK_CERTIFICATE_MS),
+      notAfter: instant(clock.wallMs() + lifetimeMs),
       signingAlgorithm: ECDSA_P256,
       keys,
     },

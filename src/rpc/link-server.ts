@@ -6,7 +6,7 @@ import type { RouteConfig } from './config.ts'
 import { DEFAULT_ROUTE } from './default-route.ts'
 import type { Door, DoorHandle } from './door.ts'
 import { type EndpointSource, findInstance } from './endpoint-source.ts'
-import type { LinkCertificate } from './link-certificate.ts'
+import type { ShownCertificate } from './link-certificate.ts'
 import { admit, type CallLimits, createCallLimits } from './router/call-limits.ts'
 import type { CallMetrics } from './router/call-metrics.ts'
 import { methodTerms } from './router/method-terms.ts'
@@ -45,7 +45,7 @@ export interface LinkServerConfig {
   /** `host:port`; port 0 = a free one. */
   readonly listen: string
   readonly nodeId: string
-  readonly certificate: LinkCertificate
+  readonly certificate: ShownCertificate
   /** Unix socket of this node's own API, which other nodes may call. */
   readonly controlSocket: string
   /** How long calls may go on at `stop()`; 5 s unless told. */

@@ -7,8 +7,10 @@ export interface LinkTarget {
   readonly nodeId: string
   /** `host:port`, the best first. */
   readonly addresses: readonly string[]
-  /** SHA-256 of its certificate (DER) in lower-case hexadecimal digits; no other certificate is accepted. */
+  /** SHA-256 of its certificate (DER) in lower-case hexadecimal digits. */
   readonly fingerprint: string
+  /** Of those that it may show as well; no others are accepted. */
+  readonly further?: readonly string[]
 }
 
 /** Where one attempt of a call goes. */

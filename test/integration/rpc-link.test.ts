@@ -11,7 +11,12 @@ import { Client, credentials, Metadata, status } from '@grpc/grpc-js'
 import t from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { createControlFront } from '../../src/rpc/control-front.ts'
-import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-certificate.ts'
+import {
+  changingCertificate,
+  createLinkCertificate,
+  fingerprintOf,
+  type LinkCertificate,
+} from '../../src/rpc/link-certificate.ts'
 import type { LinkTarget } from '../../src/rpc/target.ts'
 import { DEFAULT_ROUTE } from '../../src/rpc/default-route.ts'
 import { createLinkServer, type LinkServer } from '../../src/rpc/link-server.ts'
@@ -83,6 +88,66 @@ async function pair(t: Rig): Promise<Pair> {
 
 const onOther = (address: string, values: object = {}): LiteralWorld['entries'][number] =>
   echoAt(address, { nodeId: 'other', node: 'there', ...values })
+
+t.test('certificates of both ends are replaced in the middle of calls, and none fails', async (t) => {
+  const make = (name: string): Promise<LinkCertificate> => createLinkCertificate(systemClock, name)
+  const [first, second] = [await make('first'), await make('second')]
+  const other = changingCertificate(first)
+  const self = changingCertificate(await make('self'))
+  const nextSelf = await make('next self')
+  const members = new Set([self.certificate.fingerprint, nextSelf.fingerprint])
+  const world = literalWorld()
+  const { clock, log } = { clock: systemClock, log: memoryLog() }
+  const link = createLinkServer(
+    { clock, log, endpoints: world, isMember: (print) => (members.has(print) ? 'self' : undefined) },
+    { listen: '127.0.0.1:0', nodeId: 'other', certificate: other.certificate, controlSocket: '/none', graceMs: 100 },
+  )
+  t.teardown(() => link.stop())
+  await link.start()
+  const backend = await grpcBackend(t, { Bidi: echo, Unary: echo })
+  world.entries = [onOther(backend.address)]
+  let record = { fingerprint: first.fingerprint, further: [second.fingerprint] }
+  const linkOf = (nodeId: string): LinkTarget => ({ nodeId, addresses: [link.address()], ...record })
+  const ingress = await startIngress(t, world, { linkOf }, { certificate: self.certificate })
+  const client = grpcClient(t, ingress.address())
+  const asIs = (bytes: Buffer): Buffer => bytes
+  const long = client.client.makeBidiStreamRequest(`/${SERVICE}/Bidi`, asIs, asIs, new Metadata())
+  const answers: string[] = []
+  long.on('data', (bytes: Buffer) => answers.push(bytes.toString()))
+  const ended = new Promise<number>((resolve) => long.on('status', ({ code }) => resolve(code)))
+  const codes: number[] = []
+  const call = async (): Promise<void> => {
+    const result = await client.call('Unary', [Buffer.from('hi')])
+    codes.push(result.status.code)
+  }
+  const say = async (word: string): Promise<void> => {
+    long.write(Buffer.from(word))
+    await until(`the answer to ${word}`, () => answers.includes(word))
+  }
+  await call()
+  await say('before')
+  // The next one is shown while the record still names the one before first; both ends hear of it later.
+  other.show(second)
+  self.show(nextSelf)
+  await Promise.all([call(), call()])
+  await say('shown')
+  record = { fingerprint: second.fingerprint, further: [first.fingerprint] }
+  await Promise.all([call(), call()])
+  await say('announced')
+  record = { fingerprint: second.fingerprint, further: [] }
+  await call()
+  await say('alone')
+  long.end()
+  t.equal(await ended, status.OK)
+  t.same(
+    codes,
+    codes.map(() => status.OK),
+  )
+  const tls = connectTls({ port: Number(link.address().split(':').at(-1)), rejectUnauthorized: false })
+  t.teardown(() => tls.destroy())
+  await new Promise((resolve) => tls.once('secureConnect', resolve))
+  t.equal(fingerprintOf(tls.getPeerX509Certificate()?.raw ?? Buffer.of()), second.fingerprint)
+})
 
 t.test('calls cross to the node that owns the instance', async (t) => {
   const { world, linkOf, certificates, link } = await pair(t)

@@ -10,7 +10,7 @@ import { createTopic } from '../../src/base/topic.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/system-random.ts'
 import type { Endpoint, EndpointSource } from '../../src/rpc/endpoint-source.ts'
-import { createLinkCertificate, type LinkCertificate } from '../../src/rpc/link-certificate.ts'
+import { changingCertificate, createLinkCertificate, type ShownCertificate } from '../../src/rpc/link-certificate.ts'
 import { createInFlight } from '../../src/rpc/router/in-flight.ts'
 import type { LinkTarget } from '../../src/rpc/target.ts'
 import { createCallDoors } from '../../src/rpc/thread/doors.ts'
@@ -29,7 +29,7 @@ async function threadNode(
   nodeId: string,
   world: LiteralWorld,
   links: { all: readonly LinkTarget[] },
-  certificate: LinkCertificate,
+  certificate: ShownCertificate,
   program = PROGRAM,
 ) {
   const changes = createTopic<undefined>()
@@ -63,11 +63,9 @@ const instance = (nodeId: string, address: string, values: Partial<Endpoint> = {
 
 t.test('calls go through a thread, and from one to another', async (t) => {
   const backend = await grpcBackend(t, { Unary: echo, Hang: () => undefined })
-  const certificates = [
-    await createLinkCertificate(systemClock, 'link'),
-    await createLinkCertificate(systemClock, 'link'),
-  ]
-  const [certificateA, certificateB] = certificates as [LinkCertificate, LinkCertificate]
+  const make = () => createLinkCertificate(systemClock, 'link')
+  const { certificate: certificateA } = changingCertificate(await make())
+  const { certificate: certificateB, show: showB } = changingCertificate(await make())
   const links: { all: readonly LinkTarget[] } = { all: [] }
   const worldA = literalWorld()
   const worldB = literalWorld(instance('b', backend.address))
@@ -90,6 +88,22 @@ t.test('calls go through a thread, and from one to another', async (t) => {
     await until('a knows', async () => (await call('Unary', [HELLO])).status.code === status.OK)
     const result = await call('Unary', [HELLO])
     t.same(result.messages, [HELLO])
+  })
+
+  t.test('a certificate that is replaced is shown by the thread, and no call fails', async (t) => {
+    const next = await make()
+    const [toA, toB] = links.all as [LinkTarget, LinkTarget]
+    links.all = [toA, { ...toB, further: [next.fingerprint] }]
+    a.refresh()
+    const before = await call('Unary', [HELLO])
+    showB(next)
+    const codes = [before.status.code]
+    for (let each = 0; each < 5; each += 1) codes.push((await call('Unary', [HELLO])).status.code)
+    t.same(codes, [0, 0, 0, 0, 0, 0])
+    // Nothing but the next one is taken now, so that is what the thread shows.
+    links.all = [toA, { ...toB, addresses: [b.link.address()], fingerprint: next.fingerprint }]
+    a.refresh()
+    await until('it is shown', async () => (await call('Unary', [HELLO])).status.code === status.OK)
   })
 
   t.test('the calls of both threads are counted, and drained means drained', async (t) => {

@@ -199,6 +199,25 @@ t.test('a change of the registry is everywhere at once, and repaired by sync whe
   }),
 )
 
+t.test('a certificate that is replaced is known to all within a few seconds, the one before with it', async (t) => {
+  const sim = await SimMesh.formed({ seed: 1 })
+  const n1 = sim.node('n1')
+  const [first = '', second = ''] = ['ab', 'cd'].map((two) => two.repeat(32))
+  for (const shown of [[first, second], [second, first], [second]]) {
+    n1.linkFingerprints = shown
+    const known = (name: string): string[] => {
+      const record = sim
+        .node(name)
+        .mesh?.members()
+        .find(({ nodeId }) => nodeId === n1.nodeId)?.record
+      return [record?.linkFingerprint ?? '', ...(record?.furtherLinkFingerprints ?? [])]
+    }
+    const allKnow = (): boolean => ALL.every((name) => known(name).join() === shown.join())
+    t.ok((await sim.until('all know', allKnow, 5_000)) <= 3_000)
+  }
+  await sim.stopAll()
+})
+
 t.test('whoever leaves politely is gone at once, and its restart is welcome', (t) =>
   withSeeds(SEEDS, async (seed) => {
     const sim = await SimMesh.formed({ seed })

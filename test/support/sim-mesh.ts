@@ -25,6 +25,8 @@ export interface SimNode {
   mesh: Mesh | undefined
   /** What its key file holds, newest first. */
   keyFile: readonly Uint8Array[]
+  /** Of its link certificates: the one it shows, then others that count. */
+  linkFingerprints: readonly string[]
   transport: SimTransport | undefined
 }
 
@@ -121,7 +123,7 @@ export class SimMesh {
         version: '0.0.0',
         labels: { zone: name },
         linkAddresses: () => [`10.0.0.${name.slice(1)}:9472`],
-        linkFingerprint: 'ab'.repeat(32),
+        linkFingerprints: () => node.linkFingerprints,
       },
     )
     mesh.events.subscribe((event) => node.events.push({ ...event, atMs: this.clock.nowMs() }))
@@ -283,6 +285,7 @@ function newNode(number: number): SimNode {
     events: [],
     log: memoryLog(),
     keyFile: [FIRST_KEY],
+    linkFingerprints: ['ab'.repeat(32)],
   }
   return { name: `n${number}`, ...node, mesh: undefined, transport: undefined }
 }

@@ -6,7 +6,7 @@ import type { Rumour } from '../member.ts'
 import type { Entry } from '../membership.ts'
 import { createHearing, type Hearing } from './hearing.ts'
 import { createPingOrder, type PingOrder } from './ping-order.ts'
-import type { Pace } from './pace.ts'
+import { type Pace, patience } from './pace.ts'
 import type { Pinger, PingSeams } from './pinger.ts'
 import type { Stalls } from './stalls.ts'
 import { confirmationsWanted, suspicionMinMs, suspicionMs } from './suspicion.ts'
@@ -273,7 +273,8 @@ export class Detector {
   #allowedMs(target: string): number {
     const { pingTimeoutMs, indirectTimeoutMs } = this.#timing
     const { awareness, pace } = this.#seams
-    return (pingTimeoutMs + indirectTimeoutMs) * awareness.multiplier() * pace.of(target) + pingTimeoutMs
+    const factor = patience(awareness.multiplier(), pace.of(target))
+    return (pingTimeoutMs + indirectTimeoutMs) * factor + pingTimeoutMs
   }
 
   get #minMs(): number {

@@ -9,6 +9,13 @@ const DEVIATIONS = 4
 /** How much of the slowest answer is left after one more: on a line that loses frames, slow ones come now and then. */
 const PEAK_DECAY = 0.97
 
+/** What is assumed as long as nobody has answered, and of a slow member until it has answered this often. */
+const UNSURE_PACE = 3
+const SURE_ANSWERS = 10
+
+/** A mean of more than this part of the ping timeout is slow. */
+const SLOW_PART = 1 / 4
+
 /** The most members that are kept; beyond it the one that was added first makes room. */
 const MAX_KEPT = 10_000
 
@@ -16,6 +23,7 @@ interface Measured {
   readonly meanMs: number
   readonly deviationMs: number
   readonly peakMs: number
+  readonly answers: number
 }
 
 /**
@@ -32,8 +40,18 @@ export interface Pace {
    * answered nothing yet, and of one that is fast among slow ones, that of the median member counts.
    *
    *     max(mean + 4 * deviation, slowest lately) / pingTimeoutMs
+   *
+   * At least 3 before anybody answered, and of a member with a slow mean for its first ten answers: they say too little.
    */
   of(nodeId: string): number
+}
+
+/** A slow node on a slow network waits this many times longer at most: with more, one that is alone would never notice. */
+const MAX_PATIENCE = 8
+
+/** What the timeouts of pings to a member are multiplied by: for what the node itself is slow, and the network. */
+export function patience(multiplier: number, pace: number): number {
+  return Math.min(MAX_PATIENCE, multiplier * pace)
 }
 
 /** @param pingTimeoutMs how long an answer may take on the network that the preset is for */
@@ -41,15 +59,15 @@ export function createPace(pingTimeoutMs: number): Pace {
   const measured = new Map<string, Measured>()
   let medianPace: number | undefined
 
-  function paceOf(known: Measured | undefined): number {
-    if (known === undefined) return 1
+  function paceOf(known: Measured): number {
+    const isUnsure = known.answers < SURE_ANSWERS && known.meanMs > SLOW_PART * pingTimeoutMs
     const slowMs = Math.max(known.meanMs + DEVIATIONS * known.deviationMs, known.peakMs)
-    return Math.min(MAX_PACE, Math.max(1, slowMs / pingTimeoutMs))
+    return Math.min(MAX_PACE, Math.max(isUnsure ? UNSURE_PACE : 1, slowMs / pingTimeoutMs))
   }
 
   function median(): number {
     const all = [...measured.values()].map(paceOf).sort((one, other) => one - other)
-    return all[Math.floor((all.length - 1) / 2)] ?? 1
+    return all[Math.floor((all.length - 1) / 2)] ?? UNSURE_PACE
   }
 
   return {
@@ -64,17 +82,19 @@ export function createPace(pingTimeoutMs: number): Pace {
     },
     of(nodeId) {
       medianPace ??= median()
-      return Math.max(medianPace, paceOf(measured.get(nodeId)))
+      const known = measured.get(nodeId)
+      return known === undefined ? medianPace : Math.max(medianPace, paceOf(known))
     },
   }
 }
 
 function withAnswer(known: Measured | undefined, ms: number): Measured {
-  if (known === undefined) return { meanMs: ms, deviationMs: ms / 2, peakMs: ms }
-  const { meanMs, deviationMs, peakMs } = known
+  if (known === undefined) return { meanMs: ms, deviationMs: ms / 2, peakMs: ms, answers: 1 }
+  const { meanMs, deviationMs, peakMs, answers } = known
   return {
     meanMs: meanMs + MEAN_WEIGHT * (ms - meanMs),
     deviationMs: deviationMs + DEVIATION_WEIGHT * (Math.abs(ms - meanMs) - deviationMs),
     peakMs: Math.max(ms, peakMs * PEAK_DECAY),
+    answers: answers + 1,
   }
 }

@@ -10,7 +10,7 @@ import { askBytes } from '../sync.ts'
 import type { Transport } from '../transport.ts'
 import type { View } from '../view.ts'
 import type { Awareness } from './awareness.ts'
-import type { Pace } from './pace.ts'
+import { type Pace, patience } from './pace.ts'
 
 /** How a ping ended. `silent` = no answer in time; `unreachable` = there is no connection to ask over. */
 export type PingResult = 'alive' | 'silent' | 'unreachable'
@@ -95,7 +95,7 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
 
   return {
     async direct(target, signal) {
-      const timeoutMs = timing.pingTimeoutMs * awareness.multiplier() * pace.of(target)
+      const timeoutMs = timing.pingTimeoutMs * patience(awareness.multiplier(), pace.of(target))
       const waiting = late.get(target) ?? 0
       const outcome = waiting < MAX_LATE ? listen(target, timeoutMs) : ping(target, timeoutMs, signal)
       const first = await withSignal(signal, (inner) =>
@@ -108,7 +108,7 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
       const helpers = helpersFor(target)
       const request: PeerRequest = { kind: 'indirectPing', target, belief: beliefIn(membership, target) }
       // Helpers give up before we do, so that their "no" still reaches us and tells it apart from silence.
-      const timeoutMs = timing.indirectTimeoutMs * awareness.multiplier() * pace.of(target)
+      const timeoutMs = timing.indirectTimeoutMs * patience(awareness.multiplier(), pace.of(target))
       let answered = 0
       const alive = await withSignal(signal, async (inner) => {
         const answers = helpers.map(async (helper) => {

@@ -27,7 +27,7 @@ export interface LinkDialSeams {
 export function dialLink(
   { clock, loop, certificate }: LinkDialSeams,
   address: string,
-  fingerprint: string,
+  fingerprints: readonly string[],
   signal: AbortSignal,
 ): Promise<Upstream> {
   const tcp = connectTcp(parseAddress(address))
@@ -39,12 +39,12 @@ export function dialLink(
       key: certificate.keyPem,
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['h2'],
-      // There is no CA: the fingerprint below is the whole check.
+      // There is no CA: the check of its fingerprint below is all there is.
       rejectUnauthorized: false,
     })
     tls.on('error', ignore)
     await event(clock, tls, 'secureConnect', HANDSHAKE_TIMEOUT_MS)
-    checkPeer(tls, fingerprint)
+    checkPeer(tls, fingerprints)
     const upstream = new Upstream(loop)
     upstream.start(tls, false)
     try {
@@ -79,9 +79,9 @@ async function greeted(clock: Clock, upstream: Upstream): Promise<void> {
   throw new Error('no answer')
 }
 
-function checkPeer(tls: TLSSocket, fingerprint: string): void {
+function checkPeer(tls: TLSSocket, fingerprints: readonly string[]): void {
   const shown = tls.getPeerX509Certificate()
-  if (shown === undefined || fingerprintOf(shown.raw) !== fingerprint) {
+  if (shown === undefined || !fingerprints.includes(fingerprintOf(shown.raw))) {
     throw new HsuError('NOT_AUTHENTICATED', 'it shows another certificate than the one its node record names')
   }
   if (tls.alpnProtocol !== 'h2') throw new Error('it does not speak HTTP/2')

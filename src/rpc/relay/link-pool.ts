@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts'
 import { HsuError, messageOf } from '../../base/error.ts'
 import { createTaskGroup } from '../../base/task-group.ts'
 import { dialLink, type LinkDialSeams } from './dial.ts'
-import type { LinkCertificate } from '../link-certificate.ts'
+import type { ShownCertificate } from '../link-certificate.ts'
 import { watchLink } from '../link-watch.ts'
 import type { LinkTarget } from '../target.ts'
 import type { RelayLoop } from './loop.ts'
@@ -27,7 +27,7 @@ export interface LinkPool {
 /** Connections to one node: a second is made when the first is full. */
 const MAX_CONNECTIONS = 2
 
-export function createLinkPool({ clock, loop, linkOf }: LinkPoolSeams, certificate: LinkCertificate): LinkPool {
+export function createLinkPool({ clock, loop, linkOf }: LinkPoolSeams, certificate: ShownCertificate): LinkPool {
   const current = new Map<string, { readonly pool: Pool; readonly fingerprint: string }>()
   const all = new Set<Pool>()
   const watching = createTaskGroup(() => undefined)
@@ -39,10 +39,16 @@ export function createLinkPool({ clock, loop, linkOf }: LinkPoolSeams, certifica
     known?.pool.retire()
   }
 
-  async function dial({ nodeId, fingerprint, addresses }: LinkTarget, signal: AbortSignal): Promise<Upstream> {
+  // Who knew this node by the certificate before will do so for a while; calls under way go on.
+  const unsubscribe = certificate.renewed?.subscribe(() => {
+    for (const nodeId of [...current.keys()]) retire(nodeId)
+  })
+
+  async function dial(target: LinkTarget, signal: AbortSignal): Promise<Upstream> {
+    const { nodeId, fingerprint } = target
     const latest = linkOf(nodeId)
-    const known = latest?.fingerprint === fingerprint ? latest.addresses : addresses
-    const upstream = await dialAny({ clock, loop, certificate }, { nodeId, fingerprint, addresses: known }, signal)
+    const known = latest?.fingerprint === fingerprint ? latest : target
+    const upstream = await dialAny({ clock, loop, certificate }, known, signal)
     const check = (): void => {
       const left = linkOf(nodeId)?.fingerprint !== fingerprint
       if (left && current.get(nodeId)?.fingerprint === fingerprint) retire(nodeId)
@@ -73,6 +79,7 @@ export function createLinkPool({ clock, loop, linkOf }: LinkPoolSeams, certifica
   return {
     poolFor,
     async stop() {
+      unsubscribe?.()
       for (const pool of [...all]) await pool.stop()
       await watching.stop()
     },
@@ -81,12 +88,12 @@ export function createLinkPool({ clock, loop, linkOf }: LinkPoolSeams, certifica
 
 /** Tries the addresses in order. @throws HsuError `NODE_UNREACHABLE` that tells what became of each */
 async function dialAny(seams: LinkDialSeams, target: LinkTarget, signal: AbortSignal): Promise<Upstream> {
-  const { nodeId, addresses, fingerprint } = target
+  const { nodeId, addresses, fingerprint, further = [] } = target
   const failures: string[] = []
   for (const address of addresses) {
     signal.throwIfAborted()
     try {
-      return await dialLink(seams, address, fingerprint, signal)
+      return await dialLink(seams, address, [fingerprint, ...further], signal)
     } catch (error) {
       failures.push(`${address}: ${messageOf(error)}`)
     }

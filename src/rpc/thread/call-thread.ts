@@ -14,6 +14,7 @@ import type { Wake } from '../router/waking.ts'
 import type { RemoteGuests } from '../call-listener.ts'
 import type { DoorName, DoorSetup, DoorState, NodeNews, NodeQuestion, ThreadNews, ThreadQuestion } from './protocol.ts'
 import { Talk } from './talk.ts'
+import { plainCertificate, type ShownCertificate } from '../link-certificate.ts'
 import { WorldDiff } from './world.ts'
 
 /** What a thread needs of its node. */
@@ -37,6 +38,9 @@ export interface ThreadDoor extends Door {
   cut(nodeId: string): void
 }
 
+/** What a door is told; its certificate may be replaced meanwhile. */
+type LiveSetup = Omit<DoorSetup, 'certificate'> & { readonly certificate: ShownCertificate | undefined }
+
 /** A thread that dies is started again, so often in a row and no more. */
 const MAX_RESTARTS = 5
 const RESTART_MS = 200
@@ -58,7 +62,7 @@ interface Running {
 }
 
 interface OpenDoor {
-  readonly setup: DoorSetup
+  readonly setup: LiveSetup
   state: DoorState
   /** Callers are let in. */
   open: boolean
@@ -77,12 +81,17 @@ export class CallThread {
   }
 
   /** A door that opens in the thread. The seams of all doors of a thread are those of one node. */
-  door(name: DoorName, seams: CallThreadSeams, setup: DoorSetup): ThreadDoor {
+  door(name: DoorName, seams: CallThreadSeams, setup: LiveSetup): ThreadDoor {
     const { guests = this.#seams?.guests, wake = this.#seams?.wake } = seams
     this.#seams = { ...this.#seams, ...seams, guests, wake }
     const address = setup.takeover?.handle?.configured === setup.listen ? setup.takeover.handle.address : setup.listen
     let last: DoorState = { address, handle: undefined }
     const state = (): DoorState => this.#doors.get(name)?.state ?? last
+    const { certificate } = setup
+    const unsubscribe = certificate?.renewed?.subscribe(() => {
+      const shown = plainCertificate(certificate)
+      this.#running?.talk.tell({ news: 'certificate', certificate: shown } satisfies ThreadNews)
+    })
     return {
       name: name === 'ingress' ? 'ingress' : 'link server',
       start: async () => {
@@ -98,6 +107,7 @@ export class CallThread {
         if (this.#doors.has(name)) await this.#ask({ do: 'retire', door: name, graceMs })
       },
       stop: async () => {
+        unsubscribe?.()
         if (!this.#doors.delete(name)) return
         await this.#ask({ do: 'stop', door: name }).catch(() => undefined)
         if (this.#doors.size === 0) await this.#end()
@@ -117,9 +127,11 @@ export class CallThread {
     return (await this.#ask({ do: 'count' })) as readonly CallRow[]
   }
 
-  async #start(name: DoorName, setup: DoorSetup, open: boolean): Promise<DoorState> {
+  async #start(name: DoorName, setup: LiveSetup, open: boolean): Promise<DoorState> {
     this.#run()
-    const state = (await this.#ask({ do: 'start', door: name, setup })) as DoorState
+    const { certificate } = setup
+    const now: DoorSetup = { ...setup, certificate: certificate && plainCertificate(certificate) }
+    const state = (await this.#ask({ do: 'start', door: name, setup: now })) as DoorState
     this.#doors.set(name, { setup, state, open })
     return state
   }

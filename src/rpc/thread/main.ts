@@ -7,6 +7,7 @@ import { systemTurn } from '../../base/system-turn.ts'
 import type { Guests } from '../call-listener.ts'
 import { createIngress, type Ingress } from '../ingress.ts'
 import { serveGuest } from '../join.ts'
+import { changingCertificate } from '../link-certificate.ts'
 import { createLinkServer, type LinkServer } from '../link-server.ts'
 import type { Endpoint } from '../endpoint-source.ts'
 import { RelayLoop } from '../relay/loop.ts'
@@ -41,6 +42,7 @@ function serve(port: Port): void {
   const metrics = new CallMetrics()
   const doors = new Map<DoorName, Ingress | LinkServer>()
   let invites: readonly OpenInvite[] = []
+  let shown: ReturnType<typeof changingCertificate> | undefined
   let guestsPresent = 0
 
   const talk: Talk = new Talk(port, {
@@ -62,7 +64,12 @@ function serve(port: Port): void {
   }
 
   function create(name: DoorName, setup: DoorSetup): Ingress | LinkServer {
-    const { listen, nodeId, certificate, graceMs, takeover, controlSocket } = setup
+    const { listen, nodeId, graceMs, takeover, controlSocket } = setup
+    if (setup.certificate !== undefined) {
+      shown ??= changingCertificate(setup.certificate)
+      shown.show(setup.certificate)
+    }
+    const certificate = shown?.certificate
     const config = { listen, nodeId, ...(graceMs !== undefined && { graceMs }), ...(takeover && { takeover }) }
     if (name === 'ingress') {
       const linkOf = (id: string) => (id === nodeId ? undefined : world.linkOf(id))
@@ -115,6 +122,7 @@ function serve(port: Port): void {
   function hear(news: ThreadNews): void {
     if (news.news === 'world') world.apply(news.change)
     else if (news.news === 'invites') invites = news.open
+    else if (news.news === 'certificate') shown?.show(news.certificate)
     else (doors.get('link') as LinkServer | undefined)?.cut(news.nodeId)
   }
 }

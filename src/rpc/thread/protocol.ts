@@ -44,6 +44,8 @@ export type ThreadQuestion =
 export type ThreadNews =
   | { readonly news: 'world'; readonly change: WorldChange }
   | { readonly news: 'cut'; readonly nodeId: string }
+  /** It is shown from now on. */
+  | { readonly news: 'certificate'; readonly certificate: LinkCertificate }
   | { readonly news: 'invites'; readonly open: readonly OpenInvite[] }
 
 /** What the thread asks its node. */

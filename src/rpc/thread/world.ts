@@ -104,7 +104,11 @@ export class WorldCopy implements EndpointSource {
     for (const [unit, route] of routes) this.#routes.set(unit, route)
     if (links !== undefined) {
       this.#links = new Map(links.map((link) => [link.nodeId, link]))
-      this.#members = new Map(links.map(({ fingerprint, nodeId }) => [fingerprint, nodeId]))
+      this.#members = new Map(
+        links.flatMap(({ fingerprint, further = [], nodeId }) =>
+          [fingerprint, ...further].map((print): [string, string] => [print, nodeId]),
+        ),
+      )
     }
     if (set.length > 0 || gone.length > 0) this.#index()
     this.#version += 1

@@ -11,7 +11,7 @@ const description = {
   name: 'n',
   version: '0',
   labels: {},
-  linkFingerprint: '',
+  linkFingerprints: () => [],
   linkAddresses: () => [],
   meshAddresses: () => [],
   keyProofs: () => [],

@@ -64,7 +64,7 @@ async function lab(t: Test, options: LabOptions = {}) {
     version: '0.1.0',
     labels,
     linkAddresses,
-    linkFingerprint: FINGERPRINT,
+    linkFingerprints: () => [FINGERPRINT],
   })
   const events: MeshEvent[] = []
   mesh.events.subscribe((event) => events.push(event))

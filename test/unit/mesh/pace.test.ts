@@ -1,12 +1,17 @@
 import t from 'tap'
-import { createPace } from '../../../src/mesh/detector/pace.ts'
+import { createPace, patience } from '../../../src/mesh/detector/pace.ts'
 import { suspicionMinMs, suspicionMs, newSuspicion } from '../../../src/mesh/detector/suspicion.ts'
 import { lan } from '../../../src/mesh/presets.ts'
 import { seeded } from '../../support/seeded.ts'
 
 t.test('a fast network is as fast as the preset says, whatever it does now and then', async (t) => {
   const pace = createPace(200)
-  t.equal(pace.of('a'), 1, 'nobody has answered yet')
+  t.equal(pace.of('a'), 3, 'nobody has answered yet')
+  pace.note('a', 1)
+  t.equal(pace.of('a'), 1, 'one fast answer will do')
+  pace.note('slow', 60)
+  t.equal(pace.of('slow'), 3, 'one slow answer will not')
+  pace.forget('slow')
   for (let answer = 0; answer < 50; answer += 1) pace.note('a', 1 + (answer % 3))
   t.equal(pace.of('a'), 1)
   t.equal(pace.of('b'), 1)
@@ -43,6 +48,12 @@ t.test(
     t.equal(pace.of('e'), 1)
   },
 )
+
+t.test('a slow node on a slow network has patience within a bound', async (t) => {
+  t.equal(patience(1, 1), 1)
+  t.equal(patience(2, 3), 6)
+  t.equal(patience(8, 6), 8)
+})
 
 t.test('suspicions last longer by the same', async (t) => {
   t.equal(suspicionMinMs(10, lan, 3), 1_200)
