@@ -6,8 +6,11 @@ import type { ProbeSeams } from './probes/index.ts'
 import { type Question, type QuestionSubject, questionsOf } from './questions.ts'
 import type { ProbeFacts } from './unit-state.ts'
 
-/** How often an instance that is still starting is asked: a start should not cost a whole probe interval. */
-const STARTING_INTERVAL_MS = 100
+/** Bounds of the time between two questions to an instance that is still starting. */
+const MIN_STARTING_INTERVAL_MS = 20
+const MAX_STARTING_INTERVAL_MS = 100
+/** A start is to be noticed late by no more than this part of the time it took, between the bounds. */
+const STARTING_SHARE = 0.1
 
 /** What the probes make of an instance; `reason` says why not, and is empty for `ready`. */
 export type HealthReport = (type: 'ready' | 'unready' | 'unhealthy', reason: string, facts?: ProbeFacts) => void
@@ -89,9 +92,9 @@ async function watchReadiness(
       ? report('ready', '')
       : report('unready', `not ready: ${reason}`, { probe: 'ready', ...facts })
   if (starting) {
-    const quick = { ...policy, intervalMs: Math.min(policy.intervalMs, STARTING_INTERVAL_MS) }
-    const seams = { clock, ...(onAnswer === undefined ? {} : { onAnswer }) }
-    for await (const change of watchHealth(probe, quick, seams, signal)) {
+    const paceMs = (elapsedMs: number): number => startingInterval(elapsedMs, policy.intervalMs)
+    const seams = { clock, paceMs, ...(onAnswer === undefined ? {} : { onAnswer }) }
+    for await (const change of watchHealth(probe, policy, seams, signal)) {
       pass(change)
       break
     }
@@ -99,6 +102,12 @@ async function watchReadiness(
   const initial: Verdict = starting ? 'passing' : 'failing'
   const usual = { ...policy, delayMs: starting ? policy.intervalMs : 0 }
   for await (const change of watchHealth(probe, usual, { clock, initial }, signal)) pass(change)
+}
+
+/** When an instance that has been starting for `elapsedMs` is asked again, in ms; never later than `usualMs`. */
+export function startingInterval(elapsedMs: number, usualMs: number): number {
+  const share = Math.max(MIN_STARTING_INTERVAL_MS, elapsedMs * STARTING_SHARE)
+  return Math.min(usualMs, MAX_STARTING_INTERVAL_MS, share)
 }
 
 async function watchLiveness(

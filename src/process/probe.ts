@@ -43,6 +43,8 @@ export interface WatchSeams {
   readonly clock: Clock
   /** The verdict to begin with. `failing` (default) fits readiness, `passing` fits liveness. */
   readonly initial?: Verdict
+  /** Time to the next question by how long the unit has been asked, in ms; by default the interval of the policy. */
+  readonly paceMs?: (elapsedMs: number) => number
   /** Told of each answer, so that a cause can be given while the verdict stands. */
   readonly onAnswer?: (answer: Answer) => void
 }
@@ -62,12 +64,13 @@ export function judge(health: Health, passed: boolean, policy: ProbePolicy): Hea
 export async function* watchHealth(
   probe: Probe,
   policy: ProbePolicy,
-  { clock, initial = 'failing', onAnswer }: WatchSeams,
+  { clock, initial = 'failing', paceMs = () => policy.intervalMs, onAnswer }: WatchSeams,
   signal: AbortSignal,
 ): AsyncGenerator<HealthChange> {
   let health: Health = { verdict: initial, dissent: 0 }
   let reasons: readonly string[] = []
   let failures = 0
+  const since = clock.nowMs()
   const rest = (ms: number): Promise<void> => clock.sleep(ms, signal).catch(() => undefined)
   const over = (): boolean => signal.aborted
   if (policy.delayMs > 0) await rest(policy.delayMs)
@@ -84,7 +87,7 @@ export async function* watchHealth(
     const changed = next.verdict !== health.verdict
     health = next
     if (changed) yield { verdict: next.verdict, reason: answer.reason, failures, reasons }
-    await rest(policy.intervalMs)
+    await rest(paceMs(clock.nowMs() - since))
   }
 }
 

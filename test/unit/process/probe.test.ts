@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { ProbeConfig } from '../../../src/process/config.ts'
+import { startingInterval } from '../../../src/process/health.ts'
 import { type Answer, judge, type Probe, type Verdict, watchHealth } from '../../../src/process/probe.ts'
 import { ladderProbe } from '../../../src/process/probes/grpc.ts'
 import { createProbe } from '../../../src/process/probes/index.ts'
@@ -168,4 +169,27 @@ t.test('a probe made from the configuration', async (t) => {
     }
     await throwsReason(t, 'CONFIG_INVALID', () => make({ http: { url: '{x}', method: 'GET', headers: {} } }))
   })
+})
+
+t.test('who starts is asked the more often the shorter it has been starting', (t) => {
+  const usual = 5_000
+  t.same(
+    [0, 100, 300, 700, 5_000].map((elapsedMs) => startingInterval(elapsedMs, usual)),
+    [20, 20, 30, 70, 100],
+  )
+  t.equal(startingInterval(5_000, 50), 50, 'and never less often than the probe says')
+  t.end()
+})
+
+t.test('the pace of questions can follow the time that has passed', async (t) => {
+  const clock = new SimClock()
+  const askedAt: number[] = []
+  const probe = async (): Promise<boolean> => askedAt.push(clock.nowMs() - startedAt) > 4
+  const startedAt = clock.nowMs()
+  const stop = new AbortController()
+  const first = watchHealth(probe, policy, { clock, paceMs: (elapsedMs) => 10 + elapsedMs }, stop.signal).next()
+  await clock.advance(1_000)
+  t.match(await first, { value: { verdict: 'passing' } })
+  t.same(askedAt, [0, 10, 30, 70, 150])
+  stop.abort()
 })
