@@ -11,6 +11,7 @@ import { detachCommand } from './commands/detach.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { downCommand } from './commands/down.ts'
 import { eventsCommand } from './commands/events.ts'
+import { envCommand } from './commands/env.ts'
 import { findCommand } from './commands/find.ts'
 import { killCommand } from './commands/kill.ts'
 import { logsCommand } from './commands/logs.ts'
@@ -49,6 +50,7 @@ const NAMED: readonly Command[] = [
   upgradeCommand,
   psCommand,
   describeCommand,
+  envCommand,
   startCommand,
   stopCommand,
   restartCommand,

@@ -19,7 +19,7 @@ import { lifeHandlers } from './control-life.ts'
 import { logHandlers } from './control-logs.ts'
 import { meshHandlers } from './control-mesh.ts'
 import { serviceHandlers } from './control-services.ts'
-import { unitOf, unitsOf } from './control-units.ts'
+import { statusesOf, unitOf, unitsOf } from './control-units.ts'
 import { callHandlers } from './control-calls.ts'
 import { usageHandlers } from './control-usage.ts'
 import { ALL_EVENTS } from './event.ts'
@@ -69,6 +69,7 @@ function readers(core: NodeCore) {
         pid: info.pid,
         startedAt: toTimestamp(info.startedAtMs),
         admin: core.admin?.address() ?? '',
+        environment: core.environments.ofProgram(),
       }
     },
     async listNodes() {
@@ -83,7 +84,9 @@ function readers(core: NodeCore) {
       const spec = core.specOf(unit)
       const events: MessageInitShape<typeof EventSchema>[] = []
       for await (const event of core.events.query({ ...LATEST, units: [unit] }, signal)) events.push(toEvent(event))
-      return { instances: unitsOf(core, unit), configJson: JSON.stringify(concealUnit(spec.config)), events }
+      const environment = core.environments.ofUnit(statusesOf(core, unit))
+      const configJson = JSON.stringify(concealUnit(spec.config))
+      return { instances: unitsOf(core, unit), configJson, events, environment }
     },
     async getConfig() {
       return core.config()

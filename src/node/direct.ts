@@ -124,7 +124,7 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
       const isOther = unit !== undefined && userOf(setup, unit) !== undefined
       const server = loopback()
       // Another user reads neither the file nor the socket.
-      if (!isOther) return { GRPC_XDS_BOOTSTRAP: file }
+      if (!isOther) return socketPath === undefined && server === undefined ? {} : { GRPC_XDS_BOOTSTRAP: file }
       return server === undefined ? {} : { GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap(server, instance ?? name) }
     },
   }

@@ -15,6 +15,7 @@ import type { Invites } from './invite/invites.ts'
 import type { MeshPart } from './mesh-part.ts'
 import type { Offers } from './offers.ts'
 import type { Reload } from './reload.ts'
+import type { EnvironmentReport } from './unit-environment.ts'
 import type { Upgrade } from './upgrade.ts'
 import { byService, isReachable, type WorldView } from './world-view.ts'
 
@@ -54,6 +55,8 @@ export interface NodeCoreParts {
   readonly mesh: Pick<MeshPart, 'current'>
   readonly invites: Invites
   readonly ingress: Ingress
+  /** What programs and units are told of the node. */
+  readonly environments: EnvironmentReport
   /** Undefined when it is off. */
   readonly admin: AdminServer | undefined
   /** What the node itself uses; undefined where the system does not tell. */

@@ -48,7 +48,12 @@ import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } f
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
 import { toUnit } from './to-proto.ts'
-import { unitEnvironment } from './unit-environment.ts'
+import {
+  type EnvironmentFacts,
+  environmentReport,
+  type EnvironmentReport,
+  unitEnvironment,
+} from './unit-environment.ts'
 import { createWorldView, type WorldView } from './world-view.ts'
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
@@ -109,6 +114,7 @@ export interface Parts {
   /** Undefined without a mesh. */
   readonly partition: PartitionKeeper | undefined
   readonly invites: Invites
+  readonly environments: EnvironmentReport
 }
 
 export async function makeTools(
@@ -187,12 +193,12 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     const names = [unit, ...(status === undefined ? [] : offers.servicesOf(status))]
     await Promise.all([mesh.current()?.flushed(WITHDRAW_MS), direct.settled(names, WITHDRAW_MS)])
   }
-  const environmentOf = unitEnvironment({
+  const environmentFacts: EnvironmentFacts = {
     nodeName: name,
     controlSocket: sockets.control,
     ingressAddress: () => ingress.address(),
     xds: (client) => direct.environment(client),
-  })
+  }
   const claims =
     setup.mesh &&
     createScheduleClaims({
@@ -215,7 +221,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     store: ground.store,
     host,
     grpc: { check: (address, what, signal) => askOrThrow(prober, address, what, signal) },
-    environmentOf,
+    environmentOf: unitEnvironment(environmentFacts),
     withdraw: async (unit, instance) => {
       offers.withdraw(instance)
       await told(unit, instance)
@@ -274,7 +280,21 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     )
   const open = (): Promise<Mesh> => openMesh(seams, setup, ground, { tools, linkServer })
   const mesh = createMeshPart({ clock, random, log, open: setup.mesh && open })
-  return { world, ingress, direct, supervisor, offers, activation, linkServer, mesh, claims, partition, invites }
+  const environments = environmentReport(environmentFacts)
+  return {
+    world,
+    ingress,
+    direct,
+    supervisor,
+    offers,
+    activation,
+    linkServer,
+    mesh,
+    claims,
+    partition,
+    invites,
+    environments,
+  }
 }
 
 /** Probes want the reason of a no as a throw. */

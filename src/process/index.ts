@@ -23,7 +23,14 @@ export type { RunRecord } from './jobs/run-record.ts'
 export type { ScheduleMesh } from './jobs/schedule-mesh.ts'
 export { isBelievable } from './jobs/ticks.ts'
 export { type Claim, newerClaim, type SharedSchedule } from './jobs/turn.ts'
-export { type EnvironmentOf, type InstanceDescription, launchHash, markOf, type UnitSpec } from './launch.ts'
+export {
+  addedEnvironment,
+  type EnvironmentOf,
+  type InstanceDescription,
+  launchHash,
+  markOf,
+  type UnitSpec,
+} from './launch.ts'
 export type { Cell, KernelLimits } from './limits/backend.ts'
 export { type LimitSupport, limitSupport } from './limits/support.ts'
 export { type Level as LogLevelName, LEVELS } from './logs/parse.ts'

@@ -92,15 +92,19 @@ export function launchOf(
     env: {
       PYTHONUNBUFFERED: '1',
       ...inherited(inheritable(config), nodeEnvironment),
-      ...hsuVariables(instance),
+      ...addedEnvironment(instance, environmentOf),
       ...runVariables(spec),
-      ...environmentOf(instance),
       ...(Object.fromEntries(own) as Record<string, string>),
       [MARK]: directory,
     },
     user: config.user,
     ...(config.logs.enabled ? {} : { discardsOutput: true }),
   }
+}
+
+/** What HSU and the node say to the instance of itself and of the node. The mark is not among it: it is of its processes alone. */
+export function addedEnvironment(instance: InstanceDescription, environmentOf: EnvironmentOf): Record<string, string> {
+  return { ...hsuVariables(instance), ...environmentOf(instance) }
 }
 
 /** Where the unit runs, absolute. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -136,6 +137,20 @@ t.test('A07: a unit gets exactly the arguments, directory and environment it sho
     for (const unit of ['args', 'line', 'map', 'list', 'bare']) {
       t.notOk(JSON.stringify(shown(unit).env).includes(NODE_ENV.AWS_SECRET), `${unit} does not see the secret`)
     }
+  })
+
+  await t.test('hsu env tells what it was given, without what is its own; and what other programs need', async (t) => {
+    const told = Object.entries(given('map')).filter(
+      ([name]) => !['HSU_INSTANCE_DIR', 'PYTHONUNBUFFERED'].includes(name),
+    )
+    t.same(await alone.json('env', 'map'), Object.fromEntries(told))
+    const program = (await alone.json('env')) as unknown as Record<string, string>
+    const { HSU_NODE, HSU_INGRESS, HSU_CONTROL, GRPC_XDS_BOOTSTRAP } = shown('map').env
+    t.same(program, { HSU_NODE, HSU_INGRESS, HSU_CONTROL, GRPC_XDS_BOOTSTRAP })
+    t.ok(existsSync(program['GRPC_XDS_BOOTSTRAP'] ?? ''), 'the file is there')
+    const script = `eval "$(cat)"; echo "$HSU_INGRESS"`
+    const { stdout } = await alone.hsu('env')
+    t.equal(execFileSync('/bin/sh', ['-c', script], { input: stdout, encoding: 'utf8' }), `${HSU_INGRESS}\n`)
   })
 
   await t.test('a map and a list of variables are the same, and win over what is inherited', async (t) => {
