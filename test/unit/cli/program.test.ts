@@ -26,10 +26,17 @@ t.test('the command line', async (t) => {
   t.test('global options stand before or after the name of the command', async (t) => {
     const before = parsed('--node', 'b', '-o', 'json', '--timeout', '5s', '--data-dir', '/d', 'ps', 'echo')
     const after = parsed('ps', '--node', 'b', 'echo', '-o', 'json', '--timeout=5s', '--data-dir=/d')
-    t.same(before.global, { node: 'b', dataDir: '/d', format: 'json', timeoutMs: 5_000 })
+    t.same(before.global, { node: 'b', dataDir: '/d', format: 'json', wide: false, timeoutMs: 5_000 })
     t.same(after.global, before.global)
     t.same([before.name, before.args], ['ps', ['echo']])
-    t.same(parsed('ps').global, { node: undefined, dataDir: undefined, format: 'text', timeoutMs: undefined })
+    t.same(parsed('ps').global, {
+      node: undefined,
+      dataDir: undefined,
+      format: 'text',
+      wide: false,
+      timeoutMs: undefined,
+    })
+    t.match(parsed('ps', '-o', 'wide').global, { format: 'text', wide: true })
   })
 
   t.test('options come with the long name in camel case, repeated ones as a list', async (t) => {
@@ -54,7 +61,7 @@ t.test('the command line', async (t) => {
         ['wait', 'a', '--for', 'lunch'],
         /Allowed choices are ready, up, down, completed, failed; see `hsu wait --help`/,
       ],
-      [['ps', '-o', 'yaml'], /Allowed choices are json, text; see/],
+      [['ps', '-o', 'yaml'], /Allowed choices are json, text, wide; see/],
       [['down', 'now'], /too many arguments/],
       [['ps', '--timeout', 'soon'], /--timeout: 'soon' is not a duration/],
       [['statr', 'a'], /Did you mean start\?/],
