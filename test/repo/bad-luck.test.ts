@@ -25,9 +25,6 @@ const ITEMS = [
   'Torn or damaged files',
 ]
 
-/** In the place of a test, where there is none and the table says what is known. */
-const NOT_TESTED = 'not tested'
-
 interface Row {
   readonly item: string
   readonly proofs: readonly { readonly file: string; readonly title: string }[]
@@ -41,7 +38,6 @@ function rowsOf(document: string): readonly Row[] {
     .filter((line) => line.startsWith('| ') && !line.startsWith('| what '))
     .map((line) => {
       const [item = '', , tests = ''] = line.slice(2, -2).split(' | ')
-      if (tests === NOT_TESTED) return { item, proofs: [] }
       const proofs = tests.split('<br>').map((proof) => {
         const [, file = '', title = ''] = /^`(test\/\S+)`: (.+)$/.exec(proof.trim()) ?? []
         return { file, title }

@@ -27,6 +27,8 @@ export interface LanHost {
   cable(state: 'in' | 'out'): void
   /** From now on the segment passes no multicast on to this host; ARP, which is broadcast, it does. */
   filterMulticast(): void
+  /** From now on frames from or to this host that are larger vanish in the segment, and nobody is told. */
+  mtuOfSegment(bytes: number): void
   /** Runs `ip` on the host: `ip('address', 'add', ...)`. */
   ip(...args: string[]): void
 }
@@ -75,6 +77,7 @@ export function createLan(t: Pick<Test, 'teardown'>, hosts: readonly string[], w
       prefix: ['ip', 'netns', 'exec', name],
       cable: (state: 'in' | 'out') => ip('-n', hub, 'link', 'set', port, state === 'in' ? 'up' : 'down'),
       filterMulticast: () => ip('-n', hub, 'link', 'set', port, 'type', 'bridge_slave', 'mcast_flood', 'off'),
+      mtuOfSegment: (bytes: number) => ip('-n', hub, 'link', 'set', port, 'mtu', String(bytes)),
       ip: (...args: string[]) => ip('-n', name, ...args),
     }
   })
