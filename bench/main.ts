@@ -13,6 +13,7 @@ import { measureRestart } from './restart.ts'
 import { type Row, render, renderJson } from './table.ts'
 import { measureUpgrade } from './upgrade.ts'
 import { measureUsage } from './usage.ts'
+import { measureWake } from './wake.ts'
 
 const PARTS = {
   alone: [measureAlone],
@@ -22,6 +23,7 @@ const PARTS = {
   lan: [measureLan],
   calls: [async (home: string) => asRows(await measureCalls(home))],
   upgrade: [measureUpgrade],
+  wake: [measureWake],
 } as const
 
 type Part = keyof typeof PARTS

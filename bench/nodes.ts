@@ -142,7 +142,7 @@ export async function aliveSeen({ control }: BenchNode): Promise<number> {
   return nodes.filter(({ status }) => status === 'alive').length
 }
 
-function accepts(port: number): Promise<boolean> {
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = dial(port, '127.0.0.1')
     const end = (accepted: boolean): void => {
