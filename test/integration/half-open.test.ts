@@ -7,7 +7,7 @@ import { systemRandom } from '../../src/base/system-random.ts'
 import { createIdentity } from '../../src/mesh/identity.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
-import { simStore } from '../support/sim-store.ts'
+import { simStore } from '../../src/sim/sim-store.ts'
 import { until } from '../support/until.ts'
 
 const KEY = randomBytes(32)

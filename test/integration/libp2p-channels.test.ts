@@ -13,7 +13,7 @@ import { type Host, privateKeyFrom, startHost, TOPIC } from '../../src/mesh/libp
 import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
-import { simStore } from '../support/sim-store.ts'
+import { simStore } from '../../src/sim/sim-store.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
 

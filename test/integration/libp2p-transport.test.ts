@@ -19,7 +19,7 @@ import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
 import { transportContract } from '../contract/transport.ts'
 import { memoryLog, type MemoryLog } from '../support/memory-log.ts'
-import { simStore } from '../support/sim-store.ts'
+import { simStore } from '../../src/sim/sim-store.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
 

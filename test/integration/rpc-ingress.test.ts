@@ -26,7 +26,7 @@ import {
 } from '../support/call-rig.ts'
 import { echoAt, endpoint, literalWorld, SERVICE } from '../support/literal-world.ts'
 import { memoryLog } from '../support/memory-log.ts'
-import { SimClock } from '../support/sim-clock.ts'
+import { SimClock } from '../../src/sim/sim-clock.ts'
 import { until } from '../support/until.ts'
 
 const HELLO = Buffer.from('hello')

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { SimMesh } from '../support/sim-mesh.ts'
-import { seeded } from '../support/seeded.ts'
+import { seeded } from '../../src/sim/seeded.ts'
 
 /** `HSU_SEED=7` replays one run; `HSU_SEEDS=100` tries that many. `HSU_SIM_MINUTES=60` is the whole hour of calm. */
 const only = process.env['HSU_SEED']

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { sample } from '../../src/base/random.ts'
 import { EMPTY_BATCH, encodeRequest } from '../../src/mesh/gossip/codec.ts'
-import { seeded } from '../support/seeded.ts'
+import { seeded } from '../../src/sim/seeded.ts'
 import type { Section } from '../../src/mesh/member.ts'
 import { signSection } from '../../src/mesh/registry/signed-section.ts'
 import { registration, SimMesh } from '../support/sim-mesh.ts'

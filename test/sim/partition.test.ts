@@ -1,6 +1,6 @@
 import t from 'tap'
 import { below } from '../../src/base/random.ts'
-import { seeded } from '../support/seeded.ts'
+import { seeded } from '../../src/sim/seeded.ts'
 import { SimSite } from '../support/sim-site.ts'
 
 /** `HSU_SEED=7` replays one; `HSU_SEQUENCES=200` tries that many. */

@@ -26,7 +26,7 @@ import type { EndpointSource } from '../../src/rpc/endpoint-source.ts'
 import { createIngress, type Ingress, type IngressConfig, type IngressSeams } from '../../src/rpc/ingress.ts'
 import { SERVICE } from './literal-world.ts'
 import { memoryLog } from './memory-log.ts'
-import { seeded } from './seeded.ts'
+import { seeded } from '../../src/sim/seeded.ts'
 
 /** The part of a test that a rig needs: to put away what it set up. */
 export interface Rig {

@@ -9,7 +9,7 @@ import type { ParseMode } from '../../src/process/logs/parse.ts'
 import type { LogLine, LogQuery } from '../../src/process/logs/query.ts'
 import { createOutput, type Output } from '../../src/process/output.ts'
 import { type MemoryLog, memoryLog } from './memory-log.ts'
-import { SimClock } from './sim-clock.ts'
+import { SimClock } from '../../src/sim/sim-clock.ts'
 
 export const ALL_LINES: LogQuery = {
   units: [],

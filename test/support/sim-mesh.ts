@@ -7,10 +7,11 @@ import type { MemberStatus } from '../../src/mesh/merge.ts'
 import type { Mesh } from '../../src/mesh/api.ts'
 import { createMesh } from '../../src/mesh/mesh.ts'
 import { memoryLog, type MemoryLog } from './memory-log.ts'
-import { seeded } from './seeded.ts'
-import { SimClock } from './sim-clock.ts'
-import { SimNetwork, type SimTransport } from './sim-network.ts'
-import { simStore } from './sim-store.ts'
+import { seeded } from '../../src/sim/seeded.ts'
+import { SimClock } from '../../src/sim/sim-clock.ts'
+import { SimNetwork } from '../../src/sim/sim-network.ts'
+import type { SimTransport } from '../../src/sim/sim-transport.ts'
+import { simStore } from '../../src/sim/sim-store.ts'
 
 /** One node of a simulated mesh: what survives a crash, and what runs now. */
 export interface SimNode {

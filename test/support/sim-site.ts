@@ -5,10 +5,10 @@ import type { PartitionPolicy } from '../../src/node/partition/config.ts'
 import { createSupervisor, type ProcessEvent, type Supervisor } from '../../src/process/index.ts'
 import { memoryLog } from './memory-log.ts'
 import { type Life, mortal } from './mortal.ts'
-import { seeded } from './seeded.ts'
-import { SimHost } from './sim-host.ts'
+import { seeded } from '../../src/sim/seeded.ts'
+import { SimHost } from '../../src/sim/sim-host.ts'
 import { SimMesh, type SimMeshOptions, type SimNode } from './sim-mesh.ts'
-import { simStore } from './sim-store.ts'
+import { simStore } from '../../src/sim/sim-store.ts'
 import { unitSpec } from './unit-spec.ts'
 
 const NO_OUTPUT = {

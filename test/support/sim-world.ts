@@ -9,10 +9,10 @@ import {
   type UnitSpec,
 } from '../../src/process/index.ts'
 import { type MemoryLog, memoryLog } from './memory-log.ts'
-import { seeded } from './seeded.ts'
-import { SimClock } from './sim-clock.ts'
-import { SimHost } from './sim-host.ts'
-import { SimDisk, simStore } from './sim-store.ts'
+import { seeded } from '../../src/sim/seeded.ts'
+import { SimClock } from '../../src/sim/sim-clock.ts'
+import { SimHost } from '../../src/sim/sim-host.ts'
+import { SimDisk, simStore } from '../../src/sim/sim-store.ts'
 import { until } from './until.ts'
 
 /** A machine, its disk and its time: what stays when supervisors come and go. */

@@ -9,7 +9,7 @@ import { BoundedQueue } from '../../../src/base/queue.ts'
 import { sample, shuffle } from '../../../src/base/random.ts'
 import { systemRandom } from '../../../src/base/system-random.ts'
 import { createTopic } from '../../../src/base/topic.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 
 t.test('errors', async (t) => {
   t.test('an HsuError passes a boundary untouched, anything else becomes INTERNAL', async (t) => {

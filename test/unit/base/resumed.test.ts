@@ -1,7 +1,7 @@
 import t from 'tap'
 import { LastSeen } from '../../../src/base/last-seen.ts'
 import { resumed } from '../../../src/base/resumed.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { until } from '../../support/until.ts'
 
 /** A stream that gives what each try is scripted to give, and then breaks; the last one ends. */

@@ -6,7 +6,7 @@ import { fileStore } from '../../../src/base/file-store.ts'
 import { readJson, writeJson } from '../../../src/base/store.ts'
 import { storeContract } from '../../contract/store.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 
 t.test('the file store keeps the contract', (t) =>
   storeContract(t, (t) => {

@@ -6,8 +6,8 @@ import { formatDurationMs, formatSizeBytes, parseDurationMs, parseSizeBytes } fr
 import { systemClock } from '../../../src/base/system-clock.ts'
 import { parseRfc3339Ms, toLocalTime, toRfc3339 } from '../../../src/base/system-date.ts'
 import { clockContract } from '../../contract/clock.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 t.test('the system clock keeps the contract', (t) =>
   clockContract(t, () => ({ clock: systemClock, pass: (ms) => systemClock.sleep(ms) })),

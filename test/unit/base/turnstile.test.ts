@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createTurnstile } from '../../../src/base/turnstile.ts'
-import { settle } from '../../support/sim-clock.ts'
+import { settle } from '../../../src/sim/sim-clock.ts'
 
 t.test('so many run at once, the others in the order in which they came, also after a failure', async (t) => {
   const turnstile = createTurnstile(2)

@@ -9,7 +9,7 @@ import type { Processes } from '../../../src/cli/processes.ts'
 import { runCommandLine, type World } from '../../../src/cli/run.ts'
 import type { CallOptions } from '../../../src/rpc/index.ts'
 import { UnitKind, UnitSchema } from '../../../src/rpc/gen/hsu/control/v1/control_pb.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 /** One request that a fake node was asked. */
 export interface Asked {

@@ -3,7 +3,7 @@ import { HsuError } from '../../../src/base/error.ts'
 import { ago } from '../../../src/cli/moment.ts'
 import { PLAIN, styleFor } from '../../../src/cli/style.ts'
 import { table } from '../../../src/cli/table.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { until } from '../../support/until.ts'
 import { type FakeClient, hsu, streamOf, unit, unitsOf } from './fake-world.ts'
 

@@ -11,7 +11,7 @@ import { reflectingFrom } from '../../../src/cli/method-caller.ts'
 import { alsoShown } from '../../../src/cli/node-adapter.ts'
 import type { Connection } from '../../../src/rpc/index.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { type FakeClient, hsu, streamOf } from './fake-world.ts'
 
 const config = { node: {}, units: { echo: {}, worker: {} } }

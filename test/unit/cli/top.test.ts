@@ -4,7 +4,7 @@ import { PLAIN, styleFor } from '../../../src/cli/style.ts'
 import type { Terminal } from '../../../src/cli/terminal.ts'
 import { FIRST_STATE, press, topScreen, type TopState } from '../../../src/cli/top-view.ts'
 import type { TopShape, UnitUsageShape } from '../../../src/cli/usage-shapes.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { type FakeClient, hsu, streamOf, unit, unitsOf } from './fake-world.ts'
 
 const USAGE = {

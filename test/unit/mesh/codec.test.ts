@@ -21,7 +21,7 @@ import { createIdentity } from '../../../src/mesh/identity.ts'
 import type { Batch, Digest, Rumour, Section } from '../../../src/mesh/member.ts'
 import { isGenuineSection, signSection } from '../../../src/mesh/registry/signed-section.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { registration } from '../../support/sim-mesh.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 

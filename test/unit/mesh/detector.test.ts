@@ -21,8 +21,8 @@ import type { Rumour, SignedRecord } from '../../../src/mesh/member.ts'
 import { Membership, type MembershipListener } from '../../../src/mesh/membership.ts'
 import { checkTiming, timingOf } from '../../../src/mesh/timing.ts'
 import { signRecord } from '../../../src/mesh/record.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 function recordOf(identity: Identity, incarnation: number, startedIncarnation = 1): SignedRecord {
   return signRecord(identity, {

@@ -8,7 +8,7 @@ import { createIdentity, identityFrom, loadIdentity, publicKeyOf, verifySigned }
 import type { NodeRecord } from '../../../src/mesh/member.ts'
 import { compareRecords, isGenuine, parseRecord, signRecord } from '../../../src/mesh/record.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)

@@ -3,8 +3,8 @@ import t from 'tap'
 import { silentLog } from '../../../src/base/log.ts'
 import { createIdentity } from '../../../src/mesh/identity.ts'
 import { Self } from '../../../src/mesh/self.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { SimDisk, simStore } from '../../support/sim-store.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { SimDisk, simStore } from '../../../src/sim/sim-store.ts'
 
 const identity = createIdentity()
 const description = {

@@ -3,8 +3,8 @@ import { holderProof, provesHolder } from '../../../src/mesh/keys/holder-proof.t
 import { type HeldKey, KeyRing, reconcile } from '../../../src/mesh/keys/key-ring.ts'
 import { meshKeyFingerprint, newMeshKey } from '../../../src/mesh/keys/mesh-key.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 
 const [ONE, TWO, THREE] = [newMeshKey(), newMeshKey(), newMeshKey()] as const
 const held = (key: Uint8Array, untilMs?: number): HeldKey => {

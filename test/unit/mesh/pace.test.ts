@@ -2,7 +2,7 @@ import t from 'tap'
 import { createPace, patience } from '../../../src/mesh/detector/pace.ts'
 import { suspicionMinMs, suspicionMs, newSuspicion } from '../../../src/mesh/detector/suspicion.ts'
 import { lan } from '../../../src/mesh/presets.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 
 t.test('a fast network is as fast as the preset says, whatever it does now and then', async (t) => {
   const pace = createPace(200)

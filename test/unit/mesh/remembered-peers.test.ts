@@ -1,9 +1,9 @@
 import t from 'tap'
 import { createRememberedPeers } from '../../../src/mesh/libp2p/remembered-peers.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 
 const KEY = 'mesh/peers.json'
 

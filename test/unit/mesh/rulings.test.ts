@@ -10,10 +10,10 @@ import {
 } from '../../../src/mesh/rulings/ruling.ts'
 import { Rulings } from '../../../src/mesh/rulings/rulings.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 import { shuffle } from '../../../src/base/random.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { SimDisk, simStore } from '../../support/sim-store.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { SimDisk, simStore } from '../../../src/sim/sim-store.ts'
 
 const [one, two, subject] = [createIdentity(), createIdentity(), createIdentity()]
 

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { transportContract } from '../../contract/transport.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { SimNetwork } from '../../support/sim-network.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { SimNetwork } from '../../../src/sim/sim-network.ts'
 
 t.test('SimTransport is a transport', (t) =>
   transportContract(t, async () => {

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { createAttachments } from '../../../src/node/attachments.ts'
 import { World } from '../../support/sim-world.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 

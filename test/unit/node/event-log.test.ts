@@ -6,8 +6,8 @@ import { compareIds, eventIds } from '../../../src/node/event-ids.ts'
 import { ALL_EVENTS, type NodeEvent } from '../../../src/node/event.ts'
 import { type EventLog, openEventLog } from '../../../src/node/event-log.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { SimEventDisk } from '../../support/sim-event-disk.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { SimEventDisk } from '../../../src/sim/sim-event-disk.ts'
 
 const never = new AbortController().signal
 const MIB = 1024 * 1024

@@ -3,7 +3,7 @@ import { createTopic } from '../../../src/base/topic.ts'
 import { watchIdle } from '../../../src/node/activation/idle-watch.ts'
 import { type InstanceStatus, sleepTermsOf, type UnitSpec } from '../../../src/process/index.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { settle, SimClock } from '../../support/sim-clock.ts'
+import { settle, SimClock } from '../../../src/sim/sim-clock.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
 /** One unit that runs, and what is seen of it. */

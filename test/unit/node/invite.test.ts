@@ -3,7 +3,7 @@ import t from 'tap'
 import { formatInvite, newSecret, parseInvite } from '../../../src/node/invite/invite-code.ts'
 import { Invites } from '../../../src/node/invite/invites.ts'
 import { parseGift } from '../../../src/node/invite/gift.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const ipv4 = fc.tuple(fc.ipV4(), fc.integer({ min: 1, max: 65_535 })).map(([host, port]) => `${host}:${port}`)

@@ -3,8 +3,8 @@ import { createTopic } from '../../../src/base/topic.ts'
 import type { Mesh } from '../../../src/mesh/index.ts'
 import { createMeshPart } from '../../../src/node/mesh-part.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 function fakeMesh(calls: string[], fails: boolean): Mesh {
   return {

@@ -3,8 +3,8 @@ import { createTopic } from '../../../src/base/topic.ts'
 import { createOffers } from '../../../src/node/offers.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 const READY: InstanceStatus = {
   unit: 'echo',

@@ -9,7 +9,7 @@ import {
   StreamLogsRequestSchema,
 } from '../../../src/rpc/gen/hsu/control/v1/control_pb.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { until } from '../../support/until.ts'
 

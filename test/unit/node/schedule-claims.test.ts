@@ -8,8 +8,8 @@ import { schedule } from '../../../src/process/config/schedule.ts'
 import { readCadence } from '../../../src/process/jobs/cadence.ts'
 import { Ticker } from '../../../src/process/jobs/ticker.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 const MINUTE_MS = 60_000
 const TERMS = schedule.parse({ cron: '* * * * *', timezone: 'UTC', scope: 'mesh', missed: 'once' })

@@ -6,7 +6,7 @@ import { mergeStreams, type OpenStream } from '../../../src/node/merge-streams.t
 import type { NodeCore } from '../../../src/node/node-core.ts'
 import { type CallOptions, Scope } from '../../../src/rpc/index.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { until } from '../../support/until.ts'
 

@@ -10,7 +10,7 @@ import {
 import { createUpgrade } from '../../../src/node/upgrade.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const READY: FromSuccessor = { kind: 'ready' }

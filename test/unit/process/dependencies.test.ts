@@ -8,7 +8,7 @@ import type { AwaitedSlot, InstanceStatus, ProcessEvent } from '../../../src/pro
 import type { LogLine, LogQuery } from '../../../src/process/output.ts'
 import type { RunCommand } from '../../../src/process/run-command.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { type Watched, World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'

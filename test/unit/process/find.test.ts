@@ -10,7 +10,7 @@ import type { ProcessIdentity } from '../../../src/process/identity.ts'
 import type { RunCommand } from '../../../src/process/run-command.ts'
 import type { FindConfig } from '../../../src/process/config.ts'
 import { type FakeTable, fakeTable, processInfo } from '../../support/fake-table.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 const SELF = 999
 const look = (table: FakeTable, find: FindConfig, baseDir = '/'): Promise<Sighting> =>

@@ -5,7 +5,7 @@ import { type LimitMeans, planLimits } from '../../../src/process/limits/plan.ts
 import { RESOURCES, type Resource } from '../../../src/process/limits/resources.ts'
 import type { Usage } from '../../../src/process/usage.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
 const MIB = 1024 ** 2

@@ -5,7 +5,7 @@ import { LoggedLines } from '../../../src/process/logged-lines.ts'
 import type { ReadLines } from '../../../src/process/logs/line-watch.ts'
 import type { LogLine, Output } from '../../../src/process/output.ts'
 import type { InstanceStatus } from '../../../src/process/status.ts'
-import { settle } from '../../support/sim-clock.ts'
+import { settle } from '../../../src/sim/sim-clock.ts'
 import { World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 

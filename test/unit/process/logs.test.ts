@@ -22,7 +22,7 @@ import { LogStore } from '../../../src/process/logs/store.ts'
 import { createWake } from '../../../src/base/wake.ts'
 import { type CaptureSource, createOutput, type Output } from '../../../src/process/output.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { until } from '../../support/until.ts'
 
 const never = new AbortController().signal

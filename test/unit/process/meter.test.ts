@@ -3,7 +3,7 @@ import { createMeter } from '../../../src/process/meter.ts'
 import { measure, type Reading, type Usage } from '../../../src/process/usage.ts'
 import { fakeTable, processInfo } from '../../support/fake-table.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 const sample = (atMs: number, ...tree: Parameters<typeof processInfo>[0][]) => ({ atMs, tree: tree.map(processInfo) })
 const reading = (...given: Parameters<typeof sample>): Reading => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createOwnUsage } from '../../../src/process/own-usage.ts'
 import { fakeTable, processInfo } from '../../support/fake-table.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 t.test('the node tells its own use: first since its start, then since it was asked last', async (t) => {
   const clock = new SimClock()

@@ -3,7 +3,7 @@ import type { ProcessIdentity } from '../../../src/process/identity.ts'
 import { hostLimits } from '../../../src/process/limits/host-limits.ts'
 import { posixHost } from '../../../src/process/posix-host.ts'
 import { fakeTable, processInfo } from '../../support/fake-table.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { until } from '../../support/until.ts'
 
 t.test('a look that fails does not end the watch of an adopted process', async (t) => {

@@ -5,7 +5,7 @@ import { type Answer, judge, type Probe, type Verdict, watchHealth } from '../..
 import { ladderProbe } from '../../../src/process/probes/grpc.ts'
 import { createProbe } from '../../../src/process/probes/index.ts'
 import { fakeTable, processInfo } from '../../support/fake-table.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const policy = { delayMs: 0, intervalMs: 1_000, timeoutMs: 100, passAfter: 1, failAfter: 3 }

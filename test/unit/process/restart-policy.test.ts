@@ -1,7 +1,7 @@
 import t from 'tap'
 import { toRecord } from '../../../src/process/slot-state.ts'
 import { INITIAL_STATE } from '../../../src/process/unit-state.ts'
-import { simStore } from '../../support/sim-store.ts'
+import { simStore } from '../../../src/sim/sim-store.ts'
 import { World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 

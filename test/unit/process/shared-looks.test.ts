@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { ProcessInfo } from '../../../src/process/process-table.ts'
 import { type Marks, type Scan, sharedLooks } from '../../../src/process/shared-looks.ts'
-import { settle } from '../../support/sim-clock.ts'
+import { settle } from '../../../src/sim/sim-clock.ts'
 
 const infoOf = (pid: number): ProcessInfo =>
   ({ pid, ppid: 1, pgid: pid, sessionId: pid }) as Partial<ProcessInfo> as ProcessInfo

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import t, { type Test } from 'tap'
 import { HsuError } from '../../../src/base/error.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 import { passUntil, type Watched, World } from '../../support/sim-world.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 

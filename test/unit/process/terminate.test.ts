@@ -1,7 +1,7 @@
 import t from 'tap'
 import { killTree, sweep, terminate } from '../../../src/process/terminate.ts'
-import { SimClock } from '../../support/sim-clock.ts'
-import { SimHost, type SimScript } from '../../support/sim-host.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { SimHost, type SimScript } from '../../../src/sim/sim-host.ts'
 
 const forever = new AbortController().signal
 

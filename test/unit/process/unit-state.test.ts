@@ -12,7 +12,7 @@ import {
   type UnitPhase,
   type UnitState,
 } from '../../../src/process/unit-state.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
 type Restart = NonNullable<Parameters<typeof unitSpec>[1]['restart']>

@@ -9,7 +9,7 @@ import type { FileWatcher, WatchListener, WatchRequest } from '../../../src/proc
 import { fileSet } from '../../../src/process/watch/globs.ts'
 import { createWatches } from '../../../src/process/watch/watches.ts'
 import { memoryLog } from '../../support/memory-log.ts'
-import { settle, SimClock } from '../../support/sim-clock.ts'
+import { settle, SimClock } from '../../../src/sim/sim-clock.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 import { until } from '../../support/until.ts'
 

@@ -9,8 +9,8 @@ import { pickByHash } from '../../../src/rpc/router/hash.ts'
 import { methodTerms } from '../../../src/rpc/router/method-terms.ts'
 import { pick, type PickTerms } from '../../../src/rpc/router/pick.ts'
 import { RetryBudget } from '../../../src/rpc/router/retry-budget.ts'
-import { seeded } from '../../support/seeded.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const endpoint = (replica: number, nodeId = 'self'): Endpoint => ({

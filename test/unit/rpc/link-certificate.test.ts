@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import t from 'tap'
 import { createLinkCertificate, fingerprintOf } from '../../../src/rpc/link-certificate.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 
 t.test('a link certificate', async (t) => {
   const epochMs = Date.parse('2030-05-06T07:08:09Z')

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { ClientHttp2Session } from 'node:http2'
 import t from 'tap'
 import { watchLink } from '../../../src/rpc/link-watch.ts'
-import { SimClock, settle } from '../../support/sim-clock.ts'
+import { SimClock, settle } from '../../../src/sim/sim-clock.ts'
 
 /** A session that answers no ping and whose 'close' nobody hears. */
 class SilentSession extends EventEmitter {

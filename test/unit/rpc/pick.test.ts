@@ -2,7 +2,7 @@ import t from 'tap'
 import { createInFlight } from '../../../src/rpc/router/in-flight.ts'
 import { pick, type PickTerms } from '../../../src/rpc/router/pick.ts'
 import { endpoint } from '../../support/literal-world.ts'
-import { seeded } from '../../support/seeded.ts'
+import { seeded } from '../../../src/sim/seeded.ts'
 
 const at = (instance: string, nodeId: string) => endpoint({ instance, nodeId })
 const on = (preferredNodeId: string | undefined): PickTerms => ({

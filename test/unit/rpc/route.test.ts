@@ -11,7 +11,7 @@ import { createResetGuard } from '../../../src/rpc/reset-guard.ts'
 import { match, noEndpoint, type Wanted, wantedFrom } from '../../../src/rpc/router/route.ts'
 import { HsuError } from '../../../src/base/error.ts'
 import { endpoint, literalWorld } from '../../support/literal-world.ts'
-import { SimClock } from '../../support/sim-clock.ts'
+import { SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const world = literalWorld(

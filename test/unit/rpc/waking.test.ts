@@ -3,7 +3,7 @@ import { HsuError } from '../../../src/base/error.ts'
 import type { Endpoint } from '../../../src/rpc/endpoint-source.ts'
 import { createWaking, type Sleeper } from '../../../src/rpc/router/waking.ts'
 import { endpoint } from '../../support/literal-world.ts'
-import { settle, SimClock } from '../../support/sim-clock.ts'
+import { settle, SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
 const never = new AbortController().signal

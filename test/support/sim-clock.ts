@@ -1,1 +1,0 @@
-export { settle, SimClock } from '../../src/sim/sim-clock.ts'

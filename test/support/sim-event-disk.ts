@@ -1,1 +1,0 @@
-export { SimEventDisk } from '../../src/sim/sim-event-disk.ts'

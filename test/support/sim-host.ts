@@ -1,1 +1,0 @@
-export { SimHost, type SimScript } from '../../src/sim/sim-host.ts'

@@ -1,2 +1,0 @@
-export { SimNetwork, type SimNetworkOptions } from '../../src/sim/sim-network.ts'
-export { SimTransport } from '../../src/sim/sim-transport.ts'

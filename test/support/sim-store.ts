@@ -1,1 +1,0 @@
-export { SimDisk, simStore } from '../../src/sim/sim-store.ts'
