@@ -1,36 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { silentLog } from '../../src/base/log.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
-import { systemRandom } from '../../src/base/system-random.ts'
-import { createIdentity } from '../../src/mesh/identity.ts'
-import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
-import { simStore } from '../../src/sim/sim-store.ts'
+import { echoTransport } from '../support/echo-transport.ts'
 import { until } from '../support/until.ts'
 
-const KEY = randomBytes(32)
 /** Of the private network handshake: what each end sends first. */
 const NONCE_BYTES = 24
 const MOST_AT_ONCE = 256
-
-/** A transport on loopback that echoes; it knows nobody but its seeds. */
-async function transportTo(t: Test, seeds: readonly string[]): Promise<Transport> {
-  const identity = createIdentity()
-  const seams = { clock: systemClock, random: systemRandom, log: silentLog, store: simStore(), identity }
-  const discovery = { mdns: false, seeds, interfaces: [] }
-  const transport = await createLibp2pTransport(seams, { keys: () => [KEY], listen: '127.0.0.1:0', discovery })
-  transport.handle({
-    onRequest: async (_, request) => request,
-    onBroadcast: () => undefined,
-    onConnected: () => undefined,
-    onDisconnected: () => undefined,
-  })
-  t.teardown(() => transport.stop())
-  await transport.start()
-  return transport
-}
 
 const portOf = (transport: Transport): number => Number(transport.addresses()[0]?.split('/')[4])
 const seedOf = (transport: Transport): string => `127.0.0.1:${portOf(transport)}`
@@ -41,8 +18,8 @@ async function echoes(t: Test, from: Transport, to: Transport): Promise<void> {
 }
 
 t.test('peers that connect and never finish the handshake are given up, and members get in all the same', async (t) => {
-  const node = await transportTo(t, [])
-  const member = await transportTo(t, [seedOf(node)])
+  const node = await echoTransport(t, [])
+  const member = await echoTransport(t, [seedOf(node)])
   await until('a member is there', () => node.connected().includes(member.nodeId))
 
   // Whoever may begin a handshake is sent a nonce.
@@ -59,7 +36,7 @@ t.test('peers that connect and never finish the handshake are given up, and memb
   await until('some have begun', () => begun.size > 0)
   await echoes(t, member, node)
 
-  const late = await transportTo(t, [seedOf(node)])
+  const late = await echoTransport(t, [seedOf(node)])
   await until('all are given up', () => open() === 0, 20_000)
   t.ok(begun.size <= MOST_AT_ONCE, `${begun.size} of ${sockets.length} may begin, the others are refused at once`)
   await until('a newcomer is in', () => node.connected().includes(late.nodeId), 20_000)
@@ -82,8 +59,8 @@ t.test('a seed that accepts and never speaks is given up and tried again, and ho
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
   const at = `127.0.0.1:${(silent.address() as { port: number }).port}`
 
-  const other = await transportTo(t, [])
-  const node = await transportTo(t, [at, seedOf(other)])
+  const other = await echoTransport(t, [])
+  const node = await echoTransport(t, [at, seedOf(other)])
   await until('the other seed is reached', () => node.connected().includes(other.nodeId))
   let mostOpen = 0
   await until(

@@ -11,41 +11,17 @@ import { createExchangeServer, exchange, EXCHANGE_PROTOCOL } from '../../src/mes
 import { HandshakeWatch } from '../../src/mesh/libp2p/handshake.ts'
 import { type Host, privateKeyFrom, startHost, TOPIC } from '../../src/mesh/libp2p/host.ts'
 import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
-import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
-import { simStore } from '../../src/sim/sim-store.ts'
+import { ECHO_KEY, echoTransport } from '../support/echo-transport.ts'
 import { throwsReason } from '../support/throws-reason.ts'
 import { until } from '../support/until.ts'
 
-const KEY = randomBytes(32)
 const never = (): AbortSignal => new AbortController().signal
-
-/** A transport on loopback that echoes; it knows nobody but its seeds. */
-async function transportTo(t: Test, seeds: readonly string[]): Promise<Transport> {
-  const seams = {
-    clock: systemClock,
-    random: systemRandom,
-    log: silentLog,
-    store: simStore(),
-    identity: createIdentity(),
-  }
-  const discovery = { mdns: false, seeds, interfaces: [] }
-  const transport = await createLibp2pTransport(seams, { keys: () => [KEY], listen: '127.0.0.1:0', discovery })
-  transport.handle({
-    onRequest: async (_, request) => request,
-    onBroadcast: () => undefined,
-    onConnected: () => undefined,
-    onDisconnected: () => undefined,
-  })
-  t.teardown(() => transport.stop())
-  await transport.start()
-  return transport
-}
 
 /** A bare libp2p node that has the mesh key and no protocol of ours but what the test gives it. */
 async function bareHost(t: Test): Promise<{ host: Host; at: string; id: string }> {
   const privateKey = await privateKeyFrom(createIdentity().privateKey)
-  const protector = await ringProtector(() => [KEY], systemRandom)
+  const protector = await ringProtector(() => [ECHO_KEY], systemRandom)
   const config = { protector, privateKey, listen: { host: '127.0.0.1', port: 0 } }
   const host = await startHost(silentLog, config, {}, new HandshakeWatch(() => undefined))
   t.teardown(() => host.stop())
@@ -63,7 +39,7 @@ t.test('a peer of an earlier version is asked over a stream for each request', a
     EXCHANGE_PROTOCOL,
     createExchangeServer(seams, async (_, request) => request),
   )
-  const transport = await transportTo(t, [at])
+  const transport = await echoTransport(t, [at])
   await until('they are connected', isConnected(transport, id))
   for (const request of [randomBytes(10), randomBytes(100_000)]) {
     t.same(Buffer.from(await transport.request(id, request, never())), request)
@@ -71,7 +47,7 @@ t.test('a peer of an earlier version is asked over a stream for each request', a
 })
 
 t.test('a peer of an earlier version is answered', async (t) => {
-  const transport = await transportTo(t, [])
+  const transport = await echoTransport(t, [])
   const { host } = await bareHost(t)
   const connection = await host.dial(multiaddr(transport.addresses()[0]))
   t.same(Buffer.from(await exchange(connection, Buffer.from('ping'), never())).toString(), 'ping')
@@ -80,7 +56,7 @@ t.test('a peer of an earlier version is answered', async (t) => {
 t.test('a peer that accepts and never reads costs a bounded buffer, and fails requests at once', async (t) => {
   const { host, at, id } = await bareHost(t)
   await host.handle(CHANNEL_PROTOCOL, (stream) => stream.pause())
-  const [transport, other] = [await transportTo(t, [at]), await transportTo(t, [])]
+  const [transport, other] = [await echoTransport(t, [at]), await echoTransport(t, [])]
   transport.learn(other.nodeId, other.addresses())
   await until('they are connected', isConnected(transport, id))
   await until('the other is connected', isConnected(transport, other.nodeId))
@@ -98,7 +74,7 @@ t.test('a peer that accepts and never reads costs a bounded buffer, and fails re
 })
 
 t.test('requests of one peer that hang leave room for those of others', async (t) => {
-  const [a, b] = [await transportTo(t, []), await transportTo(t, [])]
+  const [a, b] = [await echoTransport(t, []), await echoTransport(t, [])]
   let answered = 0
   a.handle({
     onRequest: async (from, request) => {
@@ -110,7 +86,7 @@ t.test('requests of one peer that hang leave room for those of others', async (t
     onConnected: () => undefined,
     onDisconnected: () => undefined,
   })
-  const c = await transportTo(t, [])
+  const c = await echoTransport(t, [])
   for (const each of [b, c]) each.learn(a.nodeId, a.addresses())
   await until('both are connected', () => isConnected(b, a.nodeId)() && isConnected(c, a.nodeId)())
   const hanging = Array.from({ length: 64 }, () => b.request(a.nodeId, randomBytes(10), never()).catch(() => 'ended'))
@@ -122,10 +98,10 @@ t.test('requests of one peer that hang leave room for those of others', async (t
 })
 
 t.test('a small request and its answer are two messages on the wire, and no more', async (t) => {
-  const server = await transportTo(t, [])
+  const server = await echoTransport(t, [])
   const port = Number(server.addresses()[0]?.split('/')[4])
   const meter = await meteredProxy(t, port)
-  const client = await transportTo(t, [`127.0.0.1:${meter.port}`])
+  const client = await echoTransport(t, [`127.0.0.1:${meter.port}`])
   await until('they are connected', isConnected(client, server.nodeId))
   const request = randomBytes(20)
   await client.request(server.nodeId, request, never())
