@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts'
 import { below, type Random } from '../base/random.ts'
 import type { Store } from '../base/store.ts'
 import type { EventDisk } from '../node/index.ts'
@@ -11,18 +12,19 @@ export interface Life {
 /** What a dead process waits for. One of its own each time: what waits for one that all share is kept as long as that. */
 const never = (): Promise<never> => new Promise(() => undefined)
 
-/** The longest time an act of the disk or the system takes, so that a node can die in the middle of it. */
+/** The longest time an act of the disk or the system takes to begin, and to be learnt of, so that a node can die in the middle of it. */
 const MAX_ACT_MS = 3
 
 interface Bound {
   /** The answer, unless the process has died meanwhile. */
   readonly alive: <T>(value: Promise<T>) => Promise<T>
-  /** The same for what takes a moment: it may happen, and the process die before it learns that. */
+  /** The same for what takes a moment: the process may die before it happens, and before it learns that it happened. */
   readonly act: <T>(task: () => Promise<T>) => Promise<T>
 }
 
 /** How a process that may die meets the rest of its machine. */
 export interface Mortal {
+  clock(clock: Clock): Clock
   store(store: Store): Store
   events(disk: EventDisk): EventDisk
   host(host: ProcessHost): ProcessHost
@@ -40,12 +42,19 @@ export function mortal(life: Life, sleep: (ms: number) => Promise<void>, random:
       return life.over ? never() : settled()
     },
     act: async (task) => {
+      await bound.alive(sleep(below(MAX_ACT_MS, random)))
+      const done = task()
+      done.catch(() => undefined)
       await sleep(below(MAX_ACT_MS, random))
-      if (life.over) return never()
-      return bound.alive(task())
+      return bound.alive(done)
     },
   }
   return {
+    clock: (clock) => ({
+      nowMs: () => clock.nowMs(),
+      wallMs: () => clock.wallMs(),
+      sleep: (ms, signal) => bound.alive(clock.sleep(ms, signal)),
+    }),
     store: (store) => mortalStore(store, bound),
     events: (disk) => mortalEvents(disk, bound),
     host: (host) => mortalHost(host, bound),
@@ -77,7 +86,7 @@ function mortalEvents(disk: EventDisk, { alive, act }: Bound): EventDisk {
 function mortalHost(host: ProcessHost, { alive, act }: Bound): ProcessHost {
   const childOf = (child: Child): Child => ({ ...child, exited: alive(child.exited) })
   return {
-    table: host.table,
+    table: { ...host.table, bootId: () => act(() => host.table.bootId()) },
     environment: () => host.environment(),
     spawn: async (request) => childOf(await act(() => host.spawn(request))),
     async adopt(left) {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { below, type Random } from '../../src/base/random.ts'
 import { createSupervisor, type Supervisor, type UnitSpec } from '../../src/process/index.ts'
 import { memoryLog } from '../support/memory-log.ts'
-import { type Life, mortal } from '../support/mortal.ts'
+import { type Life, mortal } from '../../src/sim/life.ts'
 import { seeded } from '../../src/sim/seeded.ts'
 import { SimClock } from '../../src/sim/sim-clock.ts'
 import { SimHost, type SimScript } from '../../src/sim/sim-host.ts'
@@ -96,10 +96,13 @@ class Machine {
     if (!this.#life.over) return
     const life = { over: false }
     this.#life = life
-    const seams = mortal({ clock: this.clock, random: this.#random, store: simStore(this.disk), host: this.host }, life)
+    const guarded = mortal(life, (ms) => this.clock.sleep(ms), this.#random)
     const supervisor = createSupervisor(
       {
-        ...seams,
+        clock: guarded.clock(this.clock),
+        random: this.#random,
+        store: guarded.store(simStore(this.disk)),
+        host: guarded.host(this.host),
         log: memoryLog(),
         grpc: { check: async () => true },
         environmentOf: () => ({}),

@@ -4,7 +4,7 @@ import { PartitionKeeper } from '../../src/node/partition/keeper.ts'
 import type { PartitionPolicy } from '../../src/node/partition/config.ts'
 import { createSupervisor, type ProcessEvent, type Supervisor } from '../../src/process/index.ts'
 import { memoryLog } from './memory-log.ts'
-import { type Life, mortal } from './mortal.ts'
+import { type Life, mortal } from '../../src/sim/life.ts'
 import { seeded } from '../../src/sim/seeded.ts'
 import { SimHost } from '../../src/sim/sim-host.ts'
 import { SimMesh, type SimMeshOptions, type SimNode } from './sim-mesh.ts'
@@ -62,7 +62,9 @@ export class SimSite {
     const life = { over: false }
     const clock = sim.network.clockOf(node.nodeId)
     const store = simStore(node.disk)
-    const seams = mortal({ clock, random: seeded(7), store, host }, life)
+    const random = seeded(7)
+    const guarded = mortal(life, (ms) => clock.sleep(ms), random)
+    const seams = { random, clock: guarded.clock(clock), store: guarded.store(store), host: guarded.host(host) }
     const log = memoryLog()
     const world = createWorldView({ mesh: () => node.mesh, own: () => offers.registrations() }, recordOf(node))
     const keeper: PartitionKeeper = new PartitionKeeper({
