@@ -1,4 +1,4 @@
-import type { CallCounts } from './control.ts'
+import { type CallCounts, type CallRecord, rfc3339 } from './control.ts'
 
 // The shape of calls that `-o json` prints. Public API: add keys freely, never rename or remove one.
 
@@ -27,6 +27,43 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 /** The keys of `CallsShape`, for docs/cli.md. */
 export const CALL_KEYS =
   'service, unit, calls, failed, inFlight, p50Seconds, p99Seconds, requestBytes, responseBytes, retries, held, rejected'
+
+/** A line of `hsu calls -f -o json`, and of the access log. */
+export interface CallRecordShape {
+  /** When it was over. */
+  readonly time: string | null
+  readonly node: string
+  readonly door: string
+  readonly peer: string
+  readonly service: string
+  readonly method: string
+  readonly unit: string
+  readonly instance: string
+  readonly servedBy: string
+  readonly code: string
+  readonly reason: string
+  readonly seconds: number
+  readonly requestBytes: number
+  readonly responseBytes: number
+  readonly attempts: number
+  readonly held: boolean
+  readonly traceId: string
+}
+
+/** The keys of `CallRecordShape`, for docs/cli.md. */
+export const CALL_RECORD_KEYS =
+  'time, node, door, peer, service, method, unit, instance, servedBy, code, reason, seconds, requestBytes, responseBytes, attempts, held, traceId'
+
+export function callRecordShape(call: CallRecord): CallRecordShape {
+  const { node, door, peer, service, method, unit, instance, servedBy, code, reason, seconds, attempts, held } = call
+  return {
+    time: rfc3339(call.time),
+    ...{ node, door, peer, service, method, unit, instance, servedBy, code, reason, seconds },
+    requestBytes: Number(call.requestBytes),
+    responseBytes: Number(call.responseBytes),
+    ...{ attempts, held, traceId: call.traceId },
+  }
+}
 
 /** Calls by service and unit, the busiest first. Each is counted where it came in: once, however many nodes it went through. */
 export function callShapes(counts: readonly CallCounts[]): readonly CallsShape[] {

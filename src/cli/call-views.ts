@@ -1,5 +1,7 @@
 import { formatSizeBytes } from '../base/quantity.ts'
-import type { CallsShape } from './call-shapes.ts'
+import { parseRfc3339Ms } from '../base/system-date.ts'
+import type { CallRecordShape, CallsShape } from './call-shapes.ts'
+import { dateTime } from './moment.ts'
 import type { Style } from './style.ts'
 import { type Column, table } from './table.ts'
 
@@ -23,6 +25,23 @@ export function callTable(calls: readonly CallsShape[], style: Style): string {
     number('REJECTED', ({ rejected }) => String(rejected)),
   ]
   return calls.length === 0 ? 'no calls yet' : table(calls, columns, style)
+}
+
+/** A call of `hsu calls -f`, on a line. */
+export function callLine(call: CallRecordShape, style: Style): string {
+  const { time, code, reason, seconds, service, method, instance, servedBy, peer, attempts, held } = call
+  const wallMs = time === null ? undefined : parseRfc3339Ms(time)
+  const why = reason === '' ? code : `${code} (${reason})`
+  const notes = [attempts > 1 ? `${attempts} attempts` : '', held ? 'held' : ''].filter((note) => note !== '')
+  return [
+    style.faint(wallMs === undefined ? '-' : dateTime(wallMs)),
+    code === 'OK' ? style.good(why) : style.bad(why),
+    `${(seconds * 1_000).toFixed(seconds < 0.01 ? 2 : 0)}ms`,
+    `${service}/${method}`,
+    instance === '' ? 'no instance' : `${instance}@${servedBy}`,
+    `from ${peer || 'a unix socket'}`,
+    ...notes,
+  ].join('  ')
 }
 
 /** The busiest services of `hsu top`, a line each. `before`: the calls at the last look, so long ago. */

@@ -2,6 +2,7 @@ import type { Command } from './command.ts'
 import { adoptCommand } from './commands/adopt.ts'
 import { attachCommand } from './commands/attach.ts'
 import { callCommand } from './commands/call.ts'
+import { callsCommand } from './commands/calls.ts'
 import { completionCommand } from './commands/completion.ts'
 import { configSchemaCommand } from './commands/config-schema.ts'
 import { configShowCommand } from './commands/config-show.ts'
@@ -73,6 +74,7 @@ const NAMED: readonly Command[] = [
   nodesCommand,
   servicesCommand,
   callCommand,
+  callsCommand,
   meshCreateCommand,
   meshInviteCommand,
   meshJoinCommand,

@@ -18,6 +18,7 @@ export type ServiceEntry = Answer<'listServices'>['services'][number]
 export type UsageMessage = NonNullable<Unit['usage']>
 export type NodeUsage = Answer<'getUsage'>['nodes'][number]
 export type CallCounts = Answer<'getCalls'>['calls'][number]
+export type CallRecord = NonNullable<Item<ReturnType<ControlClient['streamCalls']>>['call']>
 export type UsageSeries = Item<ReturnType<ControlClient['streamUsage']>>
 export type UsageSample = UsageSeries['samples'][number]
 export type Check = Answer<'diagnose'>['checks'][number]

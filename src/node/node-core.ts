@@ -4,10 +4,19 @@ import { HsuError } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import type { MemberView } from '../mesh/index.ts'
 import type { Supervisor, UnitSpec, Usage } from '../process/index.ts'
-import type { CallRow, CheckSchema, ControlService, Ingress, ServiceClient, ServiceSchema } from '../rpc/index.ts'
+import type {
+  CallDoors,
+  CallRow,
+  CheckSchema,
+  ControlService,
+  Ingress,
+  ServiceClient,
+  ServiceSchema,
+} from '../rpc/index.ts'
 import type { Activation } from './activation/activation.ts'
 import type { AdminServer } from './admin/server.ts'
 import type { Attachments } from './attachments.ts'
+import type { LineContext } from './calls/call-line.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { ConfigReport } from './node-setup.ts'
@@ -63,6 +72,8 @@ export interface NodeCoreParts {
   readonly ownUsage: () => Promise<Usage | undefined>
   /** What was counted of the calls through this node. */
   readonly calls: () => Promise<readonly CallRow[]>
+  /** Shows calls as they end. */
+  readonly watchCalls: CallDoors['watch']
   /** The control API of any node: this one, or the one named by the metadata `hsu-node`. */
   readonly control: ServiceClient<typeof ControlService>
   /** The configuration in force. */
@@ -79,6 +90,8 @@ export interface NodeCore extends NodeCoreParts {
   self(): MemberView
   /** The other nodes that can be asked now. */
   peers(): readonly Peer[]
+  /** How calls are told of. */
+  readonly lineContext: LineContext
   services(): MessageInitShape<typeof ServiceSchema>[]
   /** @throws HsuError UNIT_NOT_FOUND */
   specOf(unit: string): UnitSpec
@@ -101,6 +114,7 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
       if (self === undefined) throw new HsuError('INTERNAL', 'the node is not among the members it knows')
       return self
     },
+    lineContext: lineContext(info.name, world),
     peers: () =>
       world
         .members()
@@ -132,5 +146,13 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
       this.refuseWhenReplaced()
       if (stopping) throw new HsuError('NODE_DRAINING', `node ${info.name} is shutting down and starts nothing new`)
     },
+  }
+}
+
+/** Names for people, in what is told of calls. */
+export function lineContext(node: string, world: Pick<WorldView, 'members'>): LineContext {
+  return {
+    node,
+    nameOf: (nodeId) => world.members().find((member) => member.nodeId === nodeId)?.record?.name ?? nodeId,
   }
 }

@@ -3,6 +3,7 @@ import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
 import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
+import type { LineFileConfig } from './calls/line-file.ts'
 import { conceal, type LoadedConfig, type NodeFileConfig } from './config/index.ts'
 import { parseMeshKeys } from './mesh-key.ts'
 import type { PartitionPolicy } from './partition/config.ts'
@@ -29,6 +30,8 @@ export interface NodeSetup {
     | undefined
   /** How much of what happened is kept. */
   readonly events: { readonly maxBytes: number; readonly maxAgeMs: number }
+  /** Undefined: calls are not logged. */
+  readonly accessLog: (LineFileConfig & { readonly sample: number }) | undefined
   readonly units: readonly UnitSpec[]
   /** Services that the configuration names for a unit; undefined = ask the unit. */
   readonly servicesOf: (unit: string) => readonly string[] | undefined
@@ -59,6 +62,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     paths,
     listen: node.listen,
     events: { maxBytes: node.events.max_size, maxAgeMs: node.events.max_age },
+    accessLog: accessLogOf(node.access_log, baseDir),
     mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, baseDir, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
       name,
@@ -74,6 +78,12 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
       origins: Object.fromEntries(loaded.origins),
     },
   }
+}
+
+function accessLogOf(config: NodeFileConfig['node']['access_log'], baseDir: string): NodeSetup['accessLog'] {
+  const { to, sample, max_size, keep } = config
+  if (to === 'off') return undefined
+  return { to: to === 'stdout' ? to : resolve(baseDir, to), sample, maxBytes: max_size, keep }
 }
 
 async function meshSetup(

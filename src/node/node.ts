@@ -2,16 +2,17 @@ import { messageOf } from '../base/error.ts'
 import { type Service, serviceStack } from '../base/lifecycle.ts'
 import { loadIdentity } from '../mesh/index.ts'
 import { createOwnUsage, type LimitSupport, limitSupport } from '../process/index.ts'
-import { ControlService, type Door } from '../rpc/index.ts'
+import { type CallDoors, ControlService, type Door } from '../rpc/index.ts'
 import type { AdminSource } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
 import { untilAsBefore } from './as-before.ts'
+import { createAccessLog } from './calls/access-log.ts'
 import { createAttachments } from './attachments.ts'
 import { controlService } from './control-service.ts'
 import { diagnoseNode } from './diagnose.ts'
 import { adopted, replaced, standingNow, takePlace, takeUnits } from './hand-over.ts'
 import { createLiveSetup, type LiveSetup } from './live-setup.ts'
-import { createNodeCore, type NodeCore, type NodeInfo } from './node-core.ts'
+import { createNodeCore, lineContext, type NodeCore, type NodeInfo } from './node-core.ts'
 import {
   closeTools,
   connectParts,
@@ -105,6 +106,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   const forCalls = [api, ingress, direct, ...(linkServer === undefined ? [] : [linkServer])]
   const forPeople = [...(admin === undefined ? [] : [admin]), front]
   try {
+    for (const log of callLogs(seams, setup, parts)) await stack.begin(log)
     for (const door of forCalls) await stack.begin(door)
     await stack.begin(legacy === undefined ? mesh : atStop('mesh', () => mesh.stop()))
     await stack.begin(atStop('offers', () => offers.stop()))
@@ -192,6 +194,7 @@ function makeCore(
     admin,
     ownUsage,
     calls: () => seams.servers.calls(),
+    watchCalls: (interest, listener) => seams.servers.watch(interest, listener),
     events,
     news,
     control: tools.connection.client(ControlService),
@@ -264,6 +267,18 @@ function infoOf(
     pid,
     startedAtMs,
   }
+}
+
+/** What is written down of calls; ends after them. */
+function callLogs(
+  { clock, log, disk, servers }: Outside,
+  { name, accessLog }: NodeSetup,
+  { world }: Pick<Parts, 'world'>,
+): readonly Service[] {
+  if (accessLog === undefined) return []
+  const watch: CallDoors['watch'] = (interest, listener) => servers.watch(interest, listener)
+  const file = disk.lineFile(accessLog)
+  return [createAccessLog({ clock, log, watch, file }, { sample: accessLog.sample, ...lineContext(name, world) })]
 }
 
 /** Something that only has an end. */

@@ -24,6 +24,7 @@ import {
   type LinkCertificate,
 } from '../rpc/index.ts'
 import { createAdmin } from './admin/admin.ts'
+import { type LineFile, type LineFileConfig, lineFile } from './calls/line-file.ts'
 import { type DataDirLock, type DataDirLockConfig, dataDirLock } from './data-dir-lock.ts'
 import { type EventDisk, fileEventDisk } from './event-disk.ts'
 import { keyFileWriter } from './mesh-key-file.ts'
@@ -56,6 +57,8 @@ export interface OutsideDisk {
   keyFile(file: string): (keys: readonly Uint8Array[]) => Promise<void>
   /** Writes a small file for other programs of the user, in one step. */
   replaceFile(file: string, content: string): Promise<void>
+  /** Lines about calls, kept within bounds. */
+  lineFile(config: LineFileConfig): LineFile
 }
 
 /** How a node meets the others. */
@@ -76,6 +79,7 @@ export interface Servers {
   readonly ingress: CallDoors['ingress']
   readonly link: CallDoors['link']
   readonly calls: CallDoors['calls']
+  readonly watch: CallDoors['watch']
   readonly api: typeof createApiServer
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin
@@ -89,7 +93,7 @@ const CERTIFICATE_NAME = 'link'
 /** How finely the mesh watches the event loop: well below the time a ping may take, and ten timers a second. */
 const LOOP_RESOLUTION_MS = 100
 
-const SERVERS: Omit<Servers, 'ingress' | 'link' | 'calls'> = {
+const SERVERS: Omit<Servers, keyof CallDoors> = {
   api: createApiServer,
   front: createControlFront,
   admin: createAdmin,
@@ -112,6 +116,7 @@ export function systemOutside(log: Log): Outside {
       lock: (config) => dataDirLock(host.table, config),
       keyFile: (file) => keyFileWriter(file, log),
       replaceFile,
+      lineFile,
     },
     network: {
       transport: libp2pTransport,

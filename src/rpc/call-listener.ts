@@ -89,7 +89,11 @@ const FAREWELL_MS = 200
 /** A stranger who keeps knocking is told of once in this time. */
 const COMPLAINT_INTERVAL_MS = 60_000
 
-const LOCAL_CALLER: Caller = { nodeId: undefined, fingerprint: undefined }
+/** A process of this host. Asked while the socket is open: afterwards the system does not tell. */
+function localCaller({ remoteAddress: host, remotePort: port }: Socket): Caller {
+  const address = host === undefined || port === undefined ? {} : { address: formatAddress(host, port) }
+  return { nodeId: undefined, fingerprint: undefined, ...address }
+}
 
 /** The connections of a listener, whatever they speak. What one of them does wrong ends that one. */
 export interface ConnectionSet {
@@ -179,7 +183,7 @@ export function createListener(
 }
 
 function plainServer(connections: ConnectionSet): Server {
-  return createTcpServer((socket) => connections.add(socket, LOCAL_CALLER))
+  return createTcpServer((socket) => connections.add(socket, localCaller(socket)))
 }
 
 function tlsServer(

@@ -5,7 +5,8 @@ import type { Door, DoorHandle } from './door.ts'
 import type { ShownCertificate } from './link-certificate.ts'
 import { Delivery } from './relay/delivery.ts'
 import { createLinkPool } from './relay/link-pool.ts'
-import { type EndedCall, Tally } from './relay/tally.ts'
+import { Tally } from './relay/tally.ts'
+import type { CallTap } from './router/call-watch.ts'
 import { RelayLoop } from './relay/loop.ts'
 import { createRelayUpstreams } from './relay/upstreams.ts'
 import { createCallLimits } from './router/call-limits.ts'
@@ -23,8 +24,8 @@ export interface IngressSeams extends Omit<ServiceRouteSeams, 'inFlight'> {
   readonly loop?: RelayLoop
   /** Where its calls are counted. */
   readonly metrics?: CallMetrics
-  /** Told of each call that is over. */
-  readonly onCallEnd?: (call: EndedCall) => void
+  /** Shows the calls to whoever wants to see them. */
+  readonly tap?: CallTap
 }
 
 /** Where an ingress listens, and who it is. */
@@ -63,8 +64,8 @@ export function createIngress(seams: IngressSeams, config: IngressConfig): Ingre
     { ...seams, inFlight, limitsOf: seams.limitsOf ?? createCallLimits(clock) },
     nodeId,
   )
-  const { metrics, onCallEnd } = seams
-  const tally = metrics && new Tally(metrics, 'ingress', () => clock.nowMs(), onCallEnd)
+  const { metrics, tap } = seams
+  const tally = metrics && new Tally({ clock, metrics, ...(tap && { tap }) }, 'ingress')
   const whenUnreached = 'answer'
   const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
   const listener = createCallListener(

@@ -12,7 +12,8 @@ import type { CallMetrics } from './router/call-metrics.ts'
 import { methodTerms } from './router/method-terms.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { Delivery } from './relay/delivery.ts'
-import { type EndedCall, Tally } from './relay/tally.ts'
+import { Tally } from './relay/tally.ts'
+import type { CallTap } from './router/call-watch.ts'
 import { RelayLoop } from './relay/loop.ts'
 import { createRelayUpstreams } from './relay/upstreams.ts'
 import { onePlace, type Router, type Target } from './target.ts'
@@ -34,8 +35,8 @@ export interface LinkServerSeams {
   readonly loop?: RelayLoop
   /** Where its calls are counted. */
   readonly metrics?: CallMetrics
-  /** Told of each call that is over. */
-  readonly onCallEnd?: (call: EndedCall) => void
+  /** Shows the calls to whoever wants to see them. */
+  readonly tap?: CallTap
   /** Strangers that may come, and what they get. */
   readonly guests?: Guests
 }
@@ -79,8 +80,8 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
   const loop = seams.loop ?? new RelayLoop(seams)
   const upstreams = createRelayUpstreams(clock, loop, undefined)
   const router = createLinkRouter(seams, config)
-  const { metrics, onCallEnd } = seams
-  const tally = metrics && new Tally(metrics, 'link', () => clock.nowMs(), onCallEnd)
+  const { metrics, tap } = seams
+  const tally = metrics && new Tally({ clock, metrics, ...(tap && { tap }) }, 'link')
   const whenUnreached = 'refuse'
   const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
   const listener = createCallListener(

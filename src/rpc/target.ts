@@ -50,6 +50,8 @@ export interface Caller {
   readonly nodeId: string | undefined
   /** SHA-256 of its certificate. */
   readonly fingerprint: string | undefined
+  /** `host:port` of a process; left out when it calls over a unix socket. */
+  readonly address?: string
 }
 
 /** What a router may look at. */

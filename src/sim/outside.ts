@@ -46,6 +46,7 @@ export function simOutside(
         machine.keyFile = keys
       },
       replaceFile: async () => undefined,
+      lineFile: () => ({ append: async () => undefined, close: async () => undefined }),
     },
     network: {
       async transport(_seams, { keys, discovery }) {

@@ -2,7 +2,11 @@ import type { ServerHttp2Stream } from 'node:http2'
 import { Metadata, status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { type RouteConfig, routeSchema } from '../../src/rpc/config.ts'
+import { systemTurn } from '../../src/base/system-turn.ts'
 import { CallMetrics } from '../../src/rpc/router/call-metrics.ts'
+import { CallTap } from '../../src/rpc/router/call-watch.ts'
+import { ALL_CALLS } from '../../src/rpc/router/ended-call.ts'
+import { seeded } from '../../src/sim/seeded.ts'
 import {
   answerOf,
   framed,
@@ -183,9 +187,12 @@ t.test('what becomes of calls is counted, once each', async (t) => {
     else answers(stream, 0)
   })
   const ended: string[] = []
+  const tap = new CallTap({ turn: systemTurn, random: seeded(1) }, ({ calls }) => {
+    ended.push(...calls.map(({ path, status, instance, attempts }) => `${path} ${status} ${instance} ${attempts}`))
+  })
+  tap.interest = ALL_CALLS
   const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), {
-    metrics,
-    onCallEnd: ({ path, status, instance }) => ended.push(`${path} ${status} ${instance}`),
+    ...{ metrics, tap },
   })
   const { call } = grpcClient(t, ingress.address())
   for (let turn = 0; turn < 5; turn += 1) await call('Get', [HELLO])
@@ -203,7 +210,7 @@ t.test('what becomes of calls is counted, once each', async (t) => {
   )
   t.match(row('Bad')?.codes, { UNAVAILABLE: 1 })
   t.match(row('other'), { unit: '', codes: { UNIMPLEMENTED: 1 } })
-  t.ok(ended.includes(`/${SERVICE}/Get 0 echo-0-aaaaaa`))
+  t.ok(ended.includes(`/${SERVICE}/Get 0 echo-0-aaaaaa 1`))
 })
 
 t.test('W3C trace context passes untouched, however it is written', async (t) => {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type DeepReadonly, duration, size, text } from '../../base/schema.ts'
+import { type DeepReadonly, duration, percentage, size, text } from '../../base/schema.ts'
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'
 import { partition } from '../partition/config.ts'
@@ -59,6 +59,19 @@ const node = z.strictObject({
     })
     .prefault({})
     .describe('How much is kept of what happened, for `hsu events` and `hsu why`'),
+  access_log: z
+    .strictObject({
+      to: z
+        .string()
+        .min(1)
+        .default('off')
+        .describe('File, relative to this one, or stdout; one JSON object a line for each call that is over'),
+      sample: percentage.prefault('100%').describe('Of the calls that end with OK; all others are logged'),
+      max_size: size.prefault('64MiB').describe('A file that would be larger is put aside'),
+      keep: z.int().min(1).max(100).default(5).describe('Files that were put aside and are kept'),
+    })
+    .prefault({})
+    .describe('A log of the calls through this node'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe("Least level of the node's own log"),
 })
 

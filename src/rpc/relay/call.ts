@@ -63,6 +63,7 @@ export class Call implements RoutedCall, SideCall {
   failure: HsuError | undefined
   resetCode: number | undefined
   held = false
+  attempts = 0
   /** The answer of a unit after which another one is tried: that of the call when there is none. */
   spare: readonly Field[] | undefined
   /** The instance whose calls in flight it is counted among. */
@@ -91,6 +92,7 @@ export class Call implements RoutedCall, SideCall {
     this.failure = undefined
     this.resetCode = undefined
     this.held = false
+    this.attempts = 0
     this.spare = undefined
     this.answered = false
     this.over = false

@@ -1,13 +1,17 @@
+import type { Clock } from '../../base/clock.ts'
 import type { HsuError } from '../../base/error.ts'
 import { ErrorCode } from '../h2/protocol.ts'
 import type { CallCounter, CallDoor, CallMetrics } from '../router/call-metrics.ts'
 import { statusCodeOf } from '../status-text.ts'
-import type { Target } from '../target.ts'
+import type { CallTap } from '../router/call-watch.ts'
+import type { EndedCall } from '../router/ended-call.ts'
+import type { Caller, Target } from '../target.ts'
 import type { CallHead } from './call-head.ts'
 
 /** A call as far as it is counted. */
 export interface TalliedCall {
-  readonly head: Pick<CallHead, 'path' | 'counter'>
+  readonly head: Pick<CallHead, 'path' | 'counter' | 'text'>
+  readonly caller: Caller
   readonly target: Target | undefined
   readonly calledAtMs: number
   readonly requestBytes: number
@@ -23,48 +27,33 @@ export interface TalliedCall {
   /** It had to wait for its unit. */
   held: boolean
   counter: CallCounter | undefined
+  /** Times it was sent to an instance. */
+  attempts: number
 }
 
-/** What a call was, when it is over. */
-export interface EndedCall {
-  readonly door: CallDoor
-  readonly path: string
-  readonly unit: string
-  /** '' when it went to none. */
-  readonly instance: string
-  /** Of gRPC. */
-  readonly status: number
-  /** Why we answered it ourselves; '' when we did not. */
-  readonly reason: string
-  readonly tookMs: number
-  readonly requestBytes: number
-  readonly responseBytes: number
+/** What counting takes of its surroundings. */
+export interface TallySeams {
+  readonly clock: Clock
+  readonly metrics: CallMetrics
+  /** For whoever wants to see the calls themselves. */
+  readonly tap?: CallTap
 }
 
 /** Counts the calls of one door. */
 export class Tally {
-  readonly #metrics: CallMetrics
+  readonly #seams: TallySeams
   readonly #door: CallDoor
-  readonly #nowMs: () => number
-  readonly #onEnd: ((call: EndedCall) => void) | undefined
 
-  /** `onEnd` is told of each call, for whoever wants to see them all. */
-  constructor(
-    metrics: CallMetrics,
-    door: CallDoor,
-    nowMs: () => number,
-    onEnd: ((call: EndedCall) => void) | undefined,
-  ) {
-    this.#metrics = metrics
+  constructor(seams: TallySeams, door: CallDoor) {
+    this.#seams = seams
     this.#door = door
-    this.#nowMs = nowMs
-    this.#onEnd = onEnd
   }
 
   /** It has a target: the first one, or another after a miss. */
   sent(call: TalliedCall, isRetry: boolean): void {
     const { unit } = call.target ?? {}
     if (unit === undefined) return
+    call.attempts += 1
     if (call.counter === undefined) {
       const counter = this.#counterOf(call.head, unit)
       counter.inFlight += 1
@@ -75,27 +64,40 @@ export class Tally {
   }
 
   over(call: TalliedCall): void {
-    const { target, failure, requestBytes, responseBytes, head } = call
+    const { target, requestBytes, responseBytes } = call
     // What goes to the control API is no call to a unit.
     if (target !== undefined && target.unit === undefined) return
     const counter = call.counter ?? this.#refused(call)
     if (call.counter !== undefined) counter.inFlight -= 1
     const status = statusOf(call)
-    const tookMs = Math.max(0, this.#nowMs() - call.calledAtMs)
+    const tookMs = Math.max(0, this.#seams.clock.nowMs() - call.calledAtMs)
     counter.requestBytes += requestBytes
     counter.responseBytes += responseBytes
     counter.ended(status, tookMs)
-    if (this.#onEnd === undefined) return
-    const { unit, door } = counter
-    const reason = failure?.reason ?? ''
-    const instance = target?.instance ?? ''
-    this.#onEnd({ door, path: head.path, unit, instance, status, reason, tookMs, requestBytes, responseBytes })
+    const { tap } = this.#seams
+    if (tap?.interest !== undefined) this.#show(tap, call, { unit: counter.unit, status, tookMs })
+  }
+
+  #show(tap: CallTap, call: TalliedCall, ended: Pick<EndedCall, 'unit' | 'status' | 'tookMs'>): void {
+    const { head, caller, target, failure, requestBytes, responseBytes, attempts, held } = call
+    tap.add({
+      ...ended,
+      door: this.#door,
+      path: head.path,
+      instance: target?.instance ?? '',
+      servedBy: target?.to.kind === 'link' ? target.to.link.nodeId : '',
+      peer: caller.nodeId ?? caller.address ?? '',
+      reason: failure?.reason ?? '',
+      endedAtMs: this.#seams.clock.wallMs(),
+      ...{ requestBytes, responseBytes, attempts, held },
+      traceparent: head.text('traceparent') ?? '',
+    })
   }
 
   /** A call that went nowhere. */
   #refused({ head, failure }: TalliedCall): CallCounter {
     const unit = failure?.reason === 'OVERLOADED' ? String(failure.details['unit']) : ''
-    const counter = this.#metrics.counter(this.#door, unit, head.path)
+    const counter = this.#seams.metrics.counter(this.#door, unit, head.path)
     if (unit !== '') counter.rejected += 1
     return counter
   }
@@ -104,7 +106,7 @@ export class Tally {
   #counterOf(head: TalliedCall['head'], unit: string): CallCounter {
     const known = head.counter
     if (known !== undefined && known.unit === unit && known.door === this.#door) return known
-    const counter = this.#metrics.counter(this.#door, unit, head.path)
+    const counter = this.#seams.metrics.counter(this.#door, unit, head.path)
     head.counter = counter
     return counter
   }

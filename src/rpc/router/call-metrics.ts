@@ -25,6 +25,11 @@ const CODES = [
   'UNAUTHENTICATED',
 ] as const
 
+/** The name of a status; UNKNOWN for a number that is none. */
+export function statusName(status: number): string {
+  return CODES[status] ?? 'UNKNOWN'
+}
+
 /** Methods come from callers: of one unit so many have a row of their own, and all together so many rows. */
 const MAX_METHODS = 200
 const MAX_ROWS = 5_000
@@ -89,9 +94,10 @@ export class CallCounter {
 
   get row(): CallRow {
     const { door, unit, service, method, inFlight, requestBytes, responseBytes, retries, held, rejected } = this
-    const codes = Object.fromEntries(
-      this.#codes.flatMap((count, status) => [[CODES[status] ?? 'UNKNOWN', count]]),
-    ) as Record<string, number>
+    const codes = Object.fromEntries(this.#codes.flatMap((count, status) => [[statusName(status), count]])) as Record<
+      string,
+      number
+    >
     const figures = { inFlight, requestBytes, responseBytes, retries, held, rejected }
     return { door, unit, service, method, codes, ...figures, latency: [...this.#latency], seconds: this.#seconds }
   }

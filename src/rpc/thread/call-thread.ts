@@ -9,6 +9,8 @@ import type { RouteConfig } from '../config.ts'
 import type { WorldFeed } from '../endpoint-source.ts'
 import type { Door, DoorHandle } from '../door.ts'
 import type { CallRow } from '../router/call-metrics.ts'
+import type { EndedCalls } from '../router/call-watch.ts'
+import type { CallInterest } from '../router/ended-call.ts'
 import type { InFlight } from '../router/in-flight.ts'
 import type { Wake } from '../router/waking.ts'
 import type { RemoteGuests } from '../call-listener.ts'
@@ -75,9 +77,13 @@ export class CallThread {
   #seams: CallThreadSeams | undefined
   #running: Running | undefined
   #restarts = 0
+  readonly #onEnded: (ended: EndedCalls) => void
+  #interest: CallInterest | undefined
 
-  constructor(program: URL) {
+  /** `onEnded` is told of the calls that somebody wants to see. */
+  constructor(program: URL, onEnded: (ended: EndedCalls) => void) {
     this.#program = program
+    this.#onEnded = onEnded
   }
 
   /** A door that opens in the thread. The seams of all doors of a thread are those of one node. */
@@ -127,6 +133,12 @@ export class CallThread {
     return (await this.#ask({ do: 'count' })) as readonly CallRow[]
   }
 
+  /** Which calls are to be told of from now on. */
+  want(interest: CallInterest | undefined): void {
+    this.#interest = interest
+    this.#running?.talk.tell({ news: 'interest', interest } satisfies ThreadNews)
+  }
+
   async #start(name: DoorName, setup: LiveSetup, open: boolean): Promise<DoorState> {
     this.#run()
     const { certificate } = setup
@@ -153,7 +165,11 @@ export class CallThread {
         if (question.want === 'gift') return seams.guests?.give(question.protocol)
         return this.#seams?.wake?.(question.sleeper, signal) ?? []
       },
-      onTell: (what) => hear(what as NodeNews, seams, open),
+      onTell: (what) => {
+        const news = what as NodeNews
+        if (news.news === 'ended') this.#onEnded(news.ended)
+        else hear(news, seams, open)
+      },
     })
     const open = new Map<string, number>()
     const diff = new WorldDiff(seams.feed, seams.routeOf)
@@ -168,6 +184,7 @@ export class CallThread {
       talk.tell({ news: 'invites', open: seams.guests?.open() ?? [] } satisfies ThreadNews)
     tellWorld()
     tellInvites()
+    if (this.#interest !== undefined) talk.tell({ news: 'interest', interest: this.#interest } satisfies ThreadNews)
     const changed = (): void => {
       if (!told) return
       told = false
@@ -220,7 +237,11 @@ export class CallThread {
 }
 
 /** `open`: calls that have begun in the thread and not ended, by instance. */
-function hear(news: NodeNews, { inFlight, log, guests }: CallThreadSeams, open: Map<string, number>): void {
+function hear(
+  news: Exclude<NodeNews, { news: 'ended' }>,
+  { inFlight, log, guests }: CallThreadSeams,
+  open: Map<string, number>,
+): void {
   if (news.news === 'log') log[news.level](news.message, news.fields)
   else if (news.news === 'guest') guests?.ended(news.protocol, news.how, news.from)
   else {

@@ -1,6 +1,10 @@
+import { systemRandom } from '../../base/system-random.ts'
+import { systemTurn } from '../../base/system-turn.ts'
 import { createIngress, type Ingress, type IngressConfig, type IngressSeams } from '../ingress.ts'
 import { createLinkServer, type LinkServer, type LinkServerConfig, type LinkServerSeams } from '../link-server.ts'
 import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
+import { CallTap, CallWatch, type EndedCalls } from '../router/call-watch.ts'
+import type { CallInterest } from '../router/ended-call.ts'
 import { createInFlight } from '../router/in-flight.ts'
 import { CallThread, threadProgram } from './call-thread.ts'
 
@@ -10,6 +14,8 @@ export interface CallDoors {
   link(seams: LinkServerSeams, config: LinkServerConfig): LinkServer
   /** What was counted of the calls by these doors. */
   calls(): Promise<readonly CallRow[]>
+  /** Shows `listener` calls that have ended, about 100 ms late, until the function that is returned is called. */
+  watch(interest: CallInterest, listener: (ended: EndedCalls) => void): () => void
 }
 
 /**
@@ -17,14 +23,27 @@ export interface CallDoors {
  * suspects a node that is busy, and a thread takes memory.
  */
 export function createCallDoors(program: URL | undefined = threadProgram()): CallDoors {
-  const thread = program === undefined ? undefined : new CallThread(program)
+  const watch = new CallWatch((interest) => {
+    tap.interest = interest
+    thread?.want(interest)
+  })
+  const publish = (ended: EndedCalls): void => watch.publish(ended)
+  const tap = new CallTap({ turn: systemTurn, random: systemRandom }, publish)
+  const thread = program === undefined ? undefined : new CallThread(program, publish)
   const metrics = new CallMetrics()
   return {
+    watch(interest, listener) {
+      const end = watch.watch(interest, listener)
+      return () => {
+        tap.flush()
+        end()
+      }
+    },
     calls: async () => [...metrics.rows(), ...((await thread?.calls()) ?? [])],
     ingress(seams, config) {
       const { feed } = seams.endpoints
       if (thread === undefined || feed === undefined || config.certificate === undefined)
-        return createIngress({ metrics, ...seams }, config)
+        return createIngress({ metrics, tap, ...seams }, config)
       const inFlight = seams.inFlight ?? createInFlight()
       const { listen, nodeId, certificate, graceMs, takeover } = config
       const { clock, log, routeOf = () => undefined } = seams
@@ -40,7 +59,7 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
 
     link(seams, config) {
       const { feed } = seams.endpoints
-      if (thread === undefined || feed === undefined) return createLinkServer({ metrics, ...seams }, config)
+      if (thread === undefined || feed === undefined) return createLinkServer({ metrics, tap, ...seams }, config)
       const inFlight = seams.inFlight ?? createInFlight()
       const { listen, nodeId, certificate, graceMs, takeover, controlSocket } = config
       const { clock, log, guests, routeOf = () => undefined } = seams

@@ -13,6 +13,7 @@ import type { Endpoint } from '../endpoint-source.ts'
 import { RelayLoop } from '../relay/loop.ts'
 import { createCallLimits } from '../router/call-limits.ts'
 import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
+import { CallTap } from '../router/call-watch.ts'
 import type { Wake } from '../router/waking.ts'
 import { CountedCalls } from './counted.ts'
 import type {
@@ -56,11 +57,12 @@ function serve(port: Port): void {
   const inFlight = new CountedCalls(() =>
     systemTurn.after(REPORT_MS, () => tell({ news: 'calls', counts: inFlight.report() })),
   )
+  const tap = new CallTap({ turn: systemTurn, random: systemRandom }, (ended) => tell({ news: 'ended', ended }))
   const shared = {
     ...{ clock: systemClock, log, endpoints: world, inFlight, loop },
     routeOf: (unit: string) => world.routeOf(unit),
     limitsOf: createCallLimits(systemClock),
-    metrics,
+    ...{ metrics, tap },
   }
 
   function create(name: DoorName, setup: DoorSetup): Ingress | LinkServer {
@@ -116,11 +118,13 @@ function serve(port: Port): void {
     else if (question.do === 'open') await door.open()
     else if (question.do === 'retire') await door.retire(question.graceMs)
     else await door.stop()
+    tap.flush()
     return { address: door.address(), handle: door.handle() }
   }
 
   function hear(news: ThreadNews): void {
     if (news.news === 'world') world.apply(news.change)
+    else if (news.news === 'interest') tap.interest = news.interest
     else if (news.news === 'invites') invites = news.open
     else if (news.news === 'certificate') shown?.show(news.certificate)
     else (doors.get('link') as LinkServer | undefined)?.cut(news.nodeId)

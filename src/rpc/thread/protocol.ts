@@ -2,6 +2,8 @@ import type { Takeover } from '../call-listener.ts'
 import type { DoorHandle } from '../door.ts'
 import type { Joined } from '../join.ts'
 import type { LinkCertificate } from '../link-certificate.ts'
+import type { EndedCalls } from '../router/call-watch.ts'
+import type { CallInterest } from '../router/ended-call.ts'
 import type { Sleeper } from '../router/waking.ts'
 import type { CallCounts } from './counted.ts'
 import type { WorldChange } from './world.ts'
@@ -47,6 +49,8 @@ export type ThreadNews =
   /** It is shown from now on. */
   | { readonly news: 'certificate'; readonly certificate: LinkCertificate }
   | { readonly news: 'invites'; readonly open: readonly OpenInvite[] }
+  /** The calls that somebody wants to see. */
+  | { readonly news: 'interest'; readonly interest: CallInterest | undefined }
 
 /** What the thread asks its node. */
 export type NodeQuestion =
@@ -56,6 +60,7 @@ export type NodeQuestion =
 /** What the thread tells its node. */
 export type NodeNews =
   | { readonly news: 'calls'; readonly counts: CallCounts }
+  | { readonly news: 'ended'; readonly ended: EndedCalls }
   | { readonly news: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly news: 'guest'; readonly protocol: string; readonly how: Joined; readonly from: string }
 
