@@ -1,60 +1,41 @@
 import { join } from 'node:path'
 import { within } from '../base/clock.ts'
-import type { ServiceStack } from '../base/lifecycle.ts'
-import type { Log } from '../base/log.ts'
-import type { Store } from '../base/store.ts'
-import {
-  createMesh,
-  type Identity,
-  KeyRing,
-  type Mesh,
-  type NodeRecord,
-  type Registration,
-  timingOf,
-} from '../mesh/index.ts'
+import type { Mesh, NodeRecord } from '../mesh/index.ts'
 import { createSupervisor, type SupervisorSeams } from '../process/index.ts'
 import {
-  type Connection,
   ControlService,
   createCallLimits,
   createInFlight,
   type GrpcProber,
-  type Ingress,
   type LinkCertificate,
-  type LinkServer,
   type Takeover,
 } from '../rpc/index.ts'
-import { type Activation, createActivation } from './activation/activation.ts'
+import { createActivation } from './activation/activation.ts'
 import { wakerElsewhere } from './activation/wake-elsewhere.ts'
 import { ACTOR_KEY } from './actor.ts'
-import type { DataDirLock } from './data-dir-lock.ts'
-import { createDirect, type DirectPart } from './direct.ts'
+import { createDirect } from './direct.ts'
 import { slotsElsewhere } from './elsewhere.ts'
-import type { NodeEvent } from './event.ts'
 import { openEventLog } from './event-log.ts'
-import { type EventsInTurn, eventsInTurn } from './events-in-turn.ts'
-import { hostPort, linkAddresses, splitHostPort } from './link-addresses.ts'
-import { type LinkIdentity, openLinkIdentity } from './link-identity.ts'
-import { createMeshPart, type MeshPart } from './mesh-part.ts'
+import { eventsInTurn } from './events-in-turn.ts'
+import { openLinkIdentity } from './link-identity.ts'
+import { meshEvent } from './mesh-event.ts'
+import { createMeshPart } from './mesh-part.ts'
 import { createGuests } from './invite/guests.ts'
 import { giftOf } from './invite/gift.ts'
 import { Invites } from './invite/invites.ts'
-import { createNodeNews, type NodeNews } from './node-news.ts'
+import { createNodeNews } from './node-news.ts'
 import type { NodeSetup } from './node-setup.ts'
 import { PartitionKeeper } from './partition/keeper.ts'
-import { createOffers, type Offers } from './offers.ts'
+import { createOffers } from './offers.ts'
+import { openMesh } from './open-mesh.ts'
 import type { Outside } from './outside.ts'
-import { createScheduleClaims, type ScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
-import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
-import { type SupervisorInTurn, supervisorInTurn } from './supervisor-in-turn.ts'
+import type { Ground, Parts, Sockets, Tools } from './parts.ts'
+import { createScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
+import type { DoorHandles } from './succession.ts'
+import { supervisorInTurn } from './supervisor-in-turn.ts'
 import { toUnit } from './to-proto.ts'
-import {
-  type EnvironmentFacts,
-  environmentReport,
-  type EnvironmentReport,
-  unitEnvironment,
-} from './unit-environment.ts'
-import { createWorldView, type WorldView } from './world-view.ts'
+import { type EnvironmentFacts, environmentReport, unitEnvironment } from './unit-environment.ts'
+import { createWorldView } from './world-view.ts'
 
 /** How long others may take to acknowledge that an instance was withdrawn, before it is stopped. */
 const WITHDRAW_MS = 500
@@ -64,58 +45,6 @@ const OFFER_MS = 5_000
 
 /** How long another node may take to stop a run that one here replaces. */
 const STOP_ELSEWHERE_MS = 60_000
-
-export interface Ground {
-  readonly stack: ServiceStack
-  readonly store: Store
-  readonly identity: Identity
-  readonly lock: DataDirLock
-  /** What the process before this one left to it; undefined for a node that starts by itself. */
-  readonly legacy: Legacy | undefined
-}
-
-export interface Legacy {
-  readonly handles: DoorHandles
-  readonly inheritance: Inheritance
-  /** Aborts when that process is gone. */
-  readonly gone: AbortSignal
-  /** Given last, before the mesh is joined. */
-  place: MeshPlace | undefined
-}
-
-/** Where a node's two unix sockets are: the control API's front door, and the API itself behind it. */
-export interface Sockets {
-  readonly control: string
-  readonly api: string
-}
-
-/** Tools that several parts use. */
-export interface Tools {
-  readonly events: EventsInTurn
-  readonly news: NodeNews
-  readonly prober: GrpcProber
-  readonly connection: Connection
-  /** Undefined without a mesh. */
-  readonly link: LinkIdentity | undefined
-}
-
-/** The parts of a node, made but not started. */
-export interface Parts {
-  readonly world: WorldView
-  readonly ingress: Ingress
-  readonly direct: DirectPart
-  readonly supervisor: SupervisorInTurn
-  readonly offers: Offers
-  readonly activation: Activation
-  readonly linkServer: LinkServer | undefined
-  readonly mesh: MeshPart
-  /** Undefined without a mesh. */
-  readonly claims: ScheduleClaims | undefined
-  /** Undefined without a mesh. */
-  readonly partition: PartitionKeeper | undefined
-  readonly invites: Invites
-  readonly environments: EnvironmentReport
-}
 
 export async function makeTools(
   { clock, random, log, disk, network, servers }: Outside,
@@ -320,102 +249,6 @@ function stopper({ connection }: Tools, name: string): ScheduleClaimsSeams['stop
     const metadata = { 'hsu-node': nodeId, [ACTOR_KEY]: actor }
     await control.stopUnit({ unit }, { metadata, signal, timeoutMs: STOP_ELSEWHERE_MS })
   }
-}
-
-/** Who is told when something changes. */
-export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events }: Tools, parts: Parts): void {
-  const { mesh, offers, supervisor, world, claims, partition, direct } = parts
-  claims?.begin()
-  const node = setup.name
-  const publish = publisher(log)
-  world.changes.subscribe(() => direct.refresh())
-  offers.changes.subscribe(() => {
-    const joined = mesh.current()
-    if (joined !== undefined) publish(joined, offers.registrations())
-    world.refresh()
-  })
-  supervisor.events.subscribe((event) => events.append({ ...event, node }))
-  mesh.opened.subscribe((opened) => {
-    publish(opened, offers.registrations())
-    opened.changes.subscribe(() => world.refresh())
-    opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
-      if (type === 'member.removed') parts.linkServer?.cut(nodeId)
-      const details = { nodeId, name }
-      const event = { ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause }
-      events.append(event)
-      partition?.heard(nodeId, event.id)
-    })
-  })
-}
-
-/** An event about the mesh, as this node sees it. */
-function meshEvent(
-  { events }: Pick<Tools, 'events'>,
-  wallMs: number,
-  about: Pick<NodeEvent, 'type' | 'reason' | 'details' | 'node'>,
-): NodeEvent {
-  return { id: events.nextId(), wallMs, unit: '', instance: '', cause: '', causedBy: '', actor: '', ...about }
-}
-
-/** What cannot be published (too many instances, say) is said once; the others keep what they last heard. */
-function publisher(log: Log): (mesh: Mesh, registrations: readonly Registration[]) => void {
-  let refused = false
-  return (mesh, registrations) => {
-    try {
-      mesh.publish(registrations)
-      refused = false
-    } catch (error) {
-      if (!refused) log.error('other nodes cannot be told what runs here', { error })
-      refused = true
-    }
-  }
-}
-
-interface MeshNeeds {
-  readonly tools: Tools
-  readonly linkServer: LinkServer | undefined
-}
-
-/** Loads libp2p, which is why it happens late and only where there is a mesh. */
-async function openMesh(
-  seams: Outside,
-  { name, version, labels, listen, mesh }: NodeSetup,
-  { store, identity, legacy }: Ground,
-  { tools, linkServer }: MeshNeeds,
-): Promise<Mesh> {
-  const { clock, random, log, disk, network } = seams
-  if (mesh === undefined) throw new Error('a node without a mesh opens none')
-  const { discovery, preset, timing } = mesh.config
-  const keys = await KeyRing.load({ clock, log, store, writeFile: disk.keyFile(mesh.keyFile) }, mesh.keys)
-  const transport = await network.transport(
-    { clock, random, log, store, identity },
-    {
-      keys: keys.inForce,
-      listen: meshListen(listen.mesh, legacy),
-      discovery: { ...discovery, interfaces: discovery.interfaces ?? [] },
-    },
-  )
-  return createMesh(
-    { clock, random, log, store, identity, transport, keys, loop: network.loop() },
-    {
-      ...timingOf(preset, timing),
-      name,
-      version,
-      labels,
-      linkAddresses: () =>
-        linkServer === undefined
-          ? []
-          : linkAddresses(splitHostPort(linkServer.address()), network.addresses(), discovery.interfaces),
-      linkFingerprints: () => tools.link?.fingerprints() ?? [],
-    },
-  )
-}
-
-/** Where the process before this one listened, if it was configured alike: others know this node there. */
-function meshListen(configured: string, legacy: Legacy | undefined): string {
-  const before = legacy?.place?.listened
-  if (before?.configured !== configured) return configured
-  return hostPort(splitHostPort(configured).host, before.port)
 }
 
 /** What this node says of itself while it is alone; in a mesh, the mesh keeps its record. */

@@ -8,23 +8,16 @@ import type { AdminServer } from './admin/server.ts'
 import { untilAsBefore } from './as-before.ts'
 import { createAccessLog } from './calls/access-log.ts'
 import { createAttachments } from './attachments.ts'
+import { connectParts } from './connect-parts.ts'
 import { controlService } from './control-service.ts'
 import { diagnoseNode } from './diagnose.ts'
 import { adopted, replaced, standingNow, takePlace, takeUnits } from './hand-over.ts'
 import { createLiveSetup, type LiveSetup } from './live-setup.ts'
 import { createNodeCore, lineContext, type NodeCore, type NodeInfo } from './node-core.ts'
-import {
-  closeTools,
-  connectParts,
-  type Ground,
-  makeParts,
-  makeTools,
-  type Parts,
-  takeoverOf,
-  type Workshop,
-} from './node-parts.ts'
+import { closeTools, makeParts, makeTools, takeoverOf, type Workshop } from './node-parts.ts'
 import type { NodeSetup } from './node-setup.ts'
 import type { Outside } from './outside.ts'
+import type { Ground, Parts } from './parts.ts'
 import { socketPath } from './paths.ts'
 import { createReload } from './reload.ts'
 import type { Predecessor, SpawnSuccessor } from './succession.ts'
