@@ -176,6 +176,7 @@ function makeCore(
     instances: () => supervisor.status(),
     usage: ownUsage,
     calls: () => seams.servers.calls(),
+    faults: () => seams.servers.faults(),
     isStopping: () => core.isStopping(),
   })
   const core = createNodeCore({

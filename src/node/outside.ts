@@ -80,6 +80,7 @@ export interface Servers {
   readonly link: CallDoors['link']
   readonly calls: CallDoors['calls']
   readonly watch: CallDoors['watch']
+  readonly faults: CallDoors['faults']
   readonly api: typeof createApiServer
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin

@@ -4,6 +4,7 @@ import { createCallListener, type Takeover } from './call-listener.ts'
 import type { Door, DoorHandle } from './door.ts'
 import type { ShownCertificate } from './link-certificate.ts'
 import { Delivery } from './relay/delivery.ts'
+import type { Fault } from './relay/fault.ts'
 import { createLinkPool } from './relay/link-pool.ts'
 import { Tally } from './relay/tally.ts'
 import type { CallTap } from './router/call-watch.ts'
@@ -68,8 +69,9 @@ export function createIngress(seams: IngressSeams, config: IngressConfig): Ingre
   const tally = metrics && new Tally({ clock, metrics, ...(tap && { tap }) }, 'ingress')
   const whenUnreached = 'answer'
   const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
+  const onFault = (fault: Fault): void => metrics?.faults.add('ingress', fault)
   const listener = createCallListener(
-    { clock, log, delivery },
+    { clock, log, delivery, onFault },
     { name: 'ingress', listen, ...(takeover && { takeover }) },
   )
 

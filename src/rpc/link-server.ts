@@ -12,6 +12,7 @@ import type { CallMetrics } from './router/call-metrics.ts'
 import { methodTerms } from './router/method-terms.ts'
 import { createInFlight, type InFlight } from './router/in-flight.ts'
 import { Delivery } from './relay/delivery.ts'
+import type { Fault } from './relay/fault.ts'
 import { Tally } from './relay/tally.ts'
 import type { CallTap } from './router/call-watch.ts'
 import { RelayLoop } from './relay/loop.ts'
@@ -84,8 +85,9 @@ export function createLinkServer(seams: LinkServerSeams, config: LinkServerConfi
   const tally = metrics && new Tally({ clock, metrics, ...(tap && { tap }) }, 'link')
   const whenUnreached = 'refuse'
   const delivery = new Delivery({ clock, loop, router, upstreams, inFlight, whenUnreached, ...(tally && { tally }) })
+  const onFault = (fault: Fault): void => metrics?.faults.add('link', fault)
   const listener = createCallListener(
-    { clock, log, delivery },
+    { clock, log, delivery, onFault },
     {
       name: 'link',
       listen,

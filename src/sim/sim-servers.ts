@@ -17,6 +17,7 @@ export function simServers({ reach, serve }: Calls): Servers {
     ingress: (_seams, { listen }) => ({ ...door('ingress'), ...noCalls, address: () => listen }),
     link: (_seams, { listen }) => ({ ...door('link'), ...noCalls, address: () => listen, cut: () => undefined }),
     calls: async () => [],
+    faults: async () => [],
     watch: () => () => undefined,
     api: (_seams, _config, services) => door('api', (isOpen) => serve(isOpen ? services : undefined)),
     front: () => door('control'),

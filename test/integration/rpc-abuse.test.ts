@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from '../../src/rpc/h2/protocol.ts'
+import { CallMetrics } from '../../src/rpc/router/call-metrics.ts'
 import { framed, grpcClient, rawBackend, respondGrpc, startIngress } from '../support/call-rig.ts'
 import { echoAt, literalWorld } from '../support/literal-world.ts'
 import { memoryLog } from '../support/memory-log.ts'
@@ -39,7 +40,10 @@ async function rig(t: Test, clock = systemClock) {
     { settings: { maxConcurrentStreams: 10_000 } },
   )
   const log = memoryLog()
-  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { log, clock })
+  const metrics = new CallMetrics()
+  const ingress = await startIngress(t, literalWorld(echoAt(backend.address)), { log, clock, metrics })
+  const faults = (): Record<string, number> =>
+    Object.fromEntries(metrics.faults.rows().map(({ ends, reason, count }) => [`${ends} ${reason}`, count]))
   const good = grpcClient(t, ingress.address())
   const address = ingress.address()
   const fine = async (): Promise<void> => {
@@ -48,11 +52,11 @@ async function rig(t: Test, clock = systemClock) {
     t.ok(backend.sessions.size <= 2, 'over the connections to the unit that there were')
   }
   await fine()
-  return { ingress, backend, log, fine, address }
+  return { ingress, backend, log, fine, address, faults }
 }
 
 t.test('what ends a connection, with its code, and nothing else', async (t) => {
-  const { address, fine } = await rig(t)
+  const { address, fine, faults } = await rig(t)
   const opened = frame(FrameType.headers, Flag.endHeaders, 1, callBlock('Hang'))
   const flood = (one: Buffer, count = 5_000): Buffer[] => [Buffer.concat(Array.from({ length: count }, () => one))]
   const cases: Readonly<Record<string, [code: number, frames: Buffer[]]>> = {
@@ -104,11 +108,29 @@ t.test('what ends a connection, with its code, and nothing else', async (t) => {
   }
   const stranger = new RawClient(t, address, Buffer.from('GET / HTTP/1.1\r\n\r\n'))
   await stranger.ended()
+  t.same(
+    faults(),
+    {
+      'connection compression': 2,
+      'connection continuation_flood': 2,
+      'connection data_flood': 1,
+      'connection flow_control': 2,
+      'connection frame_size': 1,
+      'connection not_http2': 1,
+      'connection ping_flood': 1,
+      'connection priority_flood': 1,
+      'connection protocol': 6,
+      'connection settings_flood': 1,
+      'connection unknown_frame_flood': 1,
+      'connection window_update_flood': 1,
+    },
+    'each is counted by what it was',
+  )
   await fine()
 })
 
 t.test('what ends a stream and leaves its connection', async (t) => {
-  const { address, fine, ingress } = await rig(t)
+  const { address, fine, ingress, faults } = await rig(t)
   const client = new RawClient(t, address)
   let id = -1
   const open = (bytes: Buffer, flags: number = Flag.endHeaders): number => {
@@ -158,12 +180,13 @@ t.test('what ends a stream and leaves its connection', async (t) => {
     'a window that is too large',
   )
   t.notOk(client.closed)
+  t.same(faults(), { 'call malformed_request': 9, 'call protocol': 2, 'call flow_control': 1 })
   await fine()
   await until('all are counted out', () => ingress.inFlight(INSTANCE) === 0)
 })
 
 t.test('a list of fields that is a bomb is answered, and its connection is still of use', async (t) => {
-  const { address, fine } = await rig(t)
+  const { address, fine, faults } = await rig(t)
   const client = new RawClient(t, address)
   const long = Buffer.concat([Buffer.of(0x40, 1, 0x61, 0x7f, 0x81, 0x1e), Buffer.alloc(3_968, 'v')])
   const head = callBlock()
@@ -182,23 +205,25 @@ t.test('a list of fields that is a bomb is answered, and its connection is still
   ])
   client.send(frame(FrameType.headers, 5, 5, head))
   t.match(await client.stream(5), [{ type: FrameType.headers }])
+  t.same(faults(), { 'call header_bomb': 1 })
   await fine()
 })
 
 t.test('more calls at once than a connection may have are refused one by one', async (t) => {
-  const { address, ingress, fine } = await rig(t)
+  const { address, ingress, fine, faults } = await rig(t)
   const client = new RawClient(t, address)
   const head = callBlock('Hang')
   client.send(...Array.from({ length: 1_010 }, (_, at) => frame(FrameType.headers, Flag.endHeaders, 2 * at + 1, head)))
   const last = (await client.stream(2_019)).at(-1)
   t.match(last, { type: FrameType.reset, payload: Buffer.of(0, 0, 0, ErrorCode.refusedStream) })
+  t.same(faults(), { 'call too_many_streams': 10 })
   await fine()
   client.socket.destroy()
   await until('all are counted out', () => ingress.inFlight(INSTANCE) === 0)
 })
 
 t.test('calls that are reset at once, and others of the same connection', async (t) => {
-  const { address, log, fine, ingress } = await rig(t)
+  const { address, log, fine, ingress, faults } = await rig(t)
   const client = new RawClient(t, address)
   const head = callBlock('Hang')
   const pair = (at: number): Buffer[] => [
@@ -208,6 +233,7 @@ t.test('calls that are reset at once, and others of the same connection', async 
   client.send(...Array.from({ length: 700 }, (_, at) => pair(at)).flat())
   t.equal(await client.ended(), ErrorCode.enhanceYourCalm)
   t.match(log.entries.at(-1), { message: 'connection ended: it opens calls only to reset them' })
+  t.same(faults(), { 'connection rapid_reset': 1 })
   await fine()
   await until('all are counted out', () => ingress.inFlight(INSTANCE) === 0)
 })
@@ -235,12 +261,16 @@ t.test('a caller that grants no window costs little and holds up nobody', async 
 t.test('a caller that is slow to say anything is not waited for', async (t) => {
   const fast = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 50, signal) }
   const started = systemClock.nowMs()
-  const { address, fine } = await rig(t, { ...fast, nowMs: () => started + (systemClock.nowMs() - started) * 50 })
+  const { address, fine, faults } = await rig(t, {
+    ...fast,
+    nowMs: () => started + (systemClock.nowMs() - started) * 50,
+  })
   const silent = new RawClient(t, address, Buffer.from(PREFACE.subarray(0, 10)))
   const slow = new RawClient(t, address)
   slow.send(frame(FrameType.headers, 0, 1, callBlock()))
   await silent.ended()
   await slow.ended()
+  t.same(faults(), { 'connection slow_greeting': 1, 'connection slow_headers': 1 })
   await fine()
 })
 

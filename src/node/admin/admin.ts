@@ -1,5 +1,5 @@
 import { systemLoopDelay } from '../../base/system-loop-delay.ts'
-import type { CallRow } from '../../rpc/index.ts'
+import type { CallRow, FaultRow } from '../../rpc/index.ts'
 import type { InstanceStatus, Usage } from '../../process/index.ts'
 import { countByState, createMetricsPage, type MetricsPage, type Observed } from './metrics.ts'
 import { type AdminConfig, type AdminSeams, type AdminServer, type Answer, createAdminServer } from './server.ts'
@@ -11,6 +11,7 @@ export interface AdminSource {
   /** Of the node itself. */
   usage(): Promise<Usage | undefined>
   calls(): Promise<readonly CallRow[]>
+  faults(): Promise<readonly FaultRow[]>
   isStopping(): boolean
 }
 
@@ -22,8 +23,8 @@ export function createAdmin(seams: AdminSeams, config: AdminConfig, source: Admi
   async function metrics(): Promise<Answer> {
     const { contentType, render } = await (page ??= createMetricsPage())
     const { node } = source
-    const [usage, calls] = await Promise.all([source.usage(), source.calls()])
-    const observed = { node, instances: source.instances(), usage, calls, loopDelay: loopDelay.read() }
+    const [usage, calls, faults] = await Promise.all([source.usage(), source.calls(), source.faults()])
+    const observed = { node, instances: source.instances(), usage, calls, faults, loopDelay: loopDelay.read() }
     return { status: 200, contentType, body: await render(observed) }
   }
 

@@ -1,6 +1,6 @@
 import type { LoopDelay } from '../../base/system-loop-delay.ts'
-import type { CallRow } from '../../rpc/index.ts'
-import { routeMetrics } from './route-metrics.ts'
+import type { CallRow, FaultRow } from '../../rpc/index.ts'
+import { faultMetrics, routeMetrics } from './route-metrics.ts'
 import type { InstanceStatus, Usage } from '../../process/index.ts'
 
 /** What the metrics are made of, at one moment. */
@@ -11,6 +11,8 @@ export interface Observed {
   readonly loopDelay: LoopDelay
   /** The calls through this node. */
   readonly calls: readonly CallRow[]
+  /** What callers did wrong. */
+  readonly faults: readonly FaultRow[]
   readonly node: {
     readonly name: string
     readonly version: string
@@ -79,7 +81,7 @@ export async function createMetricsPage(): Promise<MetricsPage> {
         for (const { labels, value } of samples) metric.inc(labels, value)
       }
       for (const { name, help, samples } of metricsOf(observed)) add(name, help, samples)
-      return `${await registry.metrics()}${routeMetrics(observed.calls)}`
+      return `${await registry.metrics()}${routeMetrics(observed.calls)}${faultMetrics(observed.faults)}`
     },
   }
 }

@@ -1,4 +1,4 @@
-import { type CallRow, LATENCY_BOUNDS } from '../../rpc/index.ts'
+import { type CallRow, type FaultRow, LATENCY_BOUNDS } from '../../rpc/index.ts'
 
 interface Figure {
   readonly name: string
@@ -33,6 +33,17 @@ export function routeMetrics(rows: readonly CallRow[]): string {
     for (const row of rows) lines.push(sample(name, row, value(row)))
   }
   return `${lines.join('\n')}\n`
+}
+
+/** What callers did wrong, as `hsu_route_faults_total`: connections that were ended and calls that were refused for it. */
+export function faultMetrics(rows: readonly FaultRow[]): string {
+  if (rows.length === 0) return ''
+  const help = 'Connections ended and calls refused for faults of their callers'
+  const samples = rows.map(
+    ({ door, ends, reason, count }) =>
+      `hsu_route_faults_total{door="${door}",ends="${ends}",reason="${reason}"} ${count}`,
+  )
+  return `${[...header('faults_total', 'counter', help), ...samples].join('\n')}\n`
 }
 
 function histogram(row: CallRow): string[] {

@@ -11,6 +11,7 @@ import {
   Setting,
 } from '../h2/protocol.ts'
 import { readSettings } from '../h2/settings.ts'
+import type { FaultReason } from './fault.ts'
 import { FrameBudget } from './frame-budget.ts'
 import { HeaderBlock, MAX_LIST_BYTES, MAX_LIST_FIELDS } from './header-block.ts'
 import type { RelayLoop } from './loop.ts'
@@ -57,6 +58,8 @@ export abstract class Connection extends Wire implements SideConnection {
   /** The stream of a side is over. */
   abstract sideClosed(): void
   protected abstract onResetByUs(id: number): void
+  /** The stream of a side was reset for a fault of its own. */
+  protected abstract onSideFault(code: number): void
   /** The other side has reset a stream of its own. */
   protected abstract onPeerReset(side: Side): void
 
@@ -77,6 +80,7 @@ export abstract class Connection extends Wire implements SideConnection {
   /** Resets the stream of a side for a fault of its own. */
   endSide(side: Side, code: number): void {
     this.resetId(side.id, code)
+    this.onSideFault(code)
     side.call.onReset(side, side.near ? code : ErrorCode.internal)
   }
 
@@ -152,7 +156,7 @@ export abstract class Connection extends Wire implements SideConnection {
         return
       }
       default:
-        this.#spend('frames that nobody knows')
+        this.#spend('frames that nobody knows', 'unknown_frame_flood')
     }
   }
 
@@ -177,7 +181,7 @@ export abstract class Connection extends Wire implements SideConnection {
       return
     }
     const end = (flags & Flag.endStream) !== 0
-    if (size === 0 && !end) this.#spend('empty DATA')
+    if (size === 0 && !end) this.#spend('empty DATA', 'data_flood')
     else this.budget.earn()
     const side = this.sides.get(id)
     if (side === undefined) {
@@ -232,7 +236,7 @@ export abstract class Connection extends Wire implements SideConnection {
       return
     }
     if (!block.add(bytes.subarray(from, from + length))) {
-      this.fail(ErrorCode.enhanceYourCalm, 'a header block that does not end')
+      this.fail(ErrorCode.enhanceYourCalm, 'a header block that does not end', 'continuation_flood')
       return
     }
     if ((flags & Flag.endHeaders) === 0) return
@@ -258,7 +262,7 @@ export abstract class Connection extends Wire implements SideConnection {
         this.fail(ErrorCode.flowControl, 'a window is too large')
         return
       }
-      this.#spend('WINDOW_UPDATE')
+      this.#spend('WINDOW_UPDATE', 'window_update_flood')
       this.#stalled.pump()
       return
     }
@@ -266,7 +270,7 @@ export abstract class Connection extends Wire implements SideConnection {
       this.fail(ErrorCode.protocol, 'WINDOW_UPDATE on a stream that is not open')
       return
     }
-    this.#spend('WINDOW_UPDATE')
+    this.#spend('WINDOW_UPDATE', 'window_update_flood')
     const side = this.sides.get(id)
     if (side === undefined) return
     side.sendWindow += bytes
@@ -280,7 +284,7 @@ export abstract class Connection extends Wire implements SideConnection {
       this.fail(ErrorCode.protocol, 'RST_STREAM on a stream that is not open')
       return
     }
-    this.#spend('RST_STREAM')
+    this.#spend('RST_STREAM', 'rst_stream_flood')
     const side = this.sides.get(id)
     if (side === undefined) return
     this.onPeerReset(side)
@@ -292,7 +296,7 @@ export abstract class Connection extends Wire implements SideConnection {
       this.pings.answered()
       return
     }
-    this.#spend('PING')
+    this.#spend('PING', 'ping_flood')
     if (this.sides.size > 0) this.pings.answerLater(bytes, from)
     else this.pings.answer(bytes, from)
   }
@@ -302,7 +306,7 @@ export abstract class Connection extends Wire implements SideConnection {
       if (!this.greeted) this.fail(ErrorCode.protocol, 'SETTINGS do not come first')
       return
     }
-    this.#spend('SETTINGS')
+    this.#spend('SETTINGS', 'settings_flood')
     const fault = readSettings(bytes, from, length, (id, value) => this.#setting(id, value))
     if (fault !== ErrorCode.none) {
       this.fail(fault, 'SETTINGS are wrong')
@@ -328,7 +332,7 @@ export abstract class Connection extends Wire implements SideConnection {
   }
 
   #priority(bytes: Buffer, from: number, length: number, id: number): void {
-    this.#spend('PRIORITY')
+    this.#spend('PRIORITY', 'priority_flood')
     const side = this.sides.get(id)
     const wrong =
       length !== 5 ? ErrorCode.frameSize : uint31At(bytes, from) === id ? ErrorCode.protocol : ErrorCode.none
@@ -337,7 +341,7 @@ export abstract class Connection extends Wire implements SideConnection {
     else this.endSide(side, wrong)
   }
 
-  #spend(what: string): void {
-    if (!this.budget.spend()) this.fail(ErrorCode.enhanceYourCalm, `a flood of ${what}`)
+  #spend(what: string, reason: FaultReason): void {
+    if (!this.budget.spend()) this.fail(ErrorCode.enhanceYourCalm, `a flood of ${what}`, reason)
   }
 }

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import type { Clock } from '../../base/clock.ts'
 import type { Log } from '../../base/log.ts'
-import { ErrorCode } from '../h2/protocol.ts'
 import type { Caller } from '../target.ts'
 import type { Delivery } from './delivery.ts'
 import { Downstream, type DownstreamHost } from './downstream.ts'
+import type { Fault, FaultReason } from './fault.ts'
 
 /** What the connections of a listener need of their surroundings. */
 export interface ConnectionsSeams {
@@ -12,6 +12,8 @@ export interface ConnectionsSeams {
   readonly log: Log
   /** Takes their calls. */
   readonly delivery: Delivery
+  /** Told of each fault of a caller. */
+  readonly onFault?: (fault: Fault) => void
 }
 
 /** `active`: only connections that sent something are asked whether they still work; `all`: also silent ones. */
@@ -79,8 +81,11 @@ export class Connections implements DownstreamHost {
     this.#connections.delete(connection)
   }
 
-  fault({ from }: Downstream, code: number, why: string): void {
-    if (code === ErrorCode.enhanceYourCalm) this.#seams.log.warn(`connection ended: ${why}`, { from })
+  fault({ from }: Downstream, fault: Fault, why: string | undefined): void {
+    this.#seams.onFault?.(fault)
+    if (why !== undefined && /flood|rapid/.test(fault.reason)) {
+      this.#seams.log.warn(`connection ended: ${why}`, { from, reason: fault.reason })
+    }
   }
 
   /** Looks after the connections until `signal` aborts. */
@@ -89,7 +94,8 @@ export class Connections implements DownstreamHost {
     while (!signal.aborted) {
       await clock.sleep(SWEEP_INTERVAL_MS, signal).catch(() => undefined)
       for (const [connection, watched] of this.#connections) {
-        if (!this.#isSound(connection, watched)) connection.destroy()
+        const fault = this.#faultOf(connection, watched)
+        if (fault !== undefined) connection.expel(fault)
       }
     }
   }
@@ -116,22 +122,24 @@ export class Connections implements DownstreamHost {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #isSound(connection: Downstream, watched: Watched): boolean {
+  #faultOf(connection: Downstream, watched: Watched): FaultReason | undefined {
     const nowMs = this.#seams.clock.nowMs()
-    if (!connection.greeted) return nowMs - connection.acceptedAtMs < GREETING_TIMEOUT_MS
-    if (!connection.swept(nowMs, GREETING_TIMEOUT_MS)) return false
+    if (!connection.greeted) {
+      return nowMs - connection.acceptedAtMs < GREETING_TIMEOUT_MS ? undefined : 'slow_greeting'
+    }
+    if (!connection.swept(nowMs, GREETING_TIMEOUT_MS)) return 'slow_headers'
     if (watched.silentSweeps !== undefined) {
       watched.silentSweeps += 1
-      return watched.silentSweeps < MAX_SILENT_SWEEPS[this.#ping]
+      return watched.silentSweeps < MAX_SILENT_SWEEPS[this.#ping] ? undefined : 'no_answer_to_ping'
     }
     const quiet = connection.bytesRead === watched.seenBytes && this.#ping === 'active'
-    if (quiet) return true
+    if (quiet) return undefined
     watched.silentSweeps = 0
     connection.pings.ask(() => {
       watched.silentSweeps = undefined
       watched.seenBytes = connection.bytesRead
     })
-    return true
+    return undefined
   }
 }
 

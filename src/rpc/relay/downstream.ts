@@ -5,6 +5,7 @@ import { HsuError } from '../../base/error.ts'
 import { createResetGuard, type ResetGuard } from '../reset-guard.ts'
 import type { Caller } from '../target.ts'
 import { CallHead } from './call-head.ts'
+import { type Fault, type FaultReason, reasonOfCode } from './fault.ts'
 import { Connection } from './connection.ts'
 import type { Delivery } from './delivery.ts'
 import { MAX_LIST_BYTES } from './header-block.ts'
@@ -21,8 +22,8 @@ export interface DownstreamHost {
   /** A stream has begun, or is over. */
   callBegan(): void
   callOver(): void
-  /** The connection is ended for a fault of its own. */
-  fault(connection: Downstream, code: number, why: string): void
+  /** The connection, or a call of it, is ended for a fault of its own. `why` is undefined for a call. */
+  fault(connection: Downstream, fault: Fault, why: string | undefined): void
   closed(connection: Downstream): void
 }
 
@@ -77,6 +78,12 @@ export class Downstream extends Connection {
     return this.block.id === 0 || nowMs - this.block.sinceMs < maxBlockMs
   }
 
+  /** Ends it at once, for a fault that it is not told. */
+  expel(reason: FaultReason): void {
+    this.#host.fault(this, { ends: 'connection', reason }, undefined)
+    this.destroy()
+  }
+
   /** Takes no new calls; closes after the last one. Calls that are on their way are still taken. */
   drain(): void {
     if (this.closed || this.#draining) return
@@ -108,7 +115,7 @@ export class Downstream extends Connection {
     let at = start
     while (this.#preface < PREFACE.length && at < end) {
       if (bytes[at] !== PREFACE[this.#preface]) {
-        this.fail(ErrorCode.protocol, 'it does not speak HTTP/2')
+        this.fail(ErrorCode.protocol, 'it does not speak HTTP/2', 'not_http2')
         return end
       }
       this.#preface += 1
@@ -134,6 +141,7 @@ export class Downstream extends Connection {
       return
     }
     if (!this.#isNew(id)) return
+    this.#refused('header_bomb')
     const message = `the metadata of a call may have ${MAX_LIST_BYTES} bytes`
     const fields = failureFields(new HsuError('LIMIT_EXCEEDED', message), true, true)
     this.writer.headers(id, fields, fields.length, true)
@@ -163,14 +171,18 @@ export class Downstream extends Connection {
     this.#host.closed(this)
   }
 
-  protected override onFault(code: number, why: string): void {
-    this.#host.fault(this, code, why)
+  protected override onFault(reason: FaultReason, why: string): void {
+    this.#host.fault(this, { ends: 'connection', reason }, why)
+  }
+
+  protected override onSideFault(code: number): void {
+    this.#refused(code === ErrorCode.enhanceYourCalm ? 'header_bomb' : reasonOfCode(code))
   }
 
   protected override onPeerReset({ call }: Side): void {
     if (call.answered || this.#guard === undefined) return
     if (this.#guard.reset(this.loop.nowMs - call.calledAtMs)) {
-      this.fail(ErrorCode.enhanceYourCalm, 'it opens calls only to reset them')
+      this.fail(ErrorCode.enhanceYourCalm, 'it opens calls only to reset them', 'rapid_reset')
     }
   }
 
@@ -190,6 +202,7 @@ export class Downstream extends Connection {
     this.#guard?.opened()
     this.budget.earn()
     if (this.sides.size >= MAX_CALLS_PER_CONNECTION) {
+      this.#refused('too_many_streams')
       this.resetId(id, ErrorCode.refusedStream)
       return
     }
@@ -200,8 +213,13 @@ export class Downstream extends Connection {
       this.#delivery.begin(call, this, id, this.caller, end)
     } else {
       this.#delivery.giveBack(call)
+      this.#refused('malformed_request')
       this.resetId(id, ErrorCode.protocol)
     }
+  }
+
+  #refused(reason: FaultReason): void {
+    this.#host.fault(this, { ends: 'call', reason }, undefined)
   }
 
   #endWhenIdle(): void {

@@ -17,6 +17,8 @@ export interface OutputHooks {
   readonly onDrain: () => void
   /** Something is about to be written: what can go with it may be added. */
   readonly beforeFlush: () => void
+  /** The connection is about to be ended, because the other side does not take what it is sent. */
+  readonly onAbandon: () => void
 }
 
 /** What a connection is sent: frames in slabs, written together once per turn. */
@@ -121,6 +123,7 @@ export class Output implements Written {
 
   /** Ends the connection in the middle of what it is sent. */
   abandon(): void {
+    if (!this.#closed) this.#hooks.onAbandon()
     this.#socket?.destroy()
     this.close()
   }

@@ -4,6 +4,7 @@ import { DEFAULT_WINDOW_BYTES, ErrorCode, MAX_STREAM_ID, Setting } from '../h2/p
 import type { WatchedLink } from '../link-watch.ts'
 import type { RelayLoop } from './loop.ts'
 import { Connection } from './connection.ts'
+import type { FaultReason } from './fault.ts'
 import { MAX_LIST_BYTES } from './header-block.ts'
 import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from './windows.ts'
 
@@ -146,7 +147,11 @@ export class Upstream extends Connection implements WatchedLink {
     this.onChange()
   }
 
-  protected override onFault(_code: number, why: string): void {
+  protected override onSideFault(): void {
+    // The call is told, and counted.
+  }
+
+  protected override onFault(_reason: FaultReason, why: string): void {
     this.#why = why
   }
 

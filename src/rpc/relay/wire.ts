@@ -3,6 +3,7 @@ import { lengthAt } from '../h2/frame.ts'
 import { ErrorCode, FRAME_HEAD_BYTES, MAX_FRAME_BYTES } from '../h2/protocol.ts'
 import { READ_BYTES } from './arena.ts'
 import { FrameWriter } from './frame-writer.ts'
+import { type FaultReason, reasonOfCode } from './fault.ts'
 import type { RelayLoop } from './loop.ts'
 import { Output } from './output.ts'
 import { Pings } from './pings.ts'
@@ -25,7 +26,11 @@ export abstract class Wire {
   /** `keepsLists`: it sends what comes from few to one of many. */
   constructor(loop: RelayLoop, keepsLists: boolean) {
     this.loop = loop
-    this.output = new Output(loop, { onDrain: () => this.onDrain(), beforeFlush: () => this.pings.release() })
+    this.output = new Output(loop, {
+      onDrain: () => this.onDrain(),
+      beforeFlush: () => this.pings.release(),
+      onAbandon: () => this.onFault('slow_reader', 'it does not take what it is sent'),
+    })
     this.writer = new FrameWriter(this.output, keepsLists)
     this.pings = new Pings(loop, this.writer)
   }
@@ -36,7 +41,7 @@ export abstract class Wire {
   protected abstract onDrain(): void
   protected abstract onClosed(): void
   /** Counts and tells why the connection is ended. */
-  protected abstract onFault(code: number, why: string): void
+  protected abstract onFault(reason: FaultReason, why: string): void
   /** The last stream of the other side that we have looked at. */
   protected abstract get lastId(): number
 
@@ -81,9 +86,9 @@ export abstract class Wire {
   }
 
   /** Ends the connection, telling the other side why. */
-  fail(code: number, why: string): void {
+  fail(code: number, why: string, reason: FaultReason = reasonOfCode(code)): void {
     if (this.closed) return
-    this.onFault(code, why)
+    this.onFault(reason, why)
     this.writer.goaway(this.lastId, code)
     this.output.flush()
     this.socket?.destroySoon()

@@ -1,3 +1,5 @@
+import { FaultCounts } from './fault-counts.ts'
+
 /** By which door a call came: from a program of this host, or from another node. */
 export type CallDoor = 'ingress' | 'link'
 
@@ -105,6 +107,8 @@ export class CallCounter {
 
 /** Counts calls by door, unit, service and method, in bounded memory. */
 export class CallMetrics {
+  /** What callers did wrong. */
+  readonly faults = new FaultCounts()
   /** By path, then by unit and door. */
   readonly #byPath = new Map<string, Map<string, CallCounter>>()
   readonly #methodsOf = new Map<string, number>()

@@ -11,6 +11,7 @@ import type { Door, DoorHandle } from '../door.ts'
 import type { CallRow } from '../router/call-metrics.ts'
 import type { EndedCalls } from '../router/call-watch.ts'
 import type { CallInterest } from '../router/ended-call.ts'
+import type { FaultRow } from '../router/fault-counts.ts'
 import type { InFlight } from '../router/in-flight.ts'
 import type { Wake } from '../router/waking.ts'
 import type { RemoteGuests } from '../call-listener.ts'
@@ -131,6 +132,12 @@ export class CallThread {
   async calls(): Promise<readonly CallRow[]> {
     if (this.#running === undefined) return []
     return (await this.#ask({ do: 'count' })) as readonly CallRow[]
+  }
+
+  /** What callers of the thread did wrong; nothing while it does not run. */
+  async faults(): Promise<readonly FaultRow[]> {
+    if (this.#running === undefined) return []
+    return (await this.#ask({ do: 'faults' })) as readonly FaultRow[]
   }
 
   /** Which calls are to be told of from now on. */

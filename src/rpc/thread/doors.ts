@@ -5,6 +5,7 @@ import { createLinkServer, type LinkServer, type LinkServerConfig, type LinkServ
 import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
 import { CallTap, CallWatch, type EndedCalls } from '../router/call-watch.ts'
 import type { CallInterest } from '../router/ended-call.ts'
+import type { FaultRow } from '../router/fault-counts.ts'
 import { createInFlight } from '../router/in-flight.ts'
 import { CallThread, threadProgram } from './call-thread.ts'
 
@@ -14,6 +15,8 @@ export interface CallDoors {
   link(seams: LinkServerSeams, config: LinkServerConfig): LinkServer
   /** What was counted of the calls by these doors. */
   calls(): Promise<readonly CallRow[]>
+  /** What was counted of the faults of callers. */
+  faults(): Promise<readonly FaultRow[]>
   /** Shows `listener` calls that have ended, about 100 ms late, until the function that is returned is called. */
   watch(interest: CallInterest, listener: (ended: EndedCalls) => void): () => void
 }
@@ -40,6 +43,7 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
       }
     },
     calls: async () => [...metrics.rows(), ...((await thread?.calls()) ?? [])],
+    faults: async () => [...metrics.faults.rows(), ...((await thread?.faults()) ?? [])],
     ingress(seams, config) {
       const { feed } = seams.endpoints
       if (thread === undefined || feed === undefined || config.certificate === undefined)

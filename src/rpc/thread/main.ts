@@ -14,6 +14,7 @@ import { RelayLoop } from '../relay/loop.ts'
 import { createCallLimits } from '../router/call-limits.ts'
 import { CallMetrics, type CallRow } from '../router/call-metrics.ts'
 import { CallTap } from '../router/call-watch.ts'
+import type { FaultRow } from '../router/fault-counts.ts'
 import type { Wake } from '../router/waking.ts'
 import { CountedCalls } from './counted.ts'
 import type {
@@ -105,8 +106,9 @@ function serve(port: Port): void {
   async function answer(
     question: ThreadQuestion,
     signal: AbortSignal,
-  ): Promise<DoorState | readonly CallRow[] | undefined> {
+  ): Promise<DoorState | readonly CallRow[] | readonly FaultRow[] | undefined> {
     if (question.do === 'count') return metrics.rows()
+    if (question.do === 'faults') return metrics.faults.rows()
     if (question.do === 'drained') {
       await inFlight.drained(question.instance, signal)
       return undefined

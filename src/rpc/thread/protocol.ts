@@ -41,6 +41,7 @@ export type ThreadQuestion =
   | { readonly do: 'retire'; readonly door: DoorName; readonly graceMs: number }
   | { readonly do: 'drained'; readonly instance: string }
   | { readonly do: 'count' }
+  | { readonly do: 'faults' }
 
 /** What the node tells its thread. */
 export type ThreadNews =

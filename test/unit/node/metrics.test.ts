@@ -27,6 +27,7 @@ const instance = (given: Partial<InstanceStatus>): InstanceStatus => ({
 const observed = (instances: readonly InstanceStatus[], more: Partial<Observed> = {}): Observed => ({
   instances,
   calls: [],
+  faults: [],
   usage: { cpu: 0, cpuMs: 1_500, rssBytes: 60e6, processes: 1 },
   loopDelay: { meanMs: 1, p99Ms: 2, maxMs: 3 },
   node: { name: 'edge-a', version: '1.2.3', mesh: '', startedAtMs: 1_000 },

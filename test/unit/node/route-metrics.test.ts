@@ -1,5 +1,5 @@
 import t from 'tap'
-import { routeMetrics } from '../../../src/node/admin/route-metrics.ts'
+import { faultMetrics, routeMetrics } from '../../../src/node/admin/route-metrics.ts'
 import { CallMetrics } from '../../../src/rpc/router/call-metrics.ts'
 
 t.test('calls are told in the text format of Prometheus', async (t) => {
@@ -31,4 +31,15 @@ t.test('names that callers made up cannot break the text', async (t) => {
   const metrics = new CallMetrics()
   metrics.counter('ingress', 'shop', '/shop.v1.Orders/a"\\b').ended(0, 1)
   t.match(routeMetrics(metrics.rows()), /method="a\\"\\\\b"/)
+})
+
+t.test('faults of callers are told by what was ended and why', async (t) => {
+  t.equal(faultMetrics([]), '')
+  const metrics = new CallMetrics()
+  for (let at = 0; at < 3; at += 1) metrics.faults.add('ingress', { ends: 'connection', reason: 'rapid_reset' })
+  metrics.faults.add('link', { ends: 'call', reason: 'header_bomb' })
+  const lines = faultMetrics(metrics.faults.rows()).split('\n')
+  t.ok(lines.includes('hsu_route_faults_total{door="ingress",ends="connection",reason="rapid_reset"} 3'))
+  t.ok(lines.includes('hsu_route_faults_total{door="link",ends="call",reason="header_bomb"} 1'))
+  t.ok(lines.includes('# TYPE hsu_route_faults_total counter'))
 })
