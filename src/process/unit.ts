@@ -191,7 +191,7 @@ export class UnitSlot {
       case 'adopted':
         this.#machine.armTimer()
         if (this.#machine.state.phase === 'stopping') this.#perform('terminate')
-        else if (record.launchHash !== launchHash(this.#spec)) this.changeOver()
+        else this.#isOutdated = record.launchHash !== launchHash(this.#spec)
         return
       case 'never':
         this.#beginAfresh(record)

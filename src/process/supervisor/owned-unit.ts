@@ -96,6 +96,7 @@ export class OwnedUnit implements Dependant {
     } finally {
       this.#opening.open()
     }
+    this.#replaceOutdated()
   }
 
   /** From now on it is this that is wanted; nothing is done yet. */
@@ -107,6 +108,10 @@ export class OwnedUnit implements Dependant {
   reconfigure(): void {
     for (const slot of this.#replicas) slot.reconfigure(this.#spec)
     this.jobs.reconfigure(this.#spec)
+    this.#replaceOutdated()
+  }
+
+  #replaceOutdated(): void {
     const isDue = (slot: UnitSlot): boolean => slot.isOutdated
     const replace = (slot: UnitSlot, origin?: Origin): void => slot.changeOver(origin)
     this.#replaceSome('its configuration changed', undefined, isDue, replace)

@@ -518,6 +518,26 @@ t.test('an adopted unit whose configuration changed is restarted; one no longer 
   )
 })
 
+t.test(
+  'adopted replicas whose configuration changed are replaced in turn, and runs of a job are left alone',
+  async (t) => {
+    const world = new World(t)
+    const terms = { job: {} }
+    const first = await world.supervise([unitSpec('api', { run, replicas: 3 }), unitSpec('nightly', { run, ...terms })])
+    await first.supervisor.startUnit('nightly', never)
+    await first.supervisor.abandon()
+    const changed = [
+      unitSpec('api', { run: ['/bin/new'], replicas: 3 }),
+      unitSpec('nightly', { run: ['/bin/new'], ...terms }),
+    ]
+    const second = await world.supervise(changed)
+    await second.pass(500)
+    const turns = second.typesOf('api').filter((type) => ['stopping', 'started'].includes(type))
+    t.same(turns, ['stopping', 'started', 'stopping', 'started', 'stopping', 'started'], 'one at a time')
+    t.notOk(second.typesOf('nightly').includes('stopping'), 'a run goes on with what it was started with')
+  },
+)
+
 t.test('a recycled pid is never signalled nor taken for the unit', async (t) => {
   const world = new World(t)
   const unit = unitSpec('api', { run, restart: { backoff: '10ms..10ms' } })
