@@ -91,7 +91,11 @@ const routeShape = {
     .describe('How many more instances are tried when a call failed and may be sent again; 0 = none'),
   retry_budget: retryBudget.prefault({}).describe('Keeps retries from making an overload worse'),
   timeout: duration.optional().describe('Time a call may take when its caller sets no deadline. Default: no limit'),
-  ejection: ejection.prefault({}).describe('Which instances get no calls for a while'),
+  ejection: ejection
+    .optional()
+    .describe(
+      'Which instances get no calls for a while. Default: 5 failures, 1s..60s, 50%; clients that call directly (xDS) only eject when it is written',
+    ),
   limits: limits.prefault({}).describe('What is more is answered with RESOURCE_EXHAUSTED and the time to wait'),
   methods: z
     .record(z.string().regex(METHOD, 'must be SERVICE/METHOD, such as shop.v1.Orders/Get, or SERVICE/*'), method)
@@ -107,4 +111,4 @@ export const routeSchema = z.strictObject(routeShape).superRefine(({ policy, has
 
 /** How calls to one unit are routed; times in ms. */
 export type RouteConfig = DeepReadonly<z.output<typeof routeSchema>>
-export type EjectionConfig = RouteConfig['ejection']
+export type EjectionConfig = NonNullable<RouteConfig['ejection']>

@@ -7,7 +7,7 @@ import { fixture, repoRoot } from './paths.ts'
 import { until } from './until.ts'
 
 /**
- * A gRPC client of another implementation. Run with a target, a method and a number of calls a second, it calls until its
+ * A gRPC client of another implementation. Run with a target, a method, a number of calls a second and metadata, it calls until its
  * standard input ends, prints `to INSTANCE` after the first answer of each, and in the end `{answers: {INSTANCE: n}, errors: {TEXT: n}}`.
  * With 0 calls a second it calls once and prints `{code, message, ms}`.
  */
@@ -139,7 +139,12 @@ export interface Load {
 
 export function startLoad(t: Test, client: ForeignClient, service: string, method: string, options: LoadOptions): Load {
   const target = `${client.scheme}:///${service}`
-  const { lines, child } = start(t, client, [target, method, String(options.rate)], options.env)
+  const { lines, child } = start(
+    t,
+    client,
+    [target, method, String(options.rate), ...(options.metadata ?? [])],
+    options.env,
+  )
   return {
     name: client.name,
     reaches: (instances) =>
@@ -159,6 +164,8 @@ export function startLoad(t: Test, client: ForeignClient, service: string, metho
 export interface LoadOptions {
   /** Calls a second. */
   readonly rate: number
+  /** `KEY=VALUE` */
+  readonly metadata?: readonly string[]
   readonly env: Readonly<Record<string, string>>
 }
 

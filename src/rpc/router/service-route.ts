@@ -1,8 +1,8 @@
 import { backoffMs, type BackoffPolicy } from '../../base/backoff.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
-import type { RouteConfig } from '../config.ts'
-import { DEFAULT_ROUTE } from '../default-route.ts'
+import type { EjectionConfig, RouteConfig } from '../config.ts'
+import { DEFAULT_EJECTION, DEFAULT_ROUTE } from '../default-route.ts'
 import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
 import { makeField } from '../h2/field.ts'
 import type { CallOutcome, LinkTarget, Miss, RoutedCall, Router, Target } from '../target.ts'
@@ -98,8 +98,8 @@ class ServiceRouter implements Router {
   ended({ target }: RoutedCall, outcome: CallOutcome): void {
     const { endpoint } = target as EndpointTarget
     if (outcome === 'answered' && !this.#ejector.isBusy) return
-    this.#ejector.note(endpoint.instance, outcome, this.#routeOf(endpoint).ejection)
-    if (outcome === 'answered') this.#ejector.note(endpoint.nodeId, outcome, this.#routeOf(endpoint).ejection)
+    this.#ejector.note(endpoint.instance, outcome, this.#ejectionOf(endpoint))
+    if (outcome === 'answered') this.#ejector.note(endpoint.nodeId, outcome, this.#ejectionOf(endpoint))
   }
 
   mayRepeat(call: RoutedCall): boolean {
@@ -188,7 +188,7 @@ class ServiceRouter implements Router {
 
   #pick(candidates: readonly Endpoint[], first: Endpoint, { head }: RoutedCall): Endpoint | undefined {
     const { random, inFlight } = this.#seams
-    const { policy, hash_on, prefer, spill_over, ejection } = this.#routeOf(first)
+    const { policy, hash_on, prefer, spill_over } = this.#routeOf(first)
     const terms = {
       policy,
       preferredNodeId: prefer === 'host' ? this.#nodeId : undefined,
@@ -196,7 +196,7 @@ class ServiceRouter implements Router {
       key: hash_on === undefined ? undefined : head.text(hash_on),
       turn: this.#callsOf(first.unit).turn,
     }
-    const out = this.#ejector.isBusy ? this.#ejector.outOf(candidates, ejection.max_share) : undefined
+    const out = this.#ejector.isBusy ? this.#ejector.outOf(candidates, this.#ejectionOf(first).max_share) : undefined
     return pick(candidates, terms, {
       random,
       inFlight: (instance) => inFlight.of(instance),
@@ -209,11 +209,15 @@ class ServiceRouter implements Router {
     if (error.reason === 'QUEUE_FULL' || kind === 'failed') return
     const { instance, nodeId } = endpoint
     const key = kind === 'unreachable' && error.reason === 'NODE_UNREACHABLE' ? nodeId : instance
-    this.#ejector.note(key, 'unreachable', this.#routeOf(endpoint).ejection)
+    this.#ejector.note(key, 'unreachable', this.#ejectionOf(endpoint))
   }
 
   #routeOf({ unit }: Endpoint): RouteConfig {
     return this.#seams.routeOf?.(unit) ?? DEFAULT_ROUTE
+  }
+
+  #ejectionOf(endpoint: Endpoint): EjectionConfig {
+    return this.#routeOf(endpoint).ejection ?? DEFAULT_EJECTION
   }
 
   #callsOf(unit: string): UnitCalls {

@@ -1,6 +1,6 @@
 import type { Catalog, Resource } from './catalog.ts'
-import type { ClientFeatures } from './facts.ts'
-import { HSU_RESOLVER, type Message, typeUrl } from './fields.ts'
+import { type ClientFeatures, featuresOf, PLAIN } from './client-features.ts'
+import { type Message, typeUrl } from './fields.ts'
 import { RESOURCE_TYPES, type ResourceKind } from './resources.ts'
 
 /** What a session needs of its stream and its server. */
@@ -55,7 +55,7 @@ export class AdsSession {
   readonly #seams: AdsSessionSeams
   readonly #incarnation: string
   readonly #subscriptions = new Map<ResourceKind, Subscription>()
-  #features: ClientFeatures = { pipes: false }
+  #features: ClientFeatures = PLAIN
   #client = 'unknown'
   #responses = 0
 
@@ -100,9 +100,10 @@ export class AdsSession {
     return subscription.answered && this.#changed('endpoints', subscription).length === 0
   }
 
-  #meet({ id, user_agent_name: agent, user_agent_version: version }: Message<'Node'>): void {
+  #meet(node: Message<'Node'>): void {
+    const { id, user_agent_name: agent, user_agent_version: version } = node
     this.#client = [id, agent, version].filter(Boolean).join(' ')
-    this.#features = { pipes: agent === HSU_RESOLVER }
+    this.#features = featuresOf(node)
   }
 
   /** Takes note of the answer to a response; false when the request is about an earlier one. */

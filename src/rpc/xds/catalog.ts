@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type ClientFeatures, type FactSources, factsOf, type ServiceFacts } from './facts.ts'
+import { type ClientFeatures, featuresKey } from './client-features.ts'
+import { type FactSources, factsOf, type ServiceFacts } from './facts.ts'
 import { type ResourceKind, resourceOf, type Viewpoint } from './resources.ts'
 
 /** One resource as clients get it. */
@@ -52,7 +53,7 @@ export class Catalog {
   }
 
   resource(kind: ResourceKind, name: string, features: ClientFeatures): Resource {
-    const key = `${features.pipes ? 'pipes' : ''} ${name}`
+    const key = `${featuresKey(features)} ${name}`
     const entry = this.#current(key, name, features)
     const known = entry.resources[kind]
     if (known !== undefined) return known

@@ -2,15 +2,11 @@ import { isIP } from 'node:net'
 import { parseAddress } from '../address.ts'
 import type { RouteConfig } from '../config.ts'
 import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
-
-/** What a client may be told; older or lesser ones get less. */
-export interface ClientFeatures {
-  /** It connects to unix sockets: our own resolver does, no stock xDS client. */
-  readonly pipes: boolean
-}
+import type { ClientFeatures } from './client-features.ts'
 
 /** Where a client of this host connects to directly, and what is thought of it. */
 export interface DirectEndpoint {
+  readonly unit: string
   /** Stays the same over restarts of the instance: `echo-0`. */
   readonly slot: string
   readonly address: string
@@ -24,7 +20,10 @@ export interface ServiceFacts {
   readonly direct: readonly DirectEndpoint[]
   /** How many ready instances are reached through the ingress only. */
   readonly indirect: number
-  readonly route: Pick<RouteConfig, 'prefer'>
+  /** How many nodes have ready instances. */
+  readonly nodes: number
+  readonly route: RouteConfig
+  readonly features: ClientFeatures
 }
 
 /** What facts are gathered from. */
@@ -41,22 +40,33 @@ export interface FactSources {
 export function factsOf(name: string, sources: FactSources, features: ClientFeatures): ServiceFacts {
   const { endpoints, nodeId, routeOf, isDraining } = sources
   const offering = endpoints.upstream(name) ?? endpoints.byUnit(name)
-  const isDirect = (endpoint: Endpoint): boolean =>
+  const route = routeOf(offering[0]?.unit ?? '')
+  const ready = offering.filter((endpoint) => endpoint.ready)
+  const isReached = (endpoint: Endpoint): boolean =>
     endpoint.nodeId === nodeId && isReachable(endpoint.address, features)
+  const isDirect = mayGoStraight(route, features, ready.every(isReached)) ? isReached : () => false
   const direct = offering.filter(isDirect).map(
-    ({ instance, address, ready }): DirectEndpoint => ({
+    ({ unit, instance, address, ready }): DirectEndpoint => ({
+      unit,
       slot: slotOf(instance),
       address,
       health: ready ? 'healthy' : isDraining(instance) ? 'draining' : 'unhealthy',
     }),
   )
-  const { prefer } = routeOf(offering[0]?.unit ?? '')
   return {
     name,
     direct: direct.sort(bySlot),
-    indirect: offering.filter((endpoint) => endpoint.ready && !isDirect(endpoint)).length,
-    route: { prefer },
+    indirect: ready.filter((endpoint) => !isDirect(endpoint)).length,
+    nodes: new Set(ready.map((endpoint) => endpoint.nodeId)).size,
+    route,
+    features,
   }
+}
+
+/** False when only the ingress does with calls what the unit asks for. */
+function mayGoStraight({ policy }: RouteConfig, { ringHash }: ClientFeatures, areAllReached: boolean): boolean {
+  // Equal metadata goes to one instance, wherever it is: a client that cannot hash or reach all would choose another.
+  return policy !== 'consistent-hash' || (ringHash && areAllReached)
 }
 
 /** An instance is named after its slot: `echo-0-1a2b3c` is a run of `echo-0`. */

@@ -1,6 +1,8 @@
 import { parseAddress } from '../address.ts'
-import { durationOf, encode, type Message, type MessageName, packed } from './fields.ts'
+import { BY_ADS, clusterOf } from './cluster.ts'
 import type { DirectEndpoint, ServiceFacts } from './facts.ts'
+import { durationOf, encode, type Message, type MessageName, packed } from './fields.ts'
+import { routesOf } from './routes.ts'
 
 /** The four kinds of resources, each with its message. */
 export const RESOURCE_TYPES = {
@@ -27,10 +29,6 @@ export const REGION = 'hsu'
 /** Last part of the locality that stands for the ingress; no slot is named so, as they end with a number. */
 const INGRESS = 'ingress'
 
-const [V3, EDS_TYPE] = [2, 3]
-
-const BY_ADS = { ads: {}, resource_api_version: V3 } as const
-
 /** As envoy.config.core.v3.HealthStatus has them. */
 const HEALTH: Readonly<Record<DirectEndpoint['health'], number>> = { healthy: 1, unhealthy: 2, draining: 3 }
 
@@ -56,21 +54,6 @@ function listenerOf({ name }: ServiceFacts): Message<'Listener'> {
   return { name, api_listener: { api_listener: manager } }
 }
 
-function routesOf({ name }: ServiceFacts): Message<'RouteConfiguration'> {
-  const all = { match: { prefix: '' }, route: { cluster: name } }
-  return { name, virtual_hosts: [{ name, domains: ['*'], routes: [all] }] }
-}
-
-function clusterOf({ name }: ServiceFacts): Message<'Cluster'> {
-  return {
-    name,
-    type: EDS_TYPE,
-    eds_cluster_config: { eds_config: BY_ADS, service_name: name },
-    // Load reports go to this same server.
-    lrs_server: { self: {}, resource_api_version: V3 },
-  }
-}
-
 /** One group of endpoints, its share of the calls among those of equal priority, and its name within the node. */
 interface Group {
   readonly place: string
@@ -84,10 +67,10 @@ interface Group {
  * client whose direct connections fail turns to it by itself, and a name that nobody knows is answered by it in words.
  */
 function endpointsOf(
-  { name, direct, indirect, route }: ServiceFacts,
+  { name, direct, indirect, route, features }: ServiceFacts,
   viewpoint: Viewpoint,
 ): Message<'ClusterLoadAssignment'> {
-  const local = slotsOf(direct)
+  const local = features.leastRequest && route.policy === 'least-request' ? unitsOf(direct) : slotsOf(direct)
   const isOffered = direct.some(({ health }) => health === 'healthy')
   const ingress = {
     place: INGRESS,
@@ -105,13 +88,29 @@ function endpointsOf(
 }
 
 function slotsOf(direct: readonly DirectEndpoint[]): readonly Group[] {
-  const slots = new Map<string, Message<'LbEndpoint'>[]>()
-  for (const { slot, address, health } of direct) {
-    const known = slots.get(slot)
-    if (known === undefined) slots.set(slot, [endpointAt(address, health)])
-    else known.push(endpointAt(address, health))
+  return grouped(direct, ({ slot }) => slot).map(([place, endpoints]) => ({ place, weight: 1, endpoints }))
+}
+
+/** A client chooses the less busy of two within a locality, so that each slot by itself would leave it no choice. */
+function unitsOf(direct: readonly DirectEndpoint[]): readonly Group[] {
+  return grouped(direct, ({ unit }) => unit).map(([place, endpoints]) => {
+    const healthy = endpoints.filter(({ health_status }) => health_status === HEALTH.healthy)
+    return { place, weight: Math.max(1, healthy.length), endpoints }
+  })
+}
+
+function grouped(
+  direct: readonly DirectEndpoint[],
+  placeOf: (endpoint: DirectEndpoint) => string,
+): readonly (readonly [place: string, endpoints: readonly Message<'LbEndpoint'>[]])[] {
+  const groups = new Map<string, Message<'LbEndpoint'>[]>()
+  for (const endpoint of direct) {
+    const [place, made] = [placeOf(endpoint), endpointAt(endpoint.address, endpoint.health)]
+    const known = groups.get(place)
+    if (known === undefined) groups.set(place, [made])
+    else known.push(made)
   }
-  return [...slots].map(([place, endpoints]) => ({ place, weight: 1, endpoints }))
+  return [...groups]
 }
 
 function endpointAt(address: string, health: DirectEndpoint['health']): Message<'LbEndpoint'> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { routeSchema } from '../../../src/rpc/config.ts'
-import { DEFAULT_ROUTE } from '../../../src/rpc/default-route.ts'
+import { DEFAULT_EJECTION } from '../../../src/rpc/default-route.ts'
 import type { Endpoint } from '../../../src/rpc/endpoint-source.ts'
 import { CallLimits } from '../../../src/rpc/router/call-limits.ts'
 import { Ejector } from '../../../src/rpc/router/ejection.ts'
@@ -122,7 +122,7 @@ t.test('no endpoint gets more than 1.25 times the mean, however the keys fall', 
 t.test('an endpoint that fails is out for a while, tried once, and out for longer when that fails too', async (t) => {
   const clock = new SimClock()
   const ejector = new Ejector(clock)
-  const { ejection } = routeSchema.parse({ ejection: { failures: 3, time: '1s..3s' } })
+  const { ejection = DEFAULT_EJECTION } = routeSchema.parse({ ejection: { failures: 3, time: '1s..3s' } })
   const fail = (): void => ejector.note('a', 'failed', ejection)
   fail()
   fail()
@@ -153,7 +153,7 @@ t.test('an endpoint that fails is out for a while, tried once, and out for longe
 t.test('one that cannot be reached is out at once, and a trial that never ends is followed by another', async (t) => {
   const clock = new SimClock()
   const ejector = new Ejector(clock)
-  ejector.note('a', 'unreachable', DEFAULT_ROUTE.ejection)
+  ejector.note('a', 'unreachable', DEFAULT_EJECTION)
   t.equal(ejector.isOut('a'), true)
   await clock.advance(1_000)
   ejector.began('a')
@@ -166,13 +166,13 @@ t.test('of those that answer badly some stay in; of those that do not answer, no
   const ejector = new Ejector(new SimClock())
   const four = TEN.slice(0, 4)
   for (const { instance } of four) {
-    for (let call = 0; call < 5; call += 1) ejector.note(instance, 'failed', DEFAULT_ROUTE.ejection)
+    for (let call = 0; call < 5; call += 1) ejector.note(instance, 'failed', DEFAULT_EJECTION)
   }
   t.equal(ejector.outOf(four, 0.5).size, 2)
   t.equal(ejector.outOf(four, 1).size, 4)
-  for (const { instance } of four) ejector.note(instance, 'unreachable', DEFAULT_ROUTE.ejection)
+  for (const { instance } of four) ejector.note(instance, 'unreachable', DEFAULT_EJECTION)
   t.equal(ejector.outOf(four, 0.5).size, 4)
-  ejector.note('other', 'unreachable', DEFAULT_ROUTE.ejection)
+  ejector.note('other', 'unreachable', DEFAULT_EJECTION)
   t.equal(ejector.outOf([endpoint(9, 'other')], 0).size, 1, 'a link that failed speaks for its node')
 })
 

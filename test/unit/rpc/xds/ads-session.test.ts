@@ -17,7 +17,7 @@ function sessionRig() {
   const catalog = new Catalog({
     endpoints: world,
     nodeId: 'self',
-    routeOf: () => DEFAULT_ROUTE,
+    routeOf: () => ({ ...DEFAULT_ROUTE, policy: 'round-robin' }),
     isDraining: () => false,
     viewpoint: () => ({ node: 'here', zone: '', ingress: '127.0.0.1:9470' }),
   })

@@ -1,11 +1,12 @@
 import t from 'tap'
 import { DEFAULT_ROUTE } from '../../../../src/rpc/default-route.ts'
 import { Catalog } from '../../../../src/rpc/xds/catalog.ts'
+import { PLAIN } from '../../../../src/rpc/xds/client-features.ts'
 import { decode } from '../../../../src/rpc/xds/fields.ts'
 import { echoAt, type LiteralWorld, literalWorld, SERVICE } from '../../../support/literal-world.ts'
 import { linesOf } from '../../../support/xds-view.ts'
 
-const STOCK = { pipes: false }
+const STOCK = PLAIN
 const INGRESS = '0 here/ingress 1 127.0.0.1:9470 1'
 
 function catalogOf(world: LiteralWorld, prefer: 'host' | 'none' = 'host', draining: readonly string[] = []): Catalog {
@@ -62,7 +63,10 @@ t.test('an instance that is being withdrawn is draining', async (t) => {
 
 t.test('our own resolver connects to unix sockets', async (t) => {
   const catalog = catalogOf(literalWorld(echoAt('unix:/run/echo.sock')))
-  t.match(endpointsIn(catalog, SERVICE, { pipes: true })[0], '0 here/echo-0 1 /run/echo.sock 1')
+  t.match(
+    endpointsIn(catalog, SERVICE, { ...PLAIN, pipes: true, routes: false })[0],
+    '0 here/echo-0 1 /run/echo.sock 1',
+  )
 })
 
 t.test('a unit has a name too', async (t) => {

@@ -1,0 +1,132 @@
+import t, { type Test } from 'tap'
+import { SERVICE } from '../support/literal-world.ts'
+import { until } from '../support/until.ts'
+import { callOnce, type ForeignClient, foreignClients, startLoad } from '../support/xds-clients.ts'
+import { answersByName, type Behaviour, xdsSite } from '../support/xds-site.ts'
+
+const METHOD = `/${SERVICE}/Get`
+const [ONE, TWO, THREE] = ['echo-0-aaaaaa', 'echo-1-bbbbbb', 'echo-2-cccccc'] as const
+
+const { clients: all, missing } = foreignClients()
+for (const why of missing) t.test(`without a client: ${why}`, { skip: why }, async () => undefined)
+
+/** Those that read routes and clusters. */
+const clients = all.filter(({ scheme }) => scheme === 'xds')
+
+const endsWith =
+  (status: string): Behaviour =>
+  (stream) => {
+    stream.resume()
+    const fields = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': status }
+    stream.on('end', () => stream.respond(fields, { endStream: true }))
+  }
+
+const UNAVAILABLE = endsWith('14')
+const INTERNAL = endsWith('13')
+
+const sum = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((total, count) => total + count, 0)
+
+/** A test for each client. */
+function withEach(name: string, body: (t: Test, client: ForeignClient) => Promise<void>): void {
+  t.test(name, { skip: clients.length === 0 }, async (t) => {
+    for (const client of clients) await t.test(client.name, (t) => body(t, client))
+  })
+}
+
+withEach('an idempotent call is sent again, another one is not', async (t, client) => {
+  const route = { policy: 'round-robin', methods: { [`${SERVICE}/Get`]: { idempotent: true, retries: 4 } } }
+  const instances = [
+    { instance: ONE, behave: UNAVAILABLE },
+    { instance: TWO, behave: answersByName },
+  ]
+  const site = await xdsSite(t, instances, { echo: route })
+  const load = startLoad(t, client, SERVICE, METHOD, { rate: 100, env: site.env })
+  await until('calls to both', () => site.seen(ONE) > 50 && site.seen(TWO) > 100)
+  const { answers, errors } = await load.stop()
+  t.same(Object.keys(answers), [TWO])
+  t.ok(
+    sum(errors) < site.seen(TWO) * 0.2,
+    `${sum(errors)} failed: five times in a row to the one, and not every other call`,
+  )
+  const before = site.seen(ONE)
+  const other = startLoad(t, client, SERVICE, `/${SERVICE}/Put`, { rate: 100, env: site.env })
+  await until('calls to the one', () => site.seen(ONE) > before + 10)
+  t.equal(sum((await other.stop()).errors), site.seen(ONE) - before, 'each that it saw came back as it was')
+})
+
+withEach('a call without an answer ends with the timeout of its route', async (t, client) => {
+  // C-core is told of no timeouts: see src/rpc/xds/client-features.ts.
+  if (client.name === 'python') return
+  const site = await xdsSite(t, [{ instance: ONE, behave: (stream) => stream.resume() }], { echo: { timeout: '2s' } })
+  const { code, ms } = await callOnce(t, client, SERVICE, site.env)
+  t.match(code.replaceAll('_', '').toUpperCase(), /DEADLINEEXCEEDED/)
+  t.ok(ms > 1_900 && ms < 15_000, `${ms} ms: not before, and not at the 20 s of the caller`)
+})
+
+withEach('who answers badly is left out', async (t, client) => {
+  const route = { policy: 'round-robin', ejection: { failures: 3, time: '5m..5m' } }
+  const instances = [
+    { instance: ONE, behave: INTERNAL },
+    { instance: TWO, behave: answersByName },
+  ]
+  const site = await xdsSite(t, instances, { echo: route })
+  const load = startLoad(t, client, SERVICE, METHOD, { rate: 50, env: site.env })
+  await until('many more calls to the other', () => site.seen(TWO) > site.seen(ONE) + 150)
+  const { errors } = await load.stop()
+  t.equal(sum(errors), site.seen(ONE))
+})
+
+withEach('no more is under way than the unit takes', async (t, client) => {
+  let most = 0
+  const held: (() => void)[] = []
+  const holds: Behaviour = (stream, instance) => {
+    stream.resume()
+    held.push(() => answersByName(stream, instance))
+    most = Math.max(most, held.length)
+  }
+  const instances = [
+    { instance: ONE, behave: holds },
+    { instance: 'pace-0-dddddd', unit: 'pace', behave: answersByName },
+  ]
+  const site = await xdsSite(t, instances, { echo: { limits: { concurrency: 3 } } })
+  const load = startLoad(t, client, 'echo', METHOD, { rate: 50, env: site.env })
+  await until('as many as there may be', () => held.length >= 3)
+  const pace = startLoad(t, client, 'pace', METHOD, { rate: 50, env: site.env })
+  await until('time for more', () => site.seen('pace-0-dddddd') > 50)
+  await pace.stop()
+  const stopped = load.stop()
+  for (let answered = false; !answered; ) {
+    for (const answer of held.splice(0)) answer()
+    answered = (await Promise.race([stopped, until('more', () => held.length > 0)])) !== true
+  }
+  const { errors } = await stopped
+  // grpc-js counts a call when it starts and not when it is picked: those that waited for the first connection pass together.
+  t.ok(client.name === 'node' ? most < 20 : most === 3, `${most} at most`)
+  t.ok(sum(errors) > 20)
+  t.ok(
+    Object.keys(errors).every((error) => /^UNAVAILABLE/i.test(error)),
+    Object.keys(errors).join(),
+  )
+})
+
+t.test('equal metadata goes to one instance, whatever the language', { skip: clients.length === 0 }, async (t) => {
+  const instances = [ONE, TWO, THREE].map((instance) => ({ instance, behave: answersByName }))
+  const site = await xdsSite(t, instances, { echo: { policy: 'consistent-hash', hash_on: 'x-user' } })
+  const chosen = new Set<string>()
+  for (const user of ['ada', 'bob', 'cy', 'dee', 'eve', 'flo', 'gus', 'hal']) {
+    const places = new Set<string>()
+    const loads = clients.map((client) =>
+      startLoad(t, client, SERVICE, METHOD, { rate: 50, env: site.env, metadata: [`x-user=${user}`] }),
+    )
+    for (const load of loads) await load.reaches()
+    for (const load of loads) {
+      const { answers, errors } = await load.stop()
+      t.same(errors, {}, load.name)
+      for (const place of Object.keys(answers)) places.add(place)
+    }
+    t.equal(places.size, 1, `${user}: ${[...places].join(' ')}`)
+    for (const place of places) chosen.add(place)
+  }
+  t.ok(chosen.size > 1, 'and others elsewhere')
+})
