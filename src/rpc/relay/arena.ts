@@ -12,6 +12,10 @@ export const KEPT_BYTES = 4_194_304
 /** Four full frames. */
 export const SLAB_BYTES = 4 * (FRAME_HEAD_BYTES + MAX_FRAME_BYTES) + 128
 
+const FIRST_SLAB = HEADROOM_BYTES + READ_BYTES
+
+const WORD_BITS = 32
+
 /**
  * The memory in which frames come and go: one region that all sockets are read into, one after the other, and slabs for what is
  * to be sent. All of it is one buffer, because moving bytes within a buffer is the fastest way to copy a few. Memory that
@@ -26,34 +30,54 @@ export class Arena {
   readonly keptAt: number
   /** A slab for what nobody will read. */
   readonly scratch: number
-  readonly #free: number[] = []
   readonly #slabs: number
+  /** A bit for each slab, set while it is free. */
+  readonly #free: Int32Array
+  #freeSlabs: number
 
   constructor(slabs: number) {
     this.#slabs = slabs
-    this.bytes = Buffer.allocUnsafeSlow(HEADROOM_BYTES + READ_BYTES + (slabs + 1) * SLAB_BYTES + KEPT_BYTES)
+    this.bytes = Buffer.allocUnsafeSlow(FIRST_SLAB + (slabs + 1) * SLAB_BYTES + KEPT_BYTES)
     this.readBuffer = new Uint8Array(this.bytes.buffer, this.bytes.byteOffset + HEADROOM_BYTES, READ_BYTES)
-    this.keptAt = HEADROOM_BYTES + READ_BYTES + (slabs + 1) * SLAB_BYTES
-    this.scratch = HEADROOM_BYTES + READ_BYTES + slabs * SLAB_BYTES
-    for (let at = slabs - 1; at >= 0; at -= 1) this.#free.push(HEADROOM_BYTES + READ_BYTES + at * SLAB_BYTES)
+    this.keptAt = FIRST_SLAB + (slabs + 1) * SLAB_BYTES
+    this.scratch = FIRST_SLAB + slabs * SLAB_BYTES
+    this.#free = new Int32Array(Math.ceil(slabs / WORD_BITS))
+    for (let at = 0; at < slabs; at += 1) this.#mark(at)
+    this.#freeSlabs = slabs
   }
 
-  /** Where a free slab begins; undefined when there is none. */
+  /**
+   * Where a free slab begins; undefined when there is none. Always the first: what was touched once stays in memory, and any other order
+   * would in time touch all of it, however few are used at once.
+   */
   take(): number | undefined {
-    return this.#free.pop()
+    if (this.#freeSlabs === 0) return undefined
+    let word = 0
+    while (this.#free[word] === 0) word += 1
+    const bits = this.#free[word] ?? 0
+    const lowest = bits & -bits
+    this.#free[word] = bits ^ lowest
+    this.#freeSlabs -= 1
+    return FIRST_SLAB + (word * WORD_BITS + WORD_BITS - 1 - Math.clz32(lowest)) * SLAB_BYTES
   }
 
   give(slab: number): void {
-    this.#free.push(slab)
+    this.#mark((slab - FIRST_SLAB) / SLAB_BYTES)
+    this.#freeSlabs += 1
+  }
+
+  #mark(number: number): void {
+    const word = Math.floor(number / WORD_BITS)
+    this.#free[word] = (this.#free[word] ?? 0) | (1 << (number % WORD_BITS))
   }
 
   /** True while so few slabs are left that messages should wait where they are. */
   get scarce(): boolean {
-    return this.#free.length * 4 < this.#slabs
+    return this.#freeSlabs * 4 < this.#slabs
   }
 
   /** Slabs in use. */
   get used(): number {
-    return this.#slabs - this.#free.length
+    return this.#slabs - this.#freeSlabs
   }
 }

@@ -55,6 +55,12 @@ export function threadProgram(): URL | undefined {
   )
 }
 
+/**
+ * For what is short-lived, in three parts. Calls leave nothing behind that lasts, so that more is only memory that is touched: without a
+ * bound it grows with each burst, up to 48 MB (measured: no difference in processor time between 3 and 48).
+ */
+const YOUNG_GENERATION_MB = 12
+
 interface Running {
   readonly worker: Worker
   readonly talk: Talk
@@ -165,7 +171,10 @@ export class CallThread {
   #run(): void {
     const seams = this.#seams
     if (this.#running !== undefined || seams === undefined) return
-    const worker = new Worker(this.#program, { name: 'hsu-calls' })
+    const worker = new Worker(this.#program, {
+      name: 'hsu-calls',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    })
     const talk = new Talk(worker, {
       onAsk: async (what, signal) => {
         const question = what as NodeQuestion
