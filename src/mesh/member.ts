@@ -81,14 +81,16 @@ export interface Registration {
   readonly tenure?: Tenure
   /** It takes no new calls: it is about to be stopped. Left out = false. */
   readonly draining?: boolean
-  /** Of a unit that is started when it is called. */
+  /** Of a unit that calls wait for while it is not ready. */
   readonly onCall?: OnCall
 }
 
-/** How a unit is started when it is called. */
+/** What becomes of a call that comes while its unit is not ready. */
 export interface OnCall {
-  /** How long a call waits for that. */
+  /** How long it waits. */
   readonly holdMs: number
+  /** It starts the unit when that sleeps; else it only waits for one that is on its way. */
+  readonly starts: boolean
 }
 
 /** What a node says of a unit that only one of the nodes that have it runs. */

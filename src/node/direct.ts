@@ -16,6 +16,7 @@ import {
 import { hostPort, splitHostPort } from './link-addresses.ts'
 import type { NodeSetup } from './node-setup.ts'
 import type { Outside } from './outside.ts'
+import { MAX_SETTLING_MS } from './own-names.ts'
 
 export interface DirectSeams extends Pick<Outside, 'clock' | 'random' | 'log' | 'servers' | 'disk'> {
   readonly endpoints: EndpointSource
@@ -55,9 +56,6 @@ export interface DirectConfig {
 const BOOTSTRAP_FILE = 'xds.json'
 
 const SOCKET_FILE = 'xds.sock'
-
-/** Units that are adopted show within a second that they are ready; those that do not are not waited for longer. */
-const MAX_HELD_MS = 5_000
 
 /** The control plane of direct calls, the file by which clients find it, and what units are told of that. */
 export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, takeover }: DirectConfig): DirectPart {
@@ -101,7 +99,7 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
     handle: () => xds.handle(),
     answerAfter: (ready) =>
       tasks.run(async (signal) => {
-        const waited = withSignal(signal, (waiting) => within(clock, MAX_HELD_MS, ready(waiting)))
+        const waited = withSignal(signal, (waiting) => within(clock, MAX_SETTLING_MS, ready(waiting)))
         await waited.catch(() => undefined)
         xds.answer()
       }),

@@ -29,8 +29,10 @@ import { PartitionKeeper } from './partition/keeper.ts'
 import { createOffers } from './offers.ts'
 import { openMesh } from './open-mesh.ts'
 import type { Outside } from './outside.ts'
+import { createOwnNames } from './own-names.ts'
 import type { Ground, Parts, Sockets, Tools } from './parts.ts'
 import { createScheduleClaims, type ScheduleClaimsSeams } from './schedule-claims.ts'
+import { createServiceMemory } from './service-memory.ts'
 import type { DoorHandles } from './succession.ts'
 import { supervisorInTurn } from './supervisor-in-turn.ts'
 import { toUnit } from './to-proto.ts'
@@ -93,7 +95,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
   const certificate = link?.certificate
   const { legacy } = ground
   const world = createWorldView(
-    { mesh: () => mesh.current(), own: () => offers.registrations() },
+    { mesh: () => mesh.current(), own: () => offers.registrations(), settling: () => names.settling() },
     ownRecord(setup, nodeId, certificate),
   )
   const { endpoints, linkOf } = world
@@ -172,6 +174,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     (goesOn) => createSupervisor(supervisorSeams, { ...directories, goesOn }),
     legacy !== undefined,
   )
+  const services = createServiceMemory(ground.store, log)
   const offers = createOffers({
     clock,
     random,
@@ -182,12 +185,21 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     claimOf: (unit) => claims?.claimOf(unit),
     tenureOf: (unit) => partition?.tenureOf(unit),
     onCallOf: (unit) => activation.onCallOf(unit),
+    memory: services,
+  })
+  const names = createOwnNames({
+    clock,
+    isUntold: () => supervisor.status().some((status) => offers.isUntold(status)),
+    changes: offers.changes,
+    joined: () => mesh.joined(),
+    settled: () => world.refresh(),
   })
   const activation = createActivation({
     ...{ clock, log, nodeId, world },
     nodeName: name,
     supervisor,
     describe: (status) => toUnit(status, name, offers.servicesOf(status)),
+    holdOf: (unit) => setup.routeOf(unit)?.hold,
     wakeElsewhere: wakerElsewhere(tools.connection.client(ControlService)),
     traffic: {
       callsOf: (instance) => ({ inFlight: inFlight.of(instance), total: inFlight.total(instance) }),
@@ -216,6 +228,8 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     direct,
     supervisor,
     offers,
+    services,
+    names,
     activation,
     linkServer,
     mesh,

@@ -100,6 +100,8 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   const forPeople = [...(admin === undefined ? [] : [admin]), front]
   try {
     for (const log of callLogs(seams, setup, parts)) await stack.begin(log)
+    await stack.begin(parts.services)
+    await stack.begin(parts.names)
     for (const door of forCalls) await stack.begin(door)
     await stack.begin(legacy === undefined ? mesh : atStop('mesh', () => mesh.stop()))
     await stack.begin(atStop('offers', () => offers.stop()))
@@ -110,6 +112,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     await supervisor.apply(setup.units)
     await attachments.restore()
     await stack.begin(activation)
+    parts.names.begin()
     const now = standingNow(seams.clock, parts)
     direct.answerAfter((signal) => untilAsBefore(adopted(parts, core.info.startedAtMs), now, signal))
     for (const door of forPeople) await stack.begin(door)

@@ -9,6 +9,7 @@ import { createWake } from '../base/wake.ts'
 import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
+import type { ServiceMemory } from './service-memory.ts'
 
 /** How long a unit may take to tell its services by reflection. */
 const REFLECTION_TIMEOUT_MS = 2_000
@@ -31,14 +32,18 @@ export interface OffersSeams {
   readonly claimOf?: (unit: string) => Omit<ScheduleClaim, 'active'> | undefined
   /** How the node stands to a unit that only one of several nodes runs; undefined for any other. */
   readonly tenureOf?: (unit: string) => Tenure | undefined
-  /** How a unit is started by calls; undefined when it is not. */
+  /** What becomes of calls while a unit is not ready; undefined when they do not wait for it. */
   readonly onCallOf?: (unit: string) => OnCall | undefined
+  /** What units told before; left out: nothing is remembered of those that ended. */
+  readonly memory?: Pick<ServiceMemory, 'recall' | 'keep'>
 }
 
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
 export interface Offers {
   registrations(): readonly Registration[]
   servicesOf(status: InstanceStatus): readonly string[]
+  /** On its way or ready, and its services are still to be heard of. */
+  isUntold(status: InstanceStatus): boolean
   /** Resolves when the services of an instance are known, or it is not ready any more. @throws the signal's reason */
   offered(status: InstanceStatus, signal: AbortSignal): Promise<void>
   /** Offers an instance to nobody any more; it stays listed until its process is gone. */
@@ -55,7 +60,7 @@ export interface Offers {
 }
 
 export function createOffers(seams: OffersSeams): Offers {
-  const { clock, random, log, supervisor, askServices, configuredServices } = seams
+  const { clock, random, log, supervisor, askServices, configuredServices, memory } = seams
   const changes = createTopic<undefined>()
   const told = new Map<string, readonly string[]>()
   const asking = new Map<string, Promise<void>>()
@@ -64,7 +69,7 @@ export function createOffers(seams: OffersSeams): Offers {
 
   function servicesOf({ unit, instance, kind, replica }: InstanceStatus): readonly string[] {
     if (kind !== 'integrated' || isRunBeside(replica)) return []
-    return configuredServices(unit) ?? told.get(instance) ?? []
+    return configuredServices(unit) ?? told.get(instance) ?? memory?.recall(unit) ?? []
   }
 
   /** Asks an instance until it tells, or is not ready any more. One without reflection says so, and offers nothing by name. */
@@ -76,6 +81,7 @@ export function createOffers(seams: OffersSeams): Offers {
       if (!isAsked()) return
       if (Array.isArray(services)) {
         told.set(instance, services)
+        memory?.keep(unit, services)
         changes.publish(undefined)
         return
       }
@@ -144,6 +150,11 @@ export function createOffers(seams: OffersSeams): Offers {
       }
     },
     servicesOf,
+    isUntold({ unit, instance, kind, replica, state, want }) {
+      if (kind !== 'integrated' || isRunBeside(replica) || want !== 'up') return false
+      if (state === 'backoff' || state === 'failed' || state === 'completed') return false
+      return configuredServices(unit) === undefined && !told.has(instance) && memory?.recall(unit) === undefined
+    },
     async offered({ unit, instance, kind }, signal) {
       if (kind !== 'integrated' || configuredServices(unit) !== undefined) return
       const isReady = (): boolean => supervisor.status().some((each) => each.instance === instance && each.ready)

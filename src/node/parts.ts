@@ -11,8 +11,10 @@ import type { LinkIdentity } from './link-identity.ts'
 import type { MeshPart } from './mesh-part.ts'
 import type { NodeNews } from './node-news.ts'
 import type { Offers } from './offers.ts'
+import type { OwnNames } from './own-names.ts'
 import type { PartitionKeeper } from './partition/keeper.ts'
 import type { ScheduleClaims } from './schedule-claims.ts'
+import type { ServiceMemory } from './service-memory.ts'
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import type { SupervisorInTurn } from './supervisor-in-turn.ts'
 import type { EnvironmentReport } from './unit-environment.ts'
@@ -59,6 +61,8 @@ export interface Parts {
   readonly direct: DirectPart
   readonly supervisor: SupervisorInTurn
   readonly offers: Offers
+  readonly services: ServiceMemory
+  readonly names: OwnNames
   readonly activation: Activation
   readonly linkServer: LinkServer | undefined
   readonly mesh: MeshPart

@@ -11,7 +11,7 @@ export interface Offer {
   readonly claim?: Omit<ScheduleClaim, 'active'> | undefined
   /** How the node stands to the unit, when only one of several nodes runs it. */
   readonly tenure?: Tenure | undefined
-  /** How it is started by calls; undefined when it is not. */
+  /** What becomes of calls while it is not ready; undefined when they do not wait for it. */
   readonly onCall?: OnCall | undefined
 }
 

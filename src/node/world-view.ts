@@ -8,6 +8,8 @@ export interface WorldSeams {
   readonly mesh: () => Mesh | undefined
   /** What this node offers, also when it is alone. */
   readonly own: () => readonly Registration[]
+  /** Undefined when it is known what the units of this node offer; else resolves when it is. Left out: it is known. */
+  readonly settling?: () => Promise<void> | undefined
 }
 
 /** What this node knows of the world, as the floors below ask for it. Read from memory; made anew by `refresh`. */
@@ -29,7 +31,7 @@ export interface WorldView {
   refresh(): void
 }
 
-export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): WorldView {
+export function createWorldView({ mesh, own, settling = () => undefined }: WorldSeams, self: NodeRecord): WorldView {
   const changes = createTopic<undefined>()
   let version = 0
   /** Undefined when something has changed since it was made: nobody may ask for a while. */
@@ -60,7 +62,13 @@ export function createWorldView({ mesh, own }: WorldSeams, self: NodeRecord): Wo
       byUnit: (unit) => view().byUnit(unit),
       services: () => view().services(),
       version: () => version,
-      feed: { entries: () => view().entries, links, onChange: (listener) => changes.subscribe(listener) },
+      settling,
+      feed: {
+        entries: () => view().entries,
+        links,
+        settled: () => settling() === undefined,
+        onChange: (listener) => changes.subscribe(listener),
+      },
     },
     members,
     registrationsOf: (nodeId) => registrations().get(nodeId) ?? [],

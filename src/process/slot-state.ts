@@ -100,7 +100,7 @@ export type SlotSurroundings = Pick<InstanceStatus, 'limits' | 'retryAtMs'> & {
 /** A slot as people see it. */
 export function statusOf(facts: SlotFacts, { limits, retryAtMs, caveat }: SlotSurroundings): InstanceStatus {
   const { spec, replica, run, instance, ports, eventId } = facts
-  const { phase, want, ready, restarts, exit, reason, asleep } = facts.state
+  const { phase, want, ready, restarts, exit, reason, asleep, served, streak } = facts.state
   return {
     unit: spec.name,
     instance,
@@ -120,6 +120,7 @@ export function statusOf(facts: SlotFacts, { limits, retryAtMs, caveat }: SlotSu
     reason: reason === '' && ready ? caveat : reason,
     want,
     retryAtMs,
+    ...(phase === 'backoff' && served && streak === 1 ? { recovers: true } : {}),
     eventId,
   }
 }

@@ -42,6 +42,8 @@ export interface InstanceStatus {
   readonly limits: readonly LimitStatus[]
   /** When it is tried again by itself, wall clock; undefined when it is not waiting for that. */
   readonly retryAtMs: number | undefined
+  /** It served, ended by itself for the first time in a while, and is about to be started again. Left out = false. */
+  readonly recovers?: boolean
   /** Id of the event that explains the state; '' when there is none. */
   readonly eventId: string
   /** What the checks of an unmanaged unit say of its process; undefined while there is none. */

@@ -65,6 +65,8 @@ export interface UnitState {
   /** What the operator asked for; `phase` is how far we have come. */
   readonly want: 'up' | 'down'
   readonly ready: boolean
+  /** The present instance, or the last one, was ready once. Not remembered when the node ends. */
+  readonly served: boolean
   /** Starts so far: the number of the present one. */
   readonly generation: number
   /** Starts that followed an end of the instance before, asked for or not. */
@@ -111,6 +113,7 @@ export const INITIAL_STATE: UnitState = {
   phase: 'down',
   want: 'down',
   ready: false,
+  served: false,
   generation: 0,
   restarts: 0,
   streak: 0,
@@ -146,6 +149,7 @@ const spawn: Cell = (state, { reason }) => ({
     ...NO_WAIT,
     phase: 'starting',
     ready: false,
+    served: false,
     fault: '',
     overuse: false,
     reason,
@@ -164,7 +168,7 @@ const admitted: Cell = (state, event, rules) => (state.want === 'up' ? spawn(sta
 
 const note: Cell = (state, { reason }) => still({ ...state, reason })
 
-const ready: Cell = (state) => still({ ...state, phase: 'up', ready: true, reason: '' })
+const ready: Cell = (state) => still({ ...state, phase: 'up', ready: true, served: true, reason: '' })
 
 const unready: Cell = (state, { reason }) => still({ ...state, ready: false, reason })
 

@@ -91,6 +91,11 @@ const routeShape = {
     .describe('How many more instances are tried when a call failed and may be sent again; 0 = none'),
   retry_budget: retryBudget.prefault({}).describe('Keeps retries from making an overload worse'),
   timeout: duration.optional().describe('Time a call may take when its caller sets no deadline. Default: no limit'),
+  hold: duration
+    .optional()
+    .describe(
+      'How long a call waits for the unit while that starts or is restarted; 0s = it fails at once. Default: idle.hold, 10s',
+    ),
   ejection: ejection
     .optional()
     .describe(

@@ -12,14 +12,16 @@ export interface Endpoint {
   readonly address: string
   readonly ready: boolean
   readonly version: string | undefined
-  /** Set when its unit is started by calls: one that comes while it is not ready may be held. Then `address` may be empty. */
+  /** Set when a call that comes while it is not ready may be held. Then `address` may be empty. */
   readonly onCall?: OnCall | undefined
 }
 
-/** How a unit is started by calls. */
+/** What becomes of a call that comes while its unit is not ready. */
 export interface OnCall {
-  /** How long a call waits for that. */
+  /** How long it waits. */
   readonly holdMs: number
+  /** It starts the unit when that sleeps; else it only waits for one that is on its way. */
+  readonly starts: boolean
 }
 
 /** One endpoint and the services it offers. */
@@ -33,6 +35,8 @@ export interface WorldFeed {
   entries(): readonly WorldEntry[]
   /** How to reach each member that is there, this node among them. */
   links(): readonly LinkTarget[]
+  /** Whether all services of this node's own units are known. */
+  settled(): boolean
   /** Calls `listener` after each change; returns how to end that. */
   onChange(listener: () => void): () => void
 }
@@ -45,6 +49,8 @@ export interface EndpointSource {
   byUnit(unit: string): readonly Endpoint[]
   /** Changes whenever an answer may be another one than before; left out when that cannot be told. */
   version?(): number
+  /** While not all services of this node's own units are known, just after its start: resolves when they are. Left out: they are. */
+  settling?(): Promise<void> | undefined
   /** Left out when the source cannot be copied to another thread. */
   readonly feed?: WorldFeed
   /** Full names of all known gRPC services, sorted. */

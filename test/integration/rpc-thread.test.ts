@@ -37,7 +37,12 @@ async function threadNode(
     upstream: (service) => world.upstream(service),
     byUnit: (unit) => world.byUnit(unit),
     services: () => world.services(),
-    feed: { entries: () => world.entries, links: () => links.all, onChange: (listener) => changes.subscribe(listener) },
+    feed: {
+      entries: () => world.entries,
+      links: () => links.all,
+      settled: () => true,
+      onChange: (listener) => changes.subscribe(listener),
+    },
   }
   const log = memoryLog()
   const inFlight = createInFlight()

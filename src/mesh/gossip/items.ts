@@ -156,14 +156,15 @@ function read<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape
 }
 
 function registrationToProto(registration: Registration) {
-  const { services, ports, schedule, tenure, ...rest } = registration
+  const { services, ports, schedule, tenure, onCall, ...rest } = registration
   const claim = schedule === undefined ? {} : { schedule: { ...schedule, tickMs: BigInt(schedule.tickMs) } }
   const held = tenure === undefined ? {} : { tenure: { stand: tenure.stand, term: BigInt(tenure.term) } }
-  return { ...rest, services: [...services], ports: { ...ports }, ...claim, ...held }
+  const waits = onCall === undefined ? {} : { onCall: { holdMs: onCall.holdMs, waitsOnly: !onCall.starts } }
+  return { ...rest, services: [...services], ports: { ...ports }, ...claim, ...held, ...waits }
 }
 
 function registrationFromProto(registration: pb.Registration): Registration {
-  const { unit, instance, replica, kind, state, ready, services, address, schedule, tenure } = registration
+  const { unit, instance, replica, kind, state, ready, services, address, schedule, tenure, onCall } = registration
   const ports = Object.entries(registration.ports)
   return {
     unit: checkText('unit', unit, 1),
@@ -180,7 +181,7 @@ function registrationFromProto(registration: pb.Registration): Registration {
     ...(schedule === undefined ? {} : { schedule: claimFromProto(schedule) }),
     ...(tenure === undefined ? {} : { tenure: tenureFromProto(tenure) }),
     ...(registration.draining ? { draining: true } : {}),
-    ...(registration.onCall === undefined ? {} : { onCall: { holdMs: registration.onCall.holdMs } }),
+    ...(onCall === undefined ? {} : { onCall: { holdMs: onCall.holdMs, starts: !onCall.waitsOnly } }),
   }
 }
 

@@ -34,7 +34,7 @@ export function textOf(registration: Registration): string {
     ...[unit, instance, replica, kind, state, ready, services, address, sorted],
     ...(schedule === undefined ? [] : [name, tickMs, by, active]),
     ...(tenure === undefined ? [] : [tenure.stand, tenure.term]),
-    ...(draining || onCall !== undefined ? [{ draining, holdMs: onCall?.holdMs }] : []),
+    ...(draining || onCall !== undefined ? [{ draining, holdMs: onCall?.holdMs, starts: onCall?.starts }] : []),
   ])
 }
 

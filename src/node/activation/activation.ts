@@ -1,10 +1,12 @@
+import { aborted, withSignal } from '../../base/abort.ts'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import { background, type Service } from '../../base/lifecycle.ts'
 import type { Log } from '../../base/log.ts'
 import { createTaskGroup } from '../../base/task-group.ts'
+import { createWake } from '../../base/wake.ts'
 import type { OnCall } from '../../mesh/index.ts'
-import { type InstanceStatus, sleepTermsOf, type SleepTerms, type Supervisor } from '../../process/index.ts'
+import { type InstanceStatus, isJob, sleepTermsOf, type SleepTerms, type Supervisor } from '../../process/index.ts'
 import type { Endpoint, Sleeper } from '../../rpc/index.ts'
 import type { WorldView } from '../world-view.ts'
 import type { UnitInit } from '../to-proto.ts'
@@ -21,6 +23,8 @@ export interface ActivationSeams extends Pick<MeshWakerSeams, 'wakeElsewhere'> {
   readonly supervisor: Supervisor
   readonly world: WorldView
   readonly traffic: Traffic
+  /** How long calls wait for a unit, where that is configured; 0 = not at all. */
+  readonly holdOf: (unit: string) => number | undefined
   /** An instance of this node as the control API shows it. */
   readonly describe: (status: InstanceStatus) => UnitInit
 }
@@ -36,7 +40,7 @@ export interface Activation extends Service {
    * @throws HsuError `WAKE_FAILED`, `UNIT_NOT_FOUND`, `UNIT_NOT_MANAGED`
    */
   wake(unit: string, terms: WakeTerms, signal: AbortSignal): Promise<Woken>
-  /** How a unit of this node is started by calls; undefined when it is not. */
+  /** What becomes of calls while a unit of this node is not ready; undefined when they do not wait for it. */
   onCallOf(unit: string): OnCall | undefined
 }
 
@@ -44,13 +48,16 @@ export interface WakeTerms extends Wish {
   readonly here: boolean
 }
 
+/** How long calls wait for a unit that says nothing of it; as `idle.hold`. */
+const DEFAULT_HOLD_MS = 10_000
+
 export function createActivation(seams: ActivationSeams): Activation {
   const { clock, log, nodeId, nodeName, supervisor, world, traffic, wakeElsewhere } = seams
   const termsOf = (unit: string): SleepTerms | undefined => {
     const spec = supervisor.spec(unit)
     return spec && sleepTermsOf(spec.config)
   }
-  const waker = createWaker({ clock, supervisor, termsOf })
+  const waker = createWaker({ clock, supervisor, onCallOf })
   const wakeHere = async (unit: string, wish: Wish, signal: AbortSignal): Promise<Woken> => {
     await waker.wake(unit, wish, signal)
     const ready = replicasOf(unit, supervisor.status()).filter((each) => each.ready)
@@ -80,13 +87,16 @@ export function createActivation(seams: ActivationSeams): Activation {
       await idle.stop()
     },
     async wakeForCall(sleeper, signal) {
-      const woken = await mesh.wake(sleeper, caller, signal)
-      return endpointsOf(sleeper.unit, woken, world)
+      const becomesReady = sightOf(sleeper, world)
+      return withSignal(signal, async (inner) => {
+        const woken = mesh.wake(sleeper, caller, inner).then((woken) => endpointsOf(sleeper.unit, woken, world))
+        return Promise.race([woken, becomesReady(inner)])
+      })
     },
     wake(unit, { here, ...wish }, signal) {
       const isOurs = supervisor.spec(unit) !== undefined
       // One that is not started by calls is no matter of choice.
-      if (here || (isOurs && onCallOf(unit) === undefined)) return wakeHere(unit, wish, signal)
+      if (here || (isOurs && !wish.forCall && termsOf(unit) === undefined)) return wakeHere(unit, wish, signal)
       return mesh.decide(unit, wish, signal)
     },
     onCallOf,
@@ -94,7 +104,34 @@ export function createActivation(seams: ActivationSeams): Activation {
 
   function onCallOf(unit: string): OnCall | undefined {
     const terms = termsOf(unit)
-    return terms && { holdMs: terms.holdMs }
+    const config = supervisor.spec(unit)?.config
+    if (terms === undefined && (config?.kind !== 'integrated' || isJob(config))) return undefined
+    const holdMs = seams.holdOf(unit) ?? terms?.holdMs ?? DEFAULT_HOLD_MS
+    return terms === undefined && holdMs === 0 ? undefined : { holdMs, starts: terms !== undefined }
+  }
+}
+
+/** Resolves with what becomes ready of a unit from now on: when another node is faster than the one that was asked. */
+function sightOf({ unit, node }: Sleeper, world: WorldView): (signal: AbortSignal) => Promise<readonly Endpoint[]> {
+  const readyNow = (): readonly Endpoint[] =>
+    world.endpoints
+      .byUnit(unit)
+      .filter((each) => each.ready && (node === undefined || each.node === node || each.nodeId === node))
+  const before = new Set(readyNow().map(({ instance }) => instance))
+  return async (signal) => {
+    const end = aborted(signal)
+    const changed = createWake()
+    const unsubscribe = world.changes.subscribe(changed.notify)
+    try {
+      for (;;) {
+        const fresh = readyNow().filter(({ instance }) => !before.has(instance))
+        if (fresh.length > 0) return fresh
+        await Promise.race([changed.wait(), end])
+        signal.throwIfAborted()
+      }
+    } finally {
+      unsubscribe()
+    }
   }
 }
 

@@ -3,8 +3,9 @@ import { formatDurationMs } from '../../base/quantity.ts'
 import { type InstanceStatus, isRunBeside } from '../../process/index.ts'
 
 /**
- * How a unit of this node stands towards calls. `asleep`: a call starts it. `waking`: on its way up. `awake`: an instance is
- * ready. `draining`: on its way down. `off`: it is down, or waits, for a reason that a call does not overrule.
+ * How a unit of this node stands towards calls. `asleep`: a call starts it. `waking`: on its way up, or soon again after it has
+ * served. `awake`: an instance is ready. `draining`: on its way down. `off`: it is down, or waits, for a reason that a call does not
+ * overrule.
  */
 export type WakeState = 'awake' | 'waking' | 'asleep' | 'draining' | 'off'
 
@@ -13,10 +14,16 @@ export function replicasOf(unit: string, statuses: readonly InstanceStatus[]): r
   return statuses.filter((status) => status.unit === unit && !isRunBeside(status.replica))
 }
 
-/** `sleeps`: whether the unit is one that calls start. */
-export function wakeStateOf(replicas: readonly InstanceStatus[], sleeps: boolean): WakeState {
+/** How long calls wait for a unit, and whether they start it. */
+export interface Patience {
+  readonly sleeps: boolean
+  readonly holdMs: number
+  readonly wallMs: number
+}
+
+export function wakeStateOf(replicas: readonly InstanceStatus[], { sleeps, ...patience }: Patience): WakeState {
   if (replicas.some(({ ready, state }) => ready && state === 'up')) return 'awake'
-  if (replicas.some(isComing)) return 'waking'
+  if (replicas.some((status) => isComing(status) || isBackSoon(status, patience))) return 'waking'
   if (replicas.some(({ state }) => state === 'asleep' || (sleeps && state === 'completed'))) return 'asleep'
   return replicas.some(({ state }) => state === 'stopping') ? 'draining' : 'off'
 }
@@ -24,6 +31,14 @@ export function wakeStateOf(replicas: readonly InstanceStatus[], sleeps: boolean
 /** On its way up, or waiting for what it depends on. */
 function isComing({ state, want }: InstanceStatus): boolean {
   return state === 'starting' || state === 'up' || (want === 'up' && (state === 'stopping' || state === 'down'))
+}
+
+/** Its restart comes while the call waits. One that crashed again, or without ever having been ready, is not waited for. */
+function isBackSoon(
+  { recovers = false, retryAtMs }: InstanceStatus,
+  { holdMs, wallMs }: Pick<Patience, 'holdMs' | 'wallMs'>,
+): boolean {
+  return recovers && retryAtMs !== undefined && retryAtMs - wallMs < holdMs
 }
 
 /** Why a call cannot wake a unit: how it is, and when it is tried again by itself. */

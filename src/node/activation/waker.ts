@@ -1,12 +1,14 @@
 import { HsuError } from '../../base/error.ts'
 import type { Clock } from '../../base/clock.ts'
-import { type Asker, type SleepTerms, type Supervisor } from '../../process/index.ts'
+import type { OnCall } from '../../mesh/index.ts'
+import type { Asker, Supervisor } from '../../process/index.ts'
 import { refusalOf, replicasOf, wakeStateOf } from './wake-state.ts'
 
 export interface WakerSeams {
   readonly clock: Clock
   readonly supervisor: Pick<Supervisor, 'status' | 'changes' | 'wakeUnit' | 'startUnit'>
-  readonly termsOf: (unit: string) => SleepTerms | undefined
+  /** What becomes of calls while a unit is not ready. */
+  readonly onCallOf: (unit: string) => OnCall | undefined
 }
 
 /** Who wants a unit to be awake. */
@@ -26,11 +28,14 @@ export interface Waker {
   wake(unit: string, wish: Wish, signal: AbortSignal): Promise<void>
 }
 
-export function createWaker({ clock, supervisor, termsOf }: WakerSeams): Waker {
+export function createWaker({ clock, supervisor, onCallOf }: WakerSeams): Waker {
   return {
     async wake(unit, { asker, forCall }, signal) {
       const replicas = () => replicasOf(unit, supervisor.status())
-      const state = () => wakeStateOf(replicas(), termsOf(unit) !== undefined)
+      const state = () => {
+        const { starts = false, holdMs = 0 } = onCallOf(unit) ?? {}
+        return wakeStateOf(replicas(), { sleeps: starts, holdMs, wallMs: clock.wallMs() })
+      }
       const failed = (cause: unknown): never => {
         signal.throwIfAborted()
         const error = HsuError.from(cause)

@@ -28,7 +28,7 @@ export interface ServiceRouteSeams {
   readonly routeOf?: (unit: string) => RouteConfig | undefined
   /** The calls that this node lets through to a unit of its own. Left out: all. */
   readonly limitsOf?: (unit: string) => CallLimits
-  /** Starts units that sleep, for the calls that come for them; without it they are not reachable. */
+  /** Starts units that sleep, and waits for those that start, for the calls that come for them; without it these are not held. */
   readonly wake?: Wake
 }
 
@@ -43,6 +43,7 @@ interface Trail {
   left: number
   /** Attempts that a unit may have seen. */
   failures: number
+  refusals: number
 }
 
 /** Between two attempts at the same instance, which has just said that it is not available. */
@@ -76,14 +77,25 @@ class ServiceRouter implements Router {
     this.#seams = seams
     this.#nodeId = nodeId
     this.#finder = new Finder(seams.endpoints)
-    const { clock, wake } = seams
+    const { clock, wake, endpoints } = seams
     this.#ejector = new Ejector(clock)
-    this.#waking = wake && createWaking({ clock, wake })
+    this.#waking = wake && createWaking({ clock, wake, endpoints })
   }
 
   next(call: RoutedCall, missed: Miss | undefined): Target | undefined | Promise<Target | undefined> {
     if (missed !== undefined) return this.#again(call, missed)
-    const found = this.#finder.find(call.head)
+    let found
+    try {
+      found = this.#finder.find(call.head)
+    } catch (unknown) {
+      const settling = this.#waking?.settling(call.signal)
+      if (settling === undefined) throw unknown
+      return settling.then(() => this.#begin(call, this.#finder.find(call.head)))
+    }
+    return this.#begin(call, found)
+  }
+
+  #begin(call: RoutedCall, found: Found): Target | Promise<Target> {
     const chosen = this.#choose(found.ready, call)
     if (chosen !== undefined) return this.#first(call, chosen)
     const coming = this.#hold(found, call)
@@ -118,21 +130,22 @@ class ServiceRouter implements Router {
     return this.#targetOf(chosen, call)
   }
 
-  /** What is ready once a unit was woken for the call; undefined when none is started by calls. */
+  /** What is ready once a unit was waited for; undefined when calls wait for none. */
   #hold({ endpoints }: Found, { head, signal }: RoutedCall): Promise<readonly Endpoint[]> | undefined {
     if (head.steered && head.text('hsu-instance') !== undefined) return undefined
     return this.#waking?.hold(endpoints, head.steered ? head.text('hsu-node') : undefined, signal)
   }
 
   /**
-   * One that was not tried yet; else, when the last one refused (its connection was closing), any of them again. A unit that is
-   * started by calls may have refused because it is going to sleep: it is woken first.
+   * One that was not tried yet; else, when the last one refused (its connection was closing), any of them again, once. A unit
+   * may have refused because it is going to sleep or is being restarted: then it is waited for.
    */
   #again(call: RoutedCall, missed: Miss): Target | undefined | Promise<Target | undefined> {
     const last = (call.target as EndpointTarget).endpoint
     this.#note(missed, last)
     const trail = this.#trailOf(call, methodTerms(this.#routeOf(last), call.head.path))
     trail.tried.add(last.instance)
+    if (missed.kind === 'refused') trail.refusals += 1
     if (trail.left === 0) return undefined
     const attempt = (
       fresh: readonly Endpoint[],
@@ -150,7 +163,7 @@ class ServiceRouter implements Router {
     const found = this.#finder.find(call.head)
     const target = attempt(
       found.ready.filter(isFresh),
-      found.ready.filter(({ onCall }) => onCall === undefined),
+      found.ready.filter(({ onCall }) => onCall === undefined || (!onCall.starts && trail.refusals < 2)),
     )
     if (target !== undefined) return target
     return this.#hold(found, call)?.then((woken) => attempt(woken.filter(isFresh), woken))
@@ -170,7 +183,12 @@ class ServiceRouter implements Router {
   }
 
   #trailOf(call: RoutedCall, { retries }: MethodTerms): Trail {
-    const trail = (call.trail as Trail | undefined) ?? { tried: new Set<string>(), left: retries, failures: 0 }
+    const trail = (call.trail as Trail | undefined) ?? {
+      tried: new Set<string>(),
+      left: retries,
+      failures: 0,
+      refusals: 0,
+    }
     call.trail = trail
     return trail
   }

@@ -1,9 +1,10 @@
-import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
+import { type Clock, TIMED_OUT } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import { formatDurationMs } from '../../base/quantity.ts'
-import type { Endpoint } from '../endpoint-source.ts'
+import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
+import { Flights } from './flights.ts'
 
-/** What is to be woken: a unit, wherever it may run or on one node. */
+/** What is to be ready: a unit, wherever it may run or on one node. */
 export interface Sleeper {
   readonly unit: string
   /** Name or id; undefined = any node that has the unit. */
@@ -11,7 +12,8 @@ export interface Sleeper {
 }
 
 /**
- * Starts a unit that sleeps, once however often it is asked; resolves with endpoints that are ready.
+ * Starts a unit that sleeps, once however often it is asked, or waits for one that is on its way; resolves with endpoints that
+ * are ready.
  *
  * @throws HsuError why there are none; the signal's reason
  */
@@ -20,13 +22,14 @@ export type Wake = (sleeper: Sleeper, signal: AbortSignal) => Promise<readonly E
 export interface WakingSeams {
   readonly clock: Clock
   readonly wake: Wake
+  readonly endpoints?: Pick<EndpointSource, 'settling'>
 }
 
-/** Holds calls to units that sleep until these are awake. */
+/** Holds calls to units that sleep, start or are restarted until these are ready. */
 export interface Waking {
   /**
-   * Undefined when none of `endpoints` is started by calls. Else resolves with endpoints to pick from, ready now. The
-   * body of a held call is not read, so that it takes no more memory than the window of its stream.
+   * Undefined when calls wait for none of `endpoints`. Else resolves with endpoints to pick from, ready now. The body of a
+   * held call is not read, so that it takes no more memory than the window of its stream.
    *
    * @throws HsuError the answer to the call: `WAKE_FAILED`, `QUEUE_FULL`, what `wake` throws, the signal's reason
    */
@@ -35,105 +38,90 @@ export interface Waking {
     node: string | undefined,
     signal: AbortSignal,
   ): Promise<readonly Endpoint[]> | undefined
+  /**
+   * Of a call for a name that is not known. Undefined when it is known what the units of this node offer; else resolves once it
+   * is, or after a bounded while. @throws HsuError `QUEUE_FULL`, the signal's reason
+   */
+  settling(signal: AbortSignal): Promise<void> | undefined
   /** Calls that are held now. */
   readonly held: number
 }
 
-/** Calls held for one unit; with windows of 256 KiB at most 256 MiB could wait for it in the buffers of their connections. */
-const MAX_HELD_OF_UNIT = 1_000
-const MAX_HELD = 4_000
+/** Units that offer the same service are asked one after the other, so many at most. */
+const MAX_UNITS = 4
 
-/** For so long after a failed wake the same answer is given without asking: callers that insist do not make a storm. */
-const REFUSE_MS = 1_000
+/** The node says when it knows the names of its units; should it not say so, calls for unknown names go on after this. */
+const MAX_SETTLING_MS = 10_000
 
-/** One wake that is under way, and the calls that wait for it. */
-interface Flight {
-  readonly abort: AbortController
-  readonly outcome: Promise<readonly Endpoint[]>
-  held: number
-}
+export function createWaking({ clock, wake, endpoints: source }: WakingSeams): Waking {
+  const flights = new Flights(clock)
 
-export function createWaking({ clock, wake }: WakingSeams): Waking {
-  const flights = new Map<string, Flight>()
-  const refusals = new Map<string, { readonly error: HsuError; readonly untilMs: number }>()
-  let held = 0
-
-  function flightOf(key: string, sleeper: Sleeper): Flight {
-    const known = flights.get(key)
-    if (known !== undefined) return known
-    const abort = new AbortController()
-    const outcome = wake(sleeper, abort.signal)
-      .catch((thrown: unknown) => {
-        const error = HsuError.from(thrown)
-        if (!abort.signal.aborted) refuse(key, error)
-        throw error
-      })
-      .finally(() => {
-        if (flights.get(key) === flight) flights.delete(key)
-      })
-    outcome.catch(() => undefined) // all who wait may have gone
-    const flight: Flight = { abort, outcome, held: 0 }
-    flights.set(key, flight)
-    return flight
-  }
-
-  function refuse(key: string, error: HsuError): void {
-    for (const [known, { untilMs }] of refusals) if (untilMs <= clock.nowMs()) refusals.delete(known)
-    refusals.set(key, { error, untilMs: clock.nowMs() + REFUSE_MS })
-  }
-
-  async function hold(sleeper: Sleeper, holdMs: number, signal: AbortSignal): Promise<readonly Endpoint[]> {
-    const { unit, node } = sleeper
-    const key = `${unit}\n${node ?? ''}`
-    const refusal = refusals.get(key)
-    if (refusal !== undefined && clock.nowMs() < refusal.untilMs) throw refusal.error
-    if (held >= MAX_HELD || (flights.get(key)?.held ?? 0) >= MAX_HELD_OF_UNIT) throw tooMany(unit)
-    signal.throwIfAborted()
-    const flight = flightOf(key, sleeper)
-    flight.held += 1
-    held += 1
-    try {
-      const outcome = await within(clock, holdMs, unlessAborted(flight.outcome, signal))
-      if (outcome !== TIMED_OUT) return outcome
-      throw late(unit, holdMs)
-    } finally {
-      held -= 1
-      flight.held -= 1
-      if (flight.held === 0) {
-        if (flights.get(key) === flight) flights.delete(key)
-        flight.abort.abort(new HsuError('CANCELLED', 'nobody waits for it any more'))
+  async function holdFor(
+    units: readonly Awaitable[],
+    node: string | undefined,
+    signal: AbortSignal,
+  ): Promise<readonly Endpoint[]> {
+    const beganAtMs = clock.nowMs()
+    let refusal: HsuError | undefined
+    for (const { unit, holdMs } of units) {
+      const leftMs = beganAtMs + holdMs - clock.nowMs()
+      if (leftMs <= 0) throw late(unit, holdMs)
+      const awaited = {
+        key: `${unit}\n${node ?? ''}`,
+        label: `unit '${unit}' to start`,
+        begin: (inner: AbortSignal) => wake({ unit, node }, inner),
       }
+      try {
+        const outcome = await flights.join(awaited, leftMs, signal)
+        if (outcome !== TIMED_OUT) return outcome
+      } catch (thrown) {
+        signal.throwIfAborted()
+        const error = HsuError.from(thrown)
+        if (error.reason !== 'WAKE_FAILED') throw error
+        refusal ??= error
+        continue
+      }
+      throw late(unit, holdMs)
     }
+    throw refusal ?? new HsuError('INTERNAL', 'a call waits for no unit')
+  }
+
+  async function untilSettled(settled: Promise<void>, signal: AbortSignal): Promise<void> {
+    const names = { key: '', label: 'the node to know what its units offer', begin: () => settled }
+    await flights.join(names, MAX_SETTLING_MS, signal)
   }
 
   return {
     get held() {
-      return held
+      return flights.held
     },
     hold(endpoints, node, signal) {
-      // Several units may offer the service: the one that all nodes choose.
-      const [first] = endpoints
-        .filter(({ onCall }) => onCall !== undefined)
-        .sort((one, other) => (one.unit < other.unit ? -1 : one.unit > other.unit ? 1 : 0))
-      if (first?.onCall === undefined) return undefined
-      return hold({ unit: first.unit, node }, first.onCall.holdMs, signal)
+      const units = awaitable(endpoints)
+      return units.length === 0 ? undefined : holdFor(units, node, signal)
+    },
+    settling(signal) {
+      const settled = source?.settling?.()
+      return settled && untilSettled(settled, signal)
     },
   }
 }
 
-/** Leaves no listener behind. */
-async function unlessAborted<T>(task: Promise<T>, signal: AbortSignal): Promise<T> {
-  let leave: () => void = () => undefined
-  const left = new Promise<never>((_, reject) => {
-    leave = () => reject(signal.reason as Error)
-  })
-  signal.addEventListener('abort', leave)
-  return Promise.race([task, left]).finally(() => signal.removeEventListener('abort', leave))
+/** A unit that calls wait for. */
+interface Awaitable {
+  readonly unit: string
+  readonly holdMs: number
 }
 
-function tooMany(unit: string): HsuError {
-  const text = `too many calls wait for unit '${unit}' to start; at most ${MAX_HELD_OF_UNIT} do for one unit, ${MAX_HELD} for all`
-  return new HsuError('QUEUE_FULL', text, { details: { unit } })
+/** Several units may offer the service: those that only need to be waited for come first, then all nodes take the same order. */
+function awaitable(endpoints: readonly Endpoint[]): readonly Awaitable[] {
+  const units = new Map<string, Awaitable & { readonly starts: boolean }>()
+  for (const { unit, onCall } of endpoints) if (onCall !== undefined) units.set(unit, { unit, ...onCall })
+  return [...units.values()]
+    .sort(
+      (one, other) =>
+        Number(one.starts) - Number(other.starts) || (one.unit < other.unit ? -1 : one.unit > other.unit ? 1 : 0),
+    )
+    .slice(0, MAX_UNITS)
 }
 
 function late(unit: string, holdMs: number): HsuError {

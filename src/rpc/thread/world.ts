@@ -1,3 +1,4 @@
+import { Latch } from '../../base/latch.ts'
 import type { RouteConfig } from '../config.ts'
 import type { Endpoint, EndpointSource, WorldEntry, WorldFeed } from '../endpoint-source.ts'
 import type { LinkTarget } from '../target.ts'
@@ -11,6 +12,8 @@ export interface WorldChange {
   readonly links: readonly LinkTarget[] | undefined
   /** By unit; undefined: the defaults. */
   readonly routes: readonly (readonly [unit: string, route: RouteConfig | undefined])[]
+  /** From now on all services of the node's own units are known. */
+  readonly settled: boolean
 }
 
 /** The same for one endpoint for as long as it is there. Those that have not run yet have no instance. */
@@ -24,6 +27,7 @@ export class WorldDiff {
   readonly #routeOf: (unit: string) => RouteConfig | undefined
   #entries = new Map<string, WorldEntry>()
   #links = ''
+  #settled = false
   readonly #routes = new Map<string, string>()
 
   constructor(feed: WorldFeed, routeOf: (unit: string) => RouteConfig | undefined) {
@@ -46,8 +50,10 @@ export class WorldDiff {
     this.#entries = entries
     const links = this.#newLinks()
     const routes = this.#newRoutes(set)
-    if (set.length === 0 && gone.length === 0 && links === undefined && routes.length === 0) return undefined
-    return { set, gone, links, routes }
+    const settled = !this.#settled && this.#feed.settled()
+    if (settled) this.#settled = true
+    else if (set.length === 0 && gone.length === 0 && links === undefined && routes.length === 0) return undefined
+    return { set, gone, links, routes, settled }
   }
 
   #newLinks(): readonly LinkTarget[] | undefined {
@@ -97,8 +103,9 @@ export class WorldCopy implements EndpointSource {
   #links = new Map<string, LinkTarget>()
   #members = new Map<string, string>()
   #version = 0
+  readonly #settled = new Latch()
 
-  apply({ set, gone, links, routes }: WorldChange): void {
+  apply({ set, gone, links, routes, settled }: WorldChange): void {
     for (const key of gone) this.#entries.delete(key)
     for (const entry of set) this.#entries.set(keyOf(entry.endpoint), entry)
     for (const [unit, route] of routes) this.#routes.set(unit, route)
@@ -112,6 +119,11 @@ export class WorldCopy implements EndpointSource {
     }
     if (set.length > 0 || gone.length > 0) this.#index()
     this.#version += 1
+    if (settled) this.#settled.open()
+  }
+
+  settling(): Promise<void> | undefined {
+    return this.#settled.opening()
   }
 
   upstream(service: string): readonly Endpoint[] | undefined {

@@ -35,7 +35,11 @@ const batch: Batch = {
       owner: 'n1',
       incarnation: 1,
       version: 2,
-      registrations: [registration('u', { ready: false, ports: {} }), registration('v', { schedule: claim })],
+      registrations: [
+        registration('u', { ready: false, ports: {} }),
+        registration('v', { schedule: claim, onCall: { holdMs: 5, starts: true } }),
+        registration('w', { onCall: { holdMs: 0, starts: false } }),
+      ],
     },
   ],
   deltas: [

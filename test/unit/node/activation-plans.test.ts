@@ -27,6 +27,8 @@ const slot = (state: InstanceStatus['state'], more: Partial<InstanceStatus> = {}
   ...more,
 })
 
+const SLEEPS = { sleeps: true, holdMs: 10_000, wallMs: 1_000 }
+
 t.test('how a unit stands towards calls', async (t) => {
   const down = { want: 'down' } as const
   const cases: readonly (readonly [string, readonly InstanceStatus[]])[] = [
@@ -39,13 +41,19 @@ t.test('how a unit stands towards calls', async (t) => {
     ['asleep', [slot('completed', down)]],
     ['draining', [slot('stopping', down)]],
     ['off', [slot('down', down)]],
-    ['off', [slot('backoff'), slot('failed')]],
+    ['off', [slot('backoff', { retryAtMs: 1_500 }), slot('failed')]],
+    ['waking', [slot('backoff', { recovers: true, retryAtMs: 10_999 })]],
+    ['off', [slot('backoff', { recovers: true, retryAtMs: 11_000 })]],
     ['off', []],
   ]
   for (const [state, replicas] of cases) {
-    t.equal(wakeStateOf(replicas, true), state, replicas.map((each) => each.state).join(' '))
+    t.equal(wakeStateOf(replicas, SLEEPS), state, replicas.map((each) => each.state).join(' '))
   }
-  t.equal(wakeStateOf([slot('completed', down)], false), 'off', 'a job that is done is not asleep')
+  t.equal(
+    wakeStateOf([slot('completed', down)], { ...SLEEPS, sleeps: false }),
+    'off',
+    'a job that is done is not asleep',
+  )
 })
 
 t.test('a refusal says how the unit is and when it is tried again', async (t) => {
@@ -120,7 +128,7 @@ const registration = (state: string, more: Partial<Registration> = {}): Registra
     state,
     services: [],
     address: '',
-    onCall: { holdMs: 1 },
+    onCall: { holdMs: 1, starts: true },
     ...more,
   }
 }

@@ -45,6 +45,24 @@ t.test('delays double from crash to crash up to the cap, with jitter on both sid
 })
 
 t.test(
+  'one that served and ended for the first time in a while recovers; one that ends again, or never served, does not',
+  async (t) => {
+    const world = new World(t)
+    const restart = { backoff: '1s..1s', jitter: '0%', give_up: '100/1m', reset_after: '10s' } as const
+    const watched = await world.supervise([unitSpec('api', { run, restart })])
+    t.match(watched.status('api'), { state: 'up', recovers: undefined })
+    await watched.crash('api', 1)
+    t.match(watched.status('api'), { state: 'backoff', recovers: true })
+    await watched.pass(1_000)
+    await watched.crash('api', 1)
+    t.match(watched.status('api'), { state: 'backoff', recovers: undefined }, 'a second time')
+    await watched.pass(12_000)
+    await watched.crash('api', 1)
+    t.match(watched.status('api'), { state: 'backoff', recovers: true }, 'it was stable in between')
+  },
+)
+
+t.test(
   'the breaker opens, says when it tries again, lets one try through, and closes after a stable time',
   async (t) => {
     const world = new World(t)

@@ -8,7 +8,7 @@ import { throwsReason } from '../../support/throws-reason.ts'
 
 const never = new AbortController().signal
 const asleep = (unit = 'echo', holdMs = 10_000): Endpoint =>
-  endpoint({ unit, instance: '', address: '', ready: false, onCall: { holdMs } })
+  endpoint({ unit, instance: '', address: '', ready: false, onCall: { holdMs, starts: true } })
 const AWAKE = endpoint({ instance: 'echo-0-b' })
 
 /** Holds calls; each wake it asks for is settled by the test. */
@@ -66,6 +66,66 @@ t.test('of several units that offer a service, every node wakes the same', async
       { unit: 'beta', node: 'edge-b' },
     ],
   )
+})
+
+t.test(
+  'one that is only waited for comes before one that would be started, and a refusal leads to the next',
+  async (t) => {
+    const { clock, asked, hold } = rig()
+    const restarting = (unit: string) =>
+      endpoint({ unit, instance: '', address: '', ready: false, onCall: { holdMs: 5_000, starts: false } })
+    const held = hold([asleep('alpha'), restarting('zeta'), restarting('omega')])
+    const units = () => asked.map(({ sleeper }) => sleeper.unit)
+    t.same(units(), ['omega'])
+    asked[0]?.fail(new HsuError('WAKE_FAILED', 'stopped'))
+    await settle()
+    t.same(units(), ['omega', 'zeta'])
+    asked[1]?.fail(new HsuError('WAKE_FAILED', 'stopped too'))
+    await settle()
+    t.same(units(), ['omega', 'zeta', 'alpha'])
+    asked[2]?.done([AWAKE])
+    t.same(await held, [AWAKE])
+
+    const late = hold([restarting('sigma'), restarting('tau')])
+    await clock.advance(5_000)
+    await throwsReason(t, 'WAKE_FAILED', () => late)
+    t.equal(units().at(-1), 'sigma', 'all of them together have the time of one')
+    const refused = hold([restarting('omega'), restarting('zeta')])
+    await settle()
+    asked.slice(4).forEach(({ fail }) => fail(new HsuError('WAKE_FAILED', 'again')))
+    await settle()
+    asked.slice(5).forEach(({ fail }) => fail(new HsuError('WAKE_FAILED', 'yet again')))
+    t.match(
+      await throwsReason(t, 'WAKE_FAILED', () => refused),
+      { message: 'again' },
+      'the first refusal is the answer',
+    )
+    t.equal(clock.sleeping, 0)
+  },
+)
+
+t.test('a call for an unknown name waits for as long as the node does not know its names', async (t) => {
+  const clock = new SimClock()
+  let settled: () => void = () => undefined
+  let settling: Promise<void> | undefined = new Promise((resolve) => (settled = resolve))
+  const wake = async () => t.fail('nothing is to be woken') as never
+  const waking = createWaking({ clock, wake, endpoints: { settling: () => settling } })
+  const held = [waking.settling(never), waking.settling(never)]
+  t.equal(waking.held, 2)
+  settled()
+  for (const each of held) await each
+  t.equal(waking.held, 0)
+  const forEver = waking.settling(never)
+  settling = undefined
+  t.equal(waking.settling(never), undefined)
+  await forEver
+  t.equal(clock.sleeping, 0)
+
+  settling = new Promise(() => undefined)
+  const left = waking.settling(never)
+  await clock.advance(10_000)
+  await left
+  t.equal(waking.held, 0, 'a node that never says so holds nobody for ever')
 })
 
 t.test('each call waits as long as its unit says, and the wake goes on while another waits', async (t) => {

@@ -48,7 +48,7 @@ t.test('where calls go', async (t) => {
     [
       'one that sleeps and has not run yet',
       [INGRESS],
-      literalWorld(echoAt('', { ready: false, instance: '', onCall: { holdMs: 1 } })),
+      literalWorld(echoAt('', { ready: false, instance: '', onCall: { holdMs: 1, starts: true } })),
     ],
     ['no literal address', [INGRESS], literalWorld(echoAt('localhost:1001'))],
     ['a unix socket, which stock clients refuse', [INGRESS], literalWorld(echoAt('unix:/run/echo.sock'))],
