@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { STATUS_NAMES } from './router/call-metrics.ts'
 import { type DeepReadonly, duration, durationRange, percentage } from '../base/schema.ts'
 
 const METHOD = /^[A-Za-z_][A-Za-z0-9_.]*\/([A-Za-z_][A-Za-z0-9_]*|\*)$/
@@ -7,13 +8,31 @@ const METADATA_KEY = /^[a-z0-9_.-]+$/
 
 const retries = z.int().min(0).max(5)
 
-const method = z.strictObject({
+const hedging = z.strictObject({
+  attempts: z.int().min(2).max(5).default(2).describe('Instances that get the call, at most'),
+  delay: duration.prefault('50ms').describe('When no answer has come in this time, the next instance gets it too'),
+  non_fatal: z
+    .array(z.enum(STATUS_NAMES))
+    .default(['UNAVAILABLE'])
+    .describe('Statuses after which the next instance is asked at once, and the others go on'),
+})
+
+const methodShape = z.strictObject({
   idempotent: z
     .boolean()
     .default(false)
     .describe('A call that a unit may have seen can be sent again: after UNAVAILABLE, or when its connection broke'),
   retries: retries.optional().describe('Instead of those of the route'),
   timeout: duration.optional().describe('Instead of that of the route'),
+  hedging: hedging
+    .optional()
+    .describe('Sends a call to several instances, one after the other, and takes the first answer; only if idempotent'),
+})
+
+const method = methodShape.superRefine(({ idempotent, hedging, retries }, context) => {
+  const report = (message: string): void => context.addIssue({ code: 'custom', message, path: ['hedging'] })
+  if (hedging !== undefined && !idempotent) report('is only for methods with idempotent: true')
+  if (hedging !== undefined && retries !== undefined) report('and retries exclude each other')
 })
 
 const ejection = z.strictObject({
@@ -116,4 +135,5 @@ export const routeSchema = z.strictObject(routeShape).superRefine(({ policy, has
 
 /** How calls to one unit are routed; times in ms. */
 export type RouteConfig = DeepReadonly<z.output<typeof routeSchema>>
+export type HedgingConfig = NonNullable<RouteConfig['methods'][string]['hedging']>
 export type EjectionConfig = NonNullable<RouteConfig['ejection']>

@@ -1,6 +1,7 @@
 import type { HsuError } from '../base/error.ts'
 import type { Field } from './h2/field.ts'
 import type { CallLimits } from './router/call-limits.ts'
+import type { HedgeTerms } from './router/hedging.ts'
 
 /** How to reach another node's link, as its signed node record has it. */
 export interface LinkTarget {
@@ -28,6 +29,8 @@ export interface Target {
   readonly add: readonly Field[]
   /** Time the call may take when its caller set no deadline. */
   readonly timeoutMs: number | undefined
+  /** The call may be sent to others as well. */
+  readonly hedging?: HedgeTerms | undefined
 }
 
 /** Why an attempt came to nothing. Except for `failed`, no unit has seen anything of the call. */
@@ -94,6 +97,8 @@ export interface Router {
   ended?(call: RoutedCall, outcome: CallOutcome): void
   /** Whether a call that a unit may have seen may go to another one; when it may, that is the next thing to happen. */
   mayRepeat?(call: RoutedCall): boolean
+  /** Where else to send a call that waits for its answer; undefined when there is nowhere, or no budget for it. */
+  hedge?(call: RoutedCall): Target | undefined
 }
 
 /** Attempts at the one place there is, when it refuses: its connection was closing, and the next one is new. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts'
 
-type Purpose = 'deadline' | 'route' | 'linger'
+type Purpose = 'deadline' | 'route' | 'linger' | 'hedge'
 
 /** The few timers that calls need: most calls have none. */
 export class CallTimers {
@@ -25,6 +25,14 @@ export class CallTimers {
       },
       () => undefined,
     )
+  }
+
+  /** Ends one timer of a call. */
+  stop(call: object, purpose: Purpose): void {
+    const timers = this.#running.get(call)
+    timers?.get(purpose)?.abort()
+    timers?.delete(purpose)
+    if (timers?.size === 0) this.#running.delete(call)
   }
 
   /** Ends all timers of a call. */

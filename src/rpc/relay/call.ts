@@ -36,13 +36,25 @@ export interface CallDelivery {
   mayRepeat(call: Call): boolean
 }
 
+/** Several attempts of one call at the same time. */
+export interface Race {
+  /** The first block of an answer, which is no interim one, has come to an attempt. True when it is that of the call, and stays so. */
+  answered(attempt: Call, list: FieldList, end: boolean): boolean
+  /** The unit has reset an attempt. True as above. */
+  reset(attempt: Call, code: number): boolean
+  /** An attempt came to nothing. True when that was dealt with. */
+  missed(attempt: Call, miss: Miss): boolean
+  /** No attempt matters any more. */
+  end(): void
+}
+
 /** A call between its caller and the unit that takes it: whatever one of them sends goes on to the other, frame by frame. */
 export class Call implements RoutedCall, SideCall {
   /** For a head that is like no other. */
   readonly ownHead = new CallHead()
   head = this.ownHead
   readonly near: Side = new Side(this, true)
-  readonly far: Side = new Side(this, false)
+  far: Side = new Side(this, false)
   readonly kept = new KeptRequest()
   caller: Caller = NOBODY
   delivery!: CallDelivery
@@ -66,6 +78,8 @@ export class Call implements RoutedCall, SideCall {
   attempts = 0
   /** The answer of a unit after which another one is tried: that of the call when there is none. */
   spare: readonly Field[] | undefined
+  /** While several attempts of it run. */
+  race: Race | undefined
   /** The instance whose calls in flight it is counted among. */
   counted: string | undefined
   #gone: AbortController | undefined
@@ -94,6 +108,7 @@ export class Call implements RoutedCall, SideCall {
     this.held = false
     this.attempts = 0
     this.spare = undefined
+    this.race = undefined
     this.answered = false
     this.over = false
   }
@@ -106,6 +121,11 @@ export class Call implements RoutedCall, SideCall {
         from.connection?.endSide(from, ErrorCode.protocol)
         return
       }
+    }
+    if (!from.near && this.race !== undefined) {
+      from.connection?.windows.passed(cost)
+      from.connection?.endSide(from, ErrorCode.protocol)
+      return
     }
     if (end) from.ended = true
     const to = from.near ? this.far : this.near
@@ -166,6 +186,7 @@ export class Call implements RoutedCall, SideCall {
       far.connection?.endSide(far, ErrorCode.protocol)
       return
     }
+    if (first && this.race !== undefined && (interim || !this.race.answered(this, list, end))) return
     if (end) {
       this.status = grpcStatus
       this.delivery.ended(this, grpcStatus)
@@ -202,12 +223,12 @@ export class Call implements RoutedCall, SideCall {
   }
 
   /** Ends the call with what a unit said that could not take it. */
-  answerSpare(spare: readonly Field[]): void {
+  answerSpare(spare: readonly Field[], status: number | undefined): void {
     const { near, far } = this
     if (this.over) return
     far.ended = true
     this.answered = true
-    this.status = UNAVAILABLE
+    this.status = status
     if (near.connection !== undefined) this.#sendFields(near, spare, spare.length, true)
     this.#settle()
   }
@@ -218,9 +239,10 @@ export class Call implements RoutedCall, SideCall {
       return
     }
     const refused = code === ErrorCode.refusedStream && !this.answered
+    if (!refused && this.race !== undefined && !this.race.reset(this, code)) return
     if (!refused && !this.answered) this.delivery.ended(this, undefined)
     this.leave()
-    if (refused) this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
+    if (refused) this.missed({ kind: 'refused', error: this.delivery.refusal(this) })
     else if (code === ErrorCode.none) this.lost()
     else this.resetNear(code)
   }
@@ -235,11 +257,20 @@ export class Call implements RoutedCall, SideCall {
 
   onLost(processed: boolean): void {
     if (processed) this.delivery.ended(this, undefined)
-    const again = processed && !this.answered && this.kept.whole && this.delivery.mayRepeat(this)
+    const again = processed && !this.answered && this.kept.whole && this.#mayRepeat()
     this.leave()
-    if (again) this.delivery.missed(this, { kind: 'failed', error: connectionLost() })
+    if (again) this.missed({ kind: 'failed', error: connectionLost() })
     else if (processed || this.answered) this.lost()
-    else this.delivery.missed(this, { kind: 'refused', error: this.delivery.refusal(this) })
+    else this.missed({ kind: 'refused', error: this.delivery.refusal(this) })
+  }
+
+  #mayRepeat(): boolean {
+    return this.race !== undefined || this.delivery.mayRepeat(this)
+  }
+
+  /** Its target did not take it. */
+  missed(miss: Miss): void {
+    if (this.race?.missed(this, miss) !== true) this.delivery.missed(this, miss)
   }
 
   lost(): void {
@@ -256,6 +287,7 @@ export class Call implements RoutedCall, SideCall {
   fail(error: HsuError): void {
     const { near, far } = this
     if (this.over) return
+    this.race?.end()
     this.failure = error
     if (far.connection !== undefined) far.connection.writer.reset(far.id, ErrorCode.cancel)
     this.leave()
@@ -286,20 +318,57 @@ export class Call implements RoutedCall, SideCall {
     this.delivery.left(this)
   }
 
+  /** Leaves the unit in the middle of the call. */
+  leaveUnfinished(): void {
+    const { far } = this
+    if (far.connection !== undefined && !(far.ended && far.told)) far.connection.writer.reset(far.id, ErrorCode.cancel)
+    this.leave()
+    this.#drop(far)
+  }
+
+  /** Makes this a further attempt of a call, of whose request all parts are there. Nobody waits for its answer but the race it is in. */
+  follow({ head, caller, calledAtMs, trail }: Call, delivery: CallDelivery, parts: readonly Buffer[]): void {
+    this.delivery = delivery
+    this.head = head
+    this.caller = caller
+    this.calledAtMs = calledAtMs
+    this.trail = trail
+    this.plain = false
+    this.near.ended = true
+    this.#queue(parts)
+  }
+
+  /** Goes on with the stream of another attempt, which gets that of this one. */
+  exchange(other: Call): void {
+    const { far, target, counted } = this
+    this.far = other.far
+    this.target = other.target
+    this.counted = other.counted
+    other.far = far
+    other.target = target
+    other.counted = counted
+    this.far.call = this
+    far.call = other
+  }
+
   /** Makes the request ready to be sent again from its beginning; false when it is not all there. */
   rewind(): boolean {
-    const { near, far } = this
+    const { far } = this
     const parts = this.kept.parts(this.delivery.kept)
     if (parts === undefined) return false
     this.plain = false
     this.#drop(far)
     far.reset()
-    if (parts.length === 0) return true
-    far.queue = parts.map((bytes, at) => ({
-      ...{ bytes, fields: undefined, sent: 0, cost: 0 },
-      end: near.ended && at === parts.length - 1,
-    }))
+    this.#queue(parts)
     return true
+  }
+
+  #queue(parts: readonly Buffer[]): void {
+    if (parts.length === 0) return
+    this.far.queue = parts.map((bytes, at) => ({
+      ...{ bytes, fields: undefined, sent: 0, cost: 0 },
+      end: this.near.ended && at === parts.length - 1,
+    }))
   }
 
   pump(to: Side, maxPieces = Number.POSITIVE_INFINITY): boolean {
@@ -383,6 +452,7 @@ export class Call implements RoutedCall, SideCall {
   #finish(): void {
     if (this.over) return
     this.over = true
+    this.race?.end()
     const { near, far } = this
     this.leave()
     this.#drop(far)

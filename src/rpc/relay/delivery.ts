@@ -4,6 +4,7 @@ import { formatTimeout, parseTimeoutMs } from '../grpc-answer.ts'
 import { type Field, makeField } from '../h2/field.ts'
 import { Kind } from '../h2/field-kind.ts'
 import { ErrorCode } from '../h2/protocol.ts'
+import { Hedge, type HedgeSeams } from './hedge.ts'
 import type { InFlight } from '../router/in-flight.ts'
 import type { Caller, Miss, Router, Target } from '../target.ts'
 import { Call, type CallDelivery } from './call.ts'
@@ -50,6 +51,7 @@ export class Delivery implements CallDelivery {
   readonly passable: Field[]
   readonly #seams: DeliverySeams
   readonly #timers: CallTimers
+  readonly #hedges: HedgeSeams
   readonly #spare: Call[] = []
 
   constructor(seams: DeliverySeams) {
@@ -58,6 +60,7 @@ export class Delivery implements CallDelivery {
     this.passable = seams.loop.passable
     this.kept = seams.loop.kept
     this.#timers = new CallTimers(seams.clock)
+    this.#hedges = this.#hedgeSeams()
   }
 
   /** A call whose head is still to be read. */
@@ -162,8 +165,12 @@ export class Delivery implements CallDelivery {
       this.#unreached(call, miss?.error ?? this.refusal(call))
       return
     }
+    this.#seams.tally?.sent(call, target, miss !== undefined)
+    this.#send(call, target)
+  }
+
+  #send(call: Call, target: Target): void {
     call.target = target
-    this.#seams.tally?.sent(call, miss !== undefined)
     if (target.instance !== undefined) this.#seams.inFlight.add(target.instance, 1)
     call.counted = target.instance
     const upstream = this.#seams.upstreams.free(target)
@@ -178,7 +185,7 @@ export class Delivery implements CallDelivery {
         this.#timers.end(call)
         this.#open(call, found)
       },
-      unreachable: (error) => this.missed(call, { kind: 'unreachable', error }),
+      unreachable: (error) => call.missed({ kind: 'unreachable', error }),
     })
   }
 
@@ -203,6 +210,9 @@ export class Delivery implements CallDelivery {
       upstream.writer.headers(id, passable, count, alone)
     }
     call.opened(alone)
+    if (target.hedging !== undefined && call.race === undefined) {
+      new Hedge(this.#hedges, target.hedging, call).begin()
+    }
   }
 
   /** What the unit is told of the time it has. */
@@ -211,11 +221,8 @@ export class Delivery implements CallDelivery {
     const waitedMs = call.plain ? 0 : this.#seams.clock.nowMs() - call.calledAtMs
     if (timeoutField === undefined) {
       if (timeoutMs === undefined) return undefined
-      call.plain = false
       const leftMs = call.trail === undefined ? timeoutMs : Math.max(1, timeoutMs - waitedMs)
-      this.#timers.start(call, 'route', leftMs, () =>
-        call.fail(new HsuError('TIMED_OUT', `no answer within the ${timeoutMs} ms of the unit's route`)),
-      )
+      if (call.near.connection !== undefined) this.#untilRoute(call, timeoutMs, leftMs)
       return makeField('grpc-timeout', formatTimeout(leftMs))
     }
     const wholeMs = parseTimeoutMs(timeoutField.value)
@@ -223,9 +230,18 @@ export class Delivery implements CallDelivery {
     return makeField('grpc-timeout', formatTimeout(wholeMs - waitedMs))
   }
 
+  #untilRoute(call: Call, timeoutMs: number, leftMs: number): void {
+    call.plain = false
+    this.#timers.start(call, 'route', leftMs, () =>
+      call.fail(new HsuError('TIMED_OUT', `no answer within the ${timeoutMs} ms of the unit's route`)),
+    )
+  }
+
   /** A call waits no longer than its caller does. */
   #untilDeadline(call: Call): void {
     const { timeoutField } = call.head
+    // A further attempt has no caller, and ends with the first one.
+    if (call.near.connection === undefined) return
     const wholeMs = timeoutField === undefined ? undefined : parseTimeoutMs(timeoutField.value)
     if (wholeMs === undefined) return
     const leftMs = Math.max(0, wholeMs - (this.#seams.clock.nowMs() - call.calledAtMs))
@@ -237,7 +253,7 @@ export class Delivery implements CallDelivery {
   }
 
   #unreached(call: Call, error: HsuError): void {
-    if (call.spare !== undefined) call.answerSpare(call.spare)
+    if (call.spare !== undefined) call.answerSpare(call.spare, UNAVAILABLE)
     else if (this.#seams.whenUnreached === 'refuse') call.resetNear(ErrorCode.refusedStream)
     else call.fail(error)
   }
@@ -246,6 +262,34 @@ export class Delivery implements CallDelivery {
     if (call.over) return
     if (error.reason === 'NO_ENDPOINT') this.#unreached(call, error)
     else call.fail(error)
+  }
+
+  #hedgeSeams(): HedgeSeams {
+    const { router, tally } = this.#seams
+    const nothing = (): void => undefined
+    return {
+      timers: this.#timers,
+      delivery: {
+        kept: this.kept,
+        passable: this.passable,
+        missed: nothing,
+        left: (attempt) => this.left(attempt),
+        over: (attempt) => {
+          this.#uncount(attempt)
+          this.#seams.upstreams.forget(attempt)
+        },
+        linger: nothing,
+        refusal: (attempt) => this.refusal(attempt),
+        ended: (attempt, status) => this.ended(attempt, status),
+        mayRepeat: () => false,
+      },
+      forget: (call) => this.#seams.upstreams.forget(call),
+      another: (call) => router.hedge?.(call),
+      send: (call, attempt, target) => {
+        tally?.sent(call, target, true)
+        this.#send(attempt, target)
+      },
+    }
   }
 
   #uncount(call: Call): void {

@@ -61,7 +61,8 @@ export interface Piece {
 
 /** One end of a call: the stream of its caller, the near one, or that of its unit, the far one. */
 export class Side {
-  readonly call: SideCall
+  /** Another one once it is decided which of several attempts goes on. */
+  call: SideCall
   readonly near: boolean
   /** Undefined before there is a stream, and after. */
   connection: SideConnection | undefined

@@ -49,9 +49,8 @@ export class Tally {
     this.#door = door
   }
 
-  /** It has a target: the first one, or another after a miss. */
-  sent(call: TalliedCall, isRetry: boolean): void {
-    const { unit } = call.target ?? {}
+  /** It goes to a target: the first one, another after a miss, or one more at the same time. */
+  sent(call: TalliedCall, { unit }: Target, isRetry: boolean): void {
     if (unit === undefined) return
     call.attempts += 1
     if (call.counter === undefined) {

@@ -7,7 +7,7 @@ export type CallDoor = 'ingress' | 'link'
 export const LATENCY_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const
 
 /** Names of the gRPC status codes by number (grpc doc/statuscodes.md). */
-const CODES = [
+export const STATUS_NAMES = [
   'OK',
   'CANCELLED',
   'UNKNOWN',
@@ -29,7 +29,7 @@ const CODES = [
 
 /** The name of a status; UNKNOWN for a number that is none. */
 export function statusName(status: number): string {
-  return CODES[status] ?? 'UNKNOWN'
+  return STATUS_NAMES[status] ?? 'UNKNOWN'
 }
 
 /** Methods come from callers: of one unit so many have a row of their own, and all together so many rows. */

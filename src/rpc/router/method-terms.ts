@@ -1,4 +1,6 @@
-import type { RouteConfig } from '../config.ts'
+import type { HedgingConfig, RouteConfig } from '../config.ts'
+import { STATUS_NAMES } from './call-metrics.ts'
+import type { HedgeTerms } from './hedging.ts'
 
 /** What holds for the calls of one method. */
 export interface MethodTerms {
@@ -6,6 +8,8 @@ export interface MethodTerms {
   readonly timeoutMs: number | undefined
   /** A call that a unit may have seen can be sent again. */
   readonly idempotent: boolean
+  /** Such calls may be sent to several instances at once. */
+  readonly hedging: HedgeTerms | undefined
 }
 
 const known = new WeakMap<RouteConfig, Map<string, MethodTerms>>()
@@ -32,7 +36,12 @@ function look({ methods, retries, timeout }: RouteConfig, path: string): MethodT
     retries: method?.retries ?? retries,
     timeoutMs: method?.timeout ?? timeout,
     idempotent: method?.idempotent ?? false,
+    hedging: method?.hedging && hedgeTerms(method.hedging),
   }
+}
+
+function hedgeTerms({ attempts, delay, non_fatal }: HedgingConfig): HedgeTerms {
+  return { attempts, delayMs: delay, nonFatal: new Set(non_fatal.map((name) => STATUS_NAMES.indexOf(name))) }
 }
 
 function own(methods: RouteConfig['methods'], name: string): RouteConfig['methods'][string] | undefined {

@@ -118,8 +118,21 @@ class ServiceRouter implements Router {
     const { endpoint } = call.target as EndpointTarget
     const route = this.#routeOf(endpoint)
     const terms = methodTerms(route, call.head.path)
-    if (!terms.idempotent || this.#trailOf(call, terms).left === 0) return false
+    if (!terms.idempotent || terms.hedging !== undefined || this.#trailOf(call, terms).left === 0) return false
     return this.#callsOf(endpoint.unit).budget.withdraw(route.retry_budget)
+  }
+
+  hedge(call: RoutedCall): Target | undefined {
+    const last = (call.target as EndpointTarget).endpoint
+    const route = this.#routeOf(last)
+    const { tried } = this.#trailOf(call, methodTerms(route, call.head.path))
+    tried.add(last.instance)
+    const fresh = this.#finder.find(call.head).ready.filter(({ instance }) => !tried.has(instance))
+    if (fresh.length === 0 || !this.#callsOf(last.unit).budget.withdraw(route.retry_budget)) return undefined
+    const chosen = this.#choose(fresh, call)
+    if (chosen === undefined) return undefined
+    tried.add(chosen.instance)
+    return this.#targetOf(chosen, call)
   }
 
   /** @throws HsuError `OVERLOADED` */
@@ -249,11 +262,12 @@ class ServiceRouter implements Router {
 
   #targetOf(endpoint: Endpoint, { head }: RoutedCall): EndpointTarget {
     const route = this.#routeOf(endpoint)
-    const { timeoutMs } = methodTerms(route, head.path)
+    const { timeoutMs, hedging } = methodTerms(route, head.path)
     const known = this.#targets.get(endpoint)
-    if (known !== undefined && endpoint.nodeId === this.#nodeId && known.timeoutMs === timeoutMs) return known
+    const isSame = known?.timeoutMs === timeoutMs && known?.hedging === hedging
+    if (known !== undefined && endpoint.nodeId === this.#nodeId && isSame) return known
     const { unit, instance, nodeId, node, address } = endpoint
-    const shared = { endpoint, unit, instance, timeoutMs }
+    const shared = { endpoint, unit, instance, timeoutMs, hedging }
     const target: EndpointTarget =
       nodeId === this.#nodeId
         ? { ...shared, to: { kind: 'local', address }, label: `instance '${instance}'`, add: [] }
