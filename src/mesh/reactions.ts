@@ -44,6 +44,8 @@ export function createReactions(seams: ReactionSeams): MembershipListener {
       const { name } = signed.record
       if (status !== 'suspect') seams.detector().cleared(nodeId)
       if (!isLive(status)) registry.drop(nodeId)
+      if (status === 'dead') pace.forget(nodeId)
+      else if (before === 'dead') pace.renew(nodeId, seams.clock.nowMs())
       if (status !== 'suspect') transport.presume(nodeId, status === 'dead')
       // A refuted suspicion is worth a line for those who look closely, not more.
       const level = before === 'suspect' && status === 'alive' ? 'debug' : 'info'

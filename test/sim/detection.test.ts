@@ -74,6 +74,25 @@ for (const [what, silence] of [
   })
 }
 
+t.test('a node that was frozen once is not found any later the next time, whichever way it falls silent', async (t) => {
+  const tookMs: number[] = []
+  await withSeeds(SEEDS, async (seed) => {
+    const sim = await SimMesh.formed({ seed, nodes: 10, brokenAfterMs: 60_000 })
+    const { name, nodeId } = sim.node('n2')
+    sim.network.freeze(nodeId)
+    await untilDead(sim, name, 10_000)
+    await sim.clock.advance(300)
+    sim.network.thaw(nodeId)
+    await sim.until('it is back', () => sim.isConverged(), 10_000)
+    await sim.clock.advance(3_000 + seed * 37)
+    sim.network.partition([nodeId])
+    tookMs.push(await untilDead(sim, name, 20_000))
+    await sim.stopAll()
+  })
+  t.comment(`p50 ${tookMs.toSorted((a, b) => a - b)[Math.floor(tookMs.length / 2)]} ms, p99 ${p99(tookMs)} ms`)
+  t.ok(p99(tookMs) <= 2_000, `${p99(tookMs)} ms`)
+})
+
 t.test(
   '10 % loss and a node whose event loop blocks for 2 s again and again: nobody but that node is taken for dead',
   (t) =>

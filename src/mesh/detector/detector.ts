@@ -83,7 +83,8 @@ export class Detector {
     const watch = this.#watches.get(nodeId)
     if (watch !== undefined) watch.reachedAtMs = clock.nowMs()
     // What lay unread while this node did nothing says nothing of the network.
-    if (stalls.longestSince(clock.nowMs() - ms) === 0) pace.note(nodeId, ms)
+    const askedAtMs = clock.nowMs() - ms
+    if (stalls.longestSince(askedAtMs) === 0) pace.note(nodeId, ms, askedAtMs)
   }
 
   /** There is a connection to a member again: whatever waits to reach it tries now. */

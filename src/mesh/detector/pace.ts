@@ -31,17 +31,23 @@ interface Measured {
  * and 50 ms of delay a tenth of all answers take three times as long as the rest, for TCP sends again what was lost.
  */
 export interface Pace {
-  /** A ping was answered after `ms`, in time or not. */
-  note(nodeId: string, ms: number): void
+  /** What was asked at `askedAtMs` (monotonic clock) was answered after `ms`, in time or not. */
+  note(nodeId: string, ms: number, askedAtMs?: number): void
   /** Nothing is known of the member any more. */
   forget(nodeId: string): void
+  /**
+   * The member was dead and is back at `atMs`: what it was asked before then counts no more. It was frozen or cut off, and the
+   * time that it was says nothing of the network.
+   */
+  renew(nodeId: string, atMs: number): void
   /**
    * 1 = no slower than the preset expects, up to 6: what timeouts and suspicions of a member are multiplied by. Of a member that
    * answered nothing yet, and of one that is fast among slow ones, that of the median member counts.
    *
    *     max(mean + 4 * deviation, slowest lately) / pingTimeoutMs
    *
-   * At least 3 before anybody answered, and of a member with a slow mean for its first ten answers: they say too little.
+   * At least 3 before anybody answered, and of a member with a slow mean for its first ten answers: they say too little. The
+   * slowest of those ten is not held against it for longer than the mean and the deviation do: it was starting then.
    */
   of(nodeId: string): number
 }
@@ -57,6 +63,7 @@ export function patience(multiplier: number, pace: number): number {
 /** @param pingTimeoutMs how long an answer may take on the network that the preset is for */
 export function createPace(pingTimeoutMs: number): Pace {
   const measured = new Map<string, Measured>()
+  const renewedAtMs = new Map<string, number>()
   let medianPace: number | undefined
 
   function paceOf(known: Measured): number {
@@ -70,15 +77,23 @@ export function createPace(pingTimeoutMs: number): Pace {
     return all[Math.floor((all.length - 1) / 2)] ?? UNSURE_PACE
   }
 
+  function forget(nodeId: string): void {
+    renewedAtMs.delete(nodeId)
+    if (measured.delete(nodeId)) medianPace = undefined
+  }
+
   return {
-    note(nodeId, ms) {
+    note(nodeId, ms, askedAtMs = Infinity) {
+      if (askedAtMs < (renewedAtMs.get(nodeId) ?? -Infinity)) return
       medianPace = undefined
       measured.set(nodeId, withAnswer(measured.get(nodeId), ms))
-      const [first] = measured.keys()
-      if (measured.size > MAX_KEPT && first !== undefined) measured.delete(first)
+      keepFew(measured)
     },
-    forget(nodeId) {
-      if (measured.delete(nodeId)) medianPace = undefined
+    forget,
+    renew(nodeId, atMs) {
+      forget(nodeId)
+      renewedAtMs.set(nodeId, atMs)
+      keepFew(renewedAtMs)
     },
     of(nodeId) {
       medianPace ??= median()
@@ -89,12 +104,17 @@ export function createPace(pingTimeoutMs: number): Pace {
 }
 
 function withAnswer(known: Measured | undefined, ms: number): Measured {
-  if (known === undefined) return { meanMs: ms, deviationMs: ms / 2, peakMs: ms, answers: 1 }
+  if (known === undefined) return { meanMs: ms, deviationMs: ms / 2, peakMs: 0, answers: 1 }
   const { meanMs, deviationMs, peakMs, answers } = known
   return {
     meanMs: meanMs + MEAN_WEIGHT * (ms - meanMs),
     deviationMs: deviationMs + DEVIATION_WEIGHT * (Math.abs(ms - meanMs) - deviationMs),
-    peakMs: Math.max(ms, peakMs * PEAK_DECAY),
+    peakMs: answers < SURE_ANSWERS ? 0 : Math.max(ms, peakMs * PEAK_DECAY),
     answers: answers + 1,
   }
+}
+
+function keepFew(map: Map<string, unknown>): void {
+  const [first] = map.keys()
+  if (map.size > MAX_KEPT && first !== undefined) map.delete(first)
 }

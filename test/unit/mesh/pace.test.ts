@@ -49,6 +49,25 @@ t.test(
   },
 )
 
+t.test('one slow answer while a member starts is forgotten after some thirty more', async (t) => {
+  const pace = createPace(200)
+  pace.note('fresh', 700)
+  t.equal(pace.of('fresh'), 6)
+  for (let answer = 0; answer < 30; answer += 1) pace.note('fresh', 2)
+  t.equal(pace.of('fresh'), 1)
+})
+
+t.test('what a member was asked while it was dead says nothing of the network', async (t) => {
+  const pace = createPace(200)
+  for (let answer = 0; answer < 20; answer += 1) pace.note('a', 1, answer)
+  pace.renew('a', 1_000)
+  pace.note('a', 800, 999)
+  pace.note('a', 1, 1_001)
+  t.equal(pace.of('a'), 1)
+  pace.note('a', 800, 1_002)
+  t.ok(pace.of('a') > 3, 'what it is asked from then on does')
+})
+
 t.test('a slow node on a slow network has patience within a bound', async (t) => {
   t.equal(patience(1, 1), 1)
   t.equal(patience(2, 3), 6)
