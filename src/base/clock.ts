@@ -13,6 +13,29 @@ export const TIMED_OUT = Symbol('timed out')
 /** Nobody sees it. One for all: an error of its own for each wait would cost more than the wait. */
 const IN_TIME = new Error('the task ended in time')
 
+/**
+ * Runs `task` at most `timeoutMs`, with a signal that aborts when the time is over, when `outer` does, and when the task ends.
+ * Gives the symbol when the time was over, or `outer` aborted first.
+ */
+export async function withinSignal<T>(
+  clock: Clock,
+  timeoutMs: number,
+  outer: AbortSignal,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T | typeof TIMED_OUT> {
+  const inner = new AbortController()
+  const follow = (): void => inner.abort(outer.reason)
+  if (outer.aborted) follow()
+  outer.addEventListener('abort', follow)
+  const over = (): typeof TIMED_OUT => TIMED_OUT
+  try {
+    return await Promise.race([task(inner.signal), clock.sleep(timeoutMs, inner.signal).then(over, over)])
+  } finally {
+    outer.removeEventListener('abort', follow)
+    inner.abort(IN_TIME)
+  }
+}
+
 /** Waits for `task` at most `timeoutMs`; the symbol, not an exception, says that time won. */
 export async function within<T>(clock: Clock, timeoutMs: number, task: Promise<T>): Promise<T | typeof TIMED_OUT> {
   const timer = new AbortController()

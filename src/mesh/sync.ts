@@ -1,6 +1,5 @@
-import { TIMED_OUT, type Clock, within } from '../base/clock.ts'
+import { TIMED_OUT, type Clock, withinSignal } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
-import { withSignal } from '../base/abort.ts'
 import type { MeshTiming } from './config.ts'
 import {
   type Comparison,
@@ -164,11 +163,9 @@ export async function askBytes(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  return withSignal(signal, async (inner) => {
-    const answer = await within(clock, timeoutMs, transport.request(peer, bytes, inner))
-    if (answer !== TIMED_OUT) return answer
-    throw new HsuError('TIMED_OUT', `no answer from ${peer} within ${timeoutMs} ms`, { details: { nodeId: peer } })
-  })
+  const answer = await withinSignal(clock, timeoutMs, signal, (inner) => transport.request(peer, bytes, inner))
+  if (answer !== TIMED_OUT) return answer
+  throw new HsuError('TIMED_OUT', `no answer from ${peer} within ${timeoutMs} ms`, { details: { nodeId: peer } })
 }
 
 function stillWanted(view: View, theirs: readonly Digest[], wanted: readonly string[]): readonly string[] {

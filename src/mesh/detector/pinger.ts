@@ -1,5 +1,5 @@
 import { withSignal } from '../../base/abort.ts'
-import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
+import { type Clock, TIMED_OUT, withinSignal } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import { type Random, sample } from '../../base/random.ts'
 import type { MeshTiming } from '../config.ts'
@@ -98,9 +98,7 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
       const timeoutMs = timing.pingTimeoutMs * patience(awareness.multiplier(), pace.of(target))
       const waiting = late.get(target) ?? 0
       const outcome = waiting < MAX_LATE ? listen(target, timeoutMs) : ping(target, timeoutMs, signal)
-      const first = await withSignal(signal, (inner) =>
-        Promise.race([within(clock, timeoutMs, outcome), aborted(inner)]),
-      )
+      const first = await withinSignal(clock, timeoutMs, signal, () => outcome)
       return first === TIMED_OUT ? 'silent' : first
     },
 
@@ -133,13 +131,6 @@ export function createPinger(seams: PingSeams, timing: MeshTiming): Pinger {
       }
     },
   }
-}
-
-function aborted(signal: AbortSignal): Promise<PingResult> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve('silent')
-    else signal.addEventListener('abort', () => resolve('silent'), { once: true })
-  })
 }
 
 /** The part of `indirectTimeoutMs` in which a helper must have its answer. */

@@ -75,9 +75,11 @@ export function isForLeg(source: string, leg: Leg, legs: readonly Leg[]): boolea
   return leg.includes(source) || !legs.some((other) => other.family === leg.family && other.includes(source))
 }
 
-/** When to ask next after `asked` questions: each second while the mesh forms, then rarely (RFC 6762, section 5.2). */
+/** When to ask next after `asked` questions: each second while the mesh forms, then more rarely (RFC 6762, section 5.2). */
 export function queryIntervalMs(asked: number): number {
-  return asked < FAST_QUERIES ? 1_000 : 10_000
+  if (asked < FAST_QUERIES) return 1_000
+  return asked < SLOW_QUERIES ? 10_000 : 30_000
 }
 
 const FAST_QUERIES = 6
+const SLOW_QUERIES = 12

@@ -81,9 +81,31 @@ export function planLinks(
   return [...mends, ...dials.slice(0, Math.max(0, policy.maxDials - dialing))]
 }
 
+/** In how many milliseconds something may be due, as far as is known now: 0 = soon, Infinity = all is as it should be. */
+export function dueInMs(
+  self: string,
+  nowMs: number,
+  known: Iterable<KnownPeer>,
+  links: readonly Link[],
+  policy: LinkPolicy = LINK_POLICY,
+): number {
+  const byPeer = groupByPeer(links)
+  let dueMs = Infinity
+  for (const peer of known) {
+    const open = byPeer.get(peer.peer)?.length ?? 0
+    if (open === 1 && !peer.presumedDead && peer.bareSinceMs === undefined) continue
+    if (open > 0 && !peer.presumedDead) return 0
+    if (peer.isDialable) dueMs = Math.min(dueMs, dialDueMs(self, peer, policy) - nowMs)
+  }
+  return dueMs
+}
+
+function dialDueMs(self: string, peer: KnownPeer, policy: LinkPolicy): number {
+  return self < peer.peer ? peer.restUntilMs : Math.max(peer.restUntilMs, peer.absentSinceMs + policy.graceMs)
+}
+
 function isDialDue(self: string, nowMs: number, peer: KnownPeer, policy: LinkPolicy): boolean {
-  if (peer.dialing || !peer.isDialable || nowMs < peer.restUntilMs) return false
-  return self < peer.peer || nowMs - peer.absentSinceMs >= policy.graceMs
+  return !peer.dialing && peer.isDialable && nowMs >= dialDueMs(self, peer, policy)
 }
 
 function mend(self: string, nowMs: number, peer: KnownPeer, links: readonly Link[], policy: LinkPolicy): LinkAction[] {
@@ -142,6 +164,10 @@ export function bareSince(previous: number | undefined, links: readonly Link[], 
 
 function groupByPeer(links: readonly Link[]): Map<string, Link[]> {
   const groups = new Map<string, Link[]>()
-  for (const link of links) groups.set(link.peer, [...(groups.get(link.peer) ?? []), link])
+  for (const link of links) {
+    const group = groups.get(link.peer)
+    if (group === undefined) groups.set(link.peer, [link])
+    else group.push(link)
+  }
   return groups
 }

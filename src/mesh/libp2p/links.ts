@@ -2,12 +2,12 @@ import type { Connection } from '@libp2p/interface'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
-import { every } from '../../base/every.ts'
+import { createPulse, type Pulse } from '../../base/pulse.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import { Connections, isPeerId } from './connections.ts'
 import type { Host } from './host.ts'
-import { admits, bareSince, type Link, type LinkAction, planLinks } from './link-plan.ts'
+import { admits, bareSince, dueInMs, type Link, type LinkAction, planLinks } from './link-plan.ts'
 import type { NetworkWatch } from './network-watch.ts'
 import { allAddresses, dialOrder, type PeerAddresses } from './peer-addresses.ts'
 import {
@@ -33,7 +33,9 @@ interface LinkSeams {
   readonly networks: NetworkWatch
 }
 
-const TICK_MS = 250
+/** How often links are looked at while some are not as they should be, and while all are. */
+const BUSY_MS = 250
+const CALM_MS = 2_000
 
 const MAX_PEERS = 1_024
 
@@ -45,6 +47,7 @@ export class Links {
   readonly #connections: Connections
   readonly #known = new Map<string, Tracked>()
   readonly #working = new Set<Promise<void>>()
+  readonly #pulse: Pulse
   #signal: AbortSignal = AbortSignal.abort()
 
   constructor(seams: LinkSeams, host: Host) {
@@ -52,15 +55,17 @@ export class Links {
     this.#host = host
     this.#self = host.peerId.toString()
     this.#connections = new Connections(seams.clock, host)
+    const { clock, random, log } = seams
+    const onError = (error: unknown): void => log.error('link tick failed', { cause: messageOf(error) })
+    const times = { busyMs: BUSY_MS, calmMs: CALM_MS, jitter: 0.1 }
+    this.#pulse = createPulse(() => this.#step(), { ...times, clock, random, onError })
   }
 
   /** Resolves when `signal` has aborted and no dial is under way. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random, log, networks } = this.#seams
     this.#signal = signal
-    const onError = (error: unknown): void => log.error('link tick failed', { cause: messageOf(error) })
-    const unsubscribe = networks.changes.subscribe(() => this.#hasten())
-    await every(async () => this.#step(), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    const unsubscribe = this.#seams.networks.changes.subscribe(() => this.#hasten())
+    await this.#pulse.run(signal)
     unsubscribe()
     await Promise.all(this.#working)
   }
@@ -77,13 +82,17 @@ export class Links {
   /** The peer, or somebody who says to be it, was heard on the network: it is worth another try at once. */
   heard(peer: string, announced: readonly string[]): void {
     const known = this.#learn(peer, { announced: plainOnes(announced) }, false)
-    if (known !== undefined && !known.refused) noteHurry(known, this.#nowMs)
+    if (known === undefined || known.refused) return
+    noteHurry(known, this.#nowMs)
+    if (this.connectionsTo(peer).length === 0) this.#pulse.hurry()
   }
 
   /** Whether the mesh takes the peer for dead. A connection that has not noticed is then no reason not to dial anew. */
   presume(peer: string, isDead: boolean): void {
     const known = this.#known.get(peer)
-    if (known !== undefined) notePresumed(known, isDead, this.#nowMs)
+    if (known === undefined) return
+    notePresumed(known, isDead, this.#nowMs)
+    this.#pulse.hurry()
   }
 
   /** The peer has said goodbye. */
@@ -128,6 +137,7 @@ export class Links {
     this.#connections.opened(connection)
     const known = this.#track(connection.remotePeer.toString())
     if (known === undefined) return
+    this.#pulse.hurry()
     // One that could not be reached is back: so may others be, whose failures were of the same cause.
     const isBack = known.failures > 0 || known.presumedDead
     const reached = connection.direction === 'outbound' ? plainOf(connection.remoteAddr)[0] : undefined
@@ -143,6 +153,12 @@ export class Links {
   lost(peer: string): void {
     const known = this.#known.get(peer)
     if (known !== undefined) noteLost(known, this.#nowMs, this.#seams.random)
+    this.#pulse.hurry()
+  }
+
+  /** A connection is gone, perhaps one of several to the peer: the one that carried gossip. */
+  closed(): void {
+    this.#pulse.hurry()
   }
 
   /** Whether a connection to a peer that has just become known may be completed. */
@@ -167,6 +183,7 @@ export class Links {
     if (allAddresses(known.addresses).every((address) => before.has(address))) return known
     known.restUntilMs = this.#nowMs
     this.#step()
+    this.#pulse.hurry()
     return known
   }
 
@@ -174,6 +191,7 @@ export class Links {
   #hasten(): void {
     for (const known of this.#known.values()) if (!known.refused) noteHurry(known, this.#nowMs)
     this.#step()
+    this.#pulse.hurry()
   }
 
   #track(peer: string): Tracked | undefined {
@@ -188,12 +206,14 @@ export class Links {
     return added
   }
 
-  #step(): void {
-    if (this.#signal.aborted) return
+  /** Gives the time until something may be due. */
+  #step(): number {
+    if (this.#signal.aborted) return Infinity
     const nowMs = this.#nowMs
     const links = this.#connections.links()
     for (const known of this.#known.values()) this.#observe(known, links, nowMs)
     for (const action of planLinks(this.#self, nowMs, this.#known.values(), links)) this.#act(action)
+    return dueInMs(this.#self, nowMs, this.#known.values(), links)
   }
 
   #observe(known: Tracked, links: readonly Link[], nowMs: number): void {
@@ -243,6 +263,7 @@ export class Links {
       log.debug('dial failed', { peer, failures: known.failures, cause: messageOf(error) })
     } finally {
       known.dialing = false
+      this.#pulse.hurry()
     }
   }
 

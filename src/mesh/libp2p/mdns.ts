@@ -1,7 +1,7 @@
 import type { ComponentLogger } from '@libp2p/interface'
 import { type Clock, within } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
-import { every } from '../../base/every.ts'
+import { createPulse, type Pulse } from '../../base/pulse.ts'
 import { background, type Service } from '../../base/lifecycle.ts'
 import type { Log } from '../../base/log.ts'
 import { below, type Random } from '../../base/random.ts'
@@ -49,7 +49,9 @@ interface OpenLeg {
   queryAtMs: number
 }
 
-const TICK_MS = 250
+/** Answers wait for others that are due at most this long; nothing is looked at more rarely than the second. */
+const BUSY_MS = 250
+const CALM_MS = 10_000
 const GOODBYE_MS = 200
 const NAME_LENGTH = 32
 
@@ -91,6 +93,7 @@ class MdnsDiscovery {
   /** What is wrong with legs, also with those that could not be opened. */
   readonly #faults = new Map<string, { readonly leg: Leg; readonly fault: string }>()
   readonly #instance: string
+  readonly #pulse: Pulse
   #planAtMs = Number.NEGATIVE_INFINITY
 
   constructor(seams: DiscoverySeams, config: DiscoveryConfig, listener: DiscoveryListener) {
@@ -98,15 +101,18 @@ class MdnsDiscovery {
     this.#config = config
     this.#listener = listener
     this.#instance = Array.from({ length: NAME_LENGTH }, () => below(36, seams.random).toString(36)).join('')
+    const { clock, random, log } = seams
+    const onError = (error: unknown): void => log.error('mdns tick failed', { cause: messageOf(error) })
+    const times = { busyMs: BUSY_MS, calmMs: CALM_MS, jitter: 0.1 }
+    this.#pulse = createPulse(() => this.#tick(), { ...times, clock, random, onError })
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, random, log, networks } = this.#seams
-    const onError = (error: unknown): void => log.error('mdns tick failed', { cause: messageOf(error) })
-    const unsubscribe = networks.changes.subscribe(() => {
+    const unsubscribe = this.#seams.networks.changes.subscribe(() => {
       this.#planAtMs = Number.NEGATIVE_INFINITY
+      this.#pulse.hurry()
     })
-    await every(async () => this.#tick(), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    await this.#pulse.run(signal)
     unsubscribe()
   }
 
@@ -134,17 +140,20 @@ class MdnsDiscovery {
     return { way: 'mdns', where: placeOf(leg), fault: told === '' ? deaf : told, found: heard }
   }
 
-  #tick(): void {
+  /** Gives the time until something is due again. */
+  #tick(): number {
     const nowMs = this.#seams.clock.nowMs()
     if (nowMs >= this.#planAtMs) {
-      this.#planAtMs = nowMs + REOPEN_MS
       this.#plan()
+      this.#planAtMs = nowMs + (this.#faults.size > 0 ? REOPEN_MS : CALM_MS)
     }
     for (const open of this.#legs.values()) {
       if (!open.ready) continue
       if (open.owesAnswer || open.announced !== this.#addressesOn(open.socket.leg).join()) this.#announce(open)
       if (nowMs >= open.queryAtMs) this.#ask(open)
     }
+    const queries = [...this.#legs.values()].map(({ queryAtMs }) => queryAtMs)
+    return Math.min(this.#planAtMs, ...queries.filter(Number.isFinite)) - nowMs
   }
 
   #plan(): void {
@@ -167,10 +176,7 @@ class MdnsDiscovery {
         onReady: () => this.#begin(leg.key),
         onAsked: () => this.#asked(leg.key),
         onNote: (fault) => this.#note(leg, fault),
-        onBroken: (fault) => {
-          this.#note(leg, fault)
-          this.#drop(leg.key, fault)
-        },
+        onBroken: (fault) => this.#broken(leg, fault),
       },
     )
     this.#legs.set(leg.key, { socket, ...FRESH })
@@ -195,6 +201,7 @@ class MdnsDiscovery {
     open.owesAnswer = true
     // Answers are for all: what somebody else asks here need not be asked again (RFC 6762, section 7.3).
     this.#askLater(open)
+    this.#pulse.hurry()
   }
 
   #ask(open: OpenLeg): void {
@@ -229,6 +236,14 @@ class MdnsDiscovery {
     this.#legs.delete(key)
     void open.socket.close()
     this.#seams.log.debug('discovery leg is down', { ...fieldsOf(open.socket.leg), why })
+  }
+
+  /** Its socket has broken: it is opened again after a while. */
+  #broken(leg: Leg, fault: string): void {
+    this.#note(leg, fault)
+    this.#drop(leg.key, fault)
+    this.#planAtMs = Math.min(this.#planAtMs, this.#seams.clock.nowMs() + REOPEN_MS)
+    this.#pulse.hurry()
   }
 
   /** Logs a fault of a leg when it differs from the one before; '' = it works. */

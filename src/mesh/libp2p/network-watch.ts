@@ -1,8 +1,8 @@
-import { isDeepStrictEqual } from 'node:util'
+import { networkInterfaces } from 'node:os'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import { every } from '../../base/every.ts'
-import { type HostNetwork, hostNetworks } from '../../base/host-networks.ts'
+import { type HostNetwork, hostNetworks, type Interfaces } from '../../base/host-networks.ts'
 import { background, type Service } from '../../base/lifecycle.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
@@ -20,17 +20,20 @@ const LOOK_EVERY_MS = 1_000
 
 export function createNetworkWatch(
   { clock, random, log }: { readonly clock: Clock; readonly random: Random; readonly log: Log },
-  read: () => readonly HostNetwork[] = hostNetworks,
+  read: () => Interfaces = networkInterfaces,
 ): NetworkWatch {
   const changes: TopicSource<void> = createTopic()
-  let networks = read()
+  const first = read()
+  let known = JSON.stringify(first)
+  let networks = hostNetworks(first)
 
   async function look(): Promise<void> {
-    const now = read()
-    const isSame = isDeepStrictEqual(now.map(summaryOf), networks.map(summaryOf))
-    networks = now
-    if (isSame) return
-    log.debug('networks of this host changed', { addresses: now.map(({ address }) => address).join(', ') })
+    const interfaces = read()
+    const now = JSON.stringify(interfaces)
+    if (now === known) return
+    known = now
+    networks = hostNetworks(interfaces)
+    log.debug('networks of this host changed', { addresses: networks.map(({ address }) => address).join(', ') })
     changes.publish()
   }
 
@@ -39,8 +42,4 @@ export function createNetworkWatch(
     every(look, signal, { intervalMs: LOOK_EVERY_MS, jitter: 0.1, clock, random, onError }),
   )
   return { ...looking, networks: () => networks, changes }
-}
-
-function summaryOf({ interface: name, address, mac, kind }: HostNetwork): readonly string[] {
-  return [name, address, mac, kind]
 }

@@ -4,7 +4,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
-import { every } from '../../base/every.ts'
+import { createPulse, type Pulse } from '../../base/pulse.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { DiscoveryWay } from '../transport.ts'
@@ -34,7 +34,9 @@ interface SeedState {
 
 const RETRY: BackoffPolicy = { minMs: 500, maxMs: 8_000, factor: 2, jitter: 0.4 }
 const UNTRIED = { failures: 0, refused: false, dialing: false, fault: '' }
-const TICK_MS = 250
+/** How often seeds are looked at while some are not reached, and while all are. */
+const BUSY_MS = 250
+const CALM_MS = 2_000
 const RESOLVE_MS = 5_000
 
 /** Dials the configured addresses, whose peers are unknown beforehand, for ever while no link to them stands. */
@@ -44,6 +46,7 @@ export class Seeds {
   readonly #links: Links
   readonly #seeds: readonly SeedState[]
   readonly #working = new Set<Promise<void>>()
+  #pulse: Pulse | undefined
 
   constructor(seams: SeedSeams, host: Host, links: Links, seeds: readonly HostPort[]) {
     this.#seams = seams
@@ -58,7 +61,9 @@ export class Seeds {
     const { clock, random, log, networks } = this.#seams
     const onError = (error: unknown): void => log.error('seed tick failed', { cause: messageOf(error) })
     const unsubscribe = networks.changes.subscribe(() => this.#hasten())
-    await every(async () => this.#step(signal), signal, { intervalMs: TICK_MS, jitter: 0.1, clock, random, onError })
+    const times = { busyMs: BUSY_MS, calmMs: CALM_MS, jitter: 0.1 }
+    this.#pulse = createPulse(() => this.#step(signal), { ...times, clock, random, onError })
+    await this.#pulse.run(signal)
     unsubscribe()
     await Promise.all(this.#working)
   }
@@ -77,16 +82,28 @@ export class Seeds {
   #hasten(): void {
     const nowMs = this.#seams.clock.nowMs()
     for (const seed of this.#seeds) if (!seed.refused) seed.restUntilMs = Math.min(seed.restUntilMs, nowMs)
+    this.#pulse?.hurry()
   }
 
-  #step(signal: AbortSignal): void {
+  /** Gives the time until something may be due again. */
+  #step(signal: AbortSignal): number {
     const nowMs = this.#seams.clock.nowMs()
+    let dueMs = Infinity
     for (const seed of this.#seeds) {
-      if (seed.dialing || nowMs < seed.restUntilMs || this.#links.covers(seed.addresses)) continue
+      if (!seed.dialing) dueMs = Math.min(dueMs, seed.restUntilMs - nowMs)
+      if (seed.dialing || nowMs < seed.restUntilMs) continue
+      if (this.#links.covers(seed.addresses)) {
+        seed.restUntilMs = nowMs + CALM_MS
+        continue
+      }
       const task = this.#try(seed, signal)
       this.#working.add(task)
-      void task.finally(() => this.#working.delete(task))
+      void task.finally(() => {
+        this.#working.delete(task)
+        this.#pulse?.hurry()
+      })
     }
+    return dueMs
   }
 
   async #try(seed: SeedState, signal: AbortSignal): Promise<void> {

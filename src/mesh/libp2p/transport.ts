@@ -12,7 +12,6 @@ import { Channels } from './channels.ts'
 import { createExchangeServer, EXCHANGE_PROTOCOL } from './exchange.ts'
 import { type FailedHandshake, HandshakeWatch } from './handshake.ts'
 import { type Host, type HostConfig, privateKeyFrom, startHost, TOPIC } from './host.ts'
-import { isPeerId } from './connections.ts'
 import { Links } from './links.ts'
 import { createDiscovery } from './mdns.ts'
 import { createNetworkWatch, type NetworkWatch } from './network-watch.ts'
@@ -75,6 +74,7 @@ class Libp2pTransport implements Transport {
   #handlers = NO_HANDLERS
   #running: Running | undefined
   #stopping = false
+  #listened: readonly string[] | undefined
 
   constructor(
     seams: Libp2pSeams,
@@ -88,14 +88,15 @@ class Libp2pTransport implements Transport {
     this.#seeds = seeds
     this.#remembered = createRememberedPeers(seams)
     this.#networks = createNetworkWatch(seams)
+    this.#networks.changes.subscribe(() => {
+      this.#listened = undefined
+    })
     this.nodeId = seams.identity.nodeId
   }
 
   readonly addresses = (): readonly string[] => {
     const host = this.#running?.host
-    return host === undefined
-      ? []
-      : announcedAddresses(host.services.inside.listening().map(String), this.#networks.networks())
+    return host === undefined ? [] : announcedAddresses(this.#listening(host), this.#networks.networks())
   }
 
   handle(handlers: TransportHandlers): void {
@@ -104,6 +105,7 @@ class Libp2pTransport implements Transport {
 
   async start(): Promise<void> {
     this.#stopping = false
+    this.#listened = undefined
     const watch = new HandshakeWatch((failed) => this.#onRefused(failed))
     const host = await startHost(this.#seams.log, this.#hostConfig, this.#gater(), watch)
     const links = new Links({ ...this.#seams, networks: this.#networks }, host)
@@ -151,7 +153,7 @@ class Libp2pTransport implements Transport {
 
   async request(peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const running = this.#running
-    const connection = isPeerId(peer) ? running?.links.connectionsTo(peer)[0] : undefined
+    const connection = running?.links.connectionsTo(peer)[0]
     if (running === undefined || connection === undefined) {
       throw new HsuError('NODE_UNREACHABLE', `there is no connection to ${peer}`, { details: { peer } })
     }
@@ -175,7 +177,6 @@ class Libp2pTransport implements Transport {
   }
 
   disconnect(peer: string): void {
-    if (!isPeerId(peer)) return
     for (const connection of this.#running?.links.connectionsTo(peer) ?? [])
       connection.abort(new Error('the peer may not be connected'))
   }
@@ -194,7 +195,7 @@ class Libp2pTransport implements Transport {
       onFound: (peer: string, addresses: readonly string[]) => links.heard(peer, addresses),
       onGone: (peer: string) => links.gone(peer),
     }
-    const listening = (): string[] => inside.listening().map(String)
+    const listening = (): readonly string[] => this.#listening(host)
     const told = { nodeId: this.nodeId, interfaces, logger: inside.logger, listening }
     const discovery = mdns ? createDiscovery(seams, told, listener) : undefined
     const parts = inOrder('libp2p', [
@@ -207,8 +208,14 @@ class Libp2pTransport implements Transport {
     return { parts, ways: () => [...(discovery?.ways() ?? []), ...seeds.ways()] }
   }
 
+  /** What a host listens on. libp2p asks the system for all interfaces each time, so that it is asked only when those have changed. */
+  #listening(host: Host): readonly string[] {
+    return (this.#listened ??= host.services.inside.listening().map(String))
+  }
+
   #listen(host: Host, links: Links, presence: Presence): void {
     host.addEventListener('connection:open', ({ detail }) => links.opened(detail))
+    host.addEventListener('connection:close', () => links.closed())
     host.addEventListener('peer:connect', ({ detail }) => presence.arrived(detail.toString()))
     host.addEventListener('peer:disconnect', ({ detail }) => {
       links.lost(detail.toString())

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { hostNetworks } from '../../../src/base/host-networks.ts'
+import { hostNetworks, type Interfaces } from '../../../src/base/host-networks.ts'
 import {
   announcedAddresses,
   formatHostPort,
@@ -15,6 +15,7 @@ import {
   admits,
   bareSince,
   bestLink,
+  dueInMs,
   type KnownPeer,
   LINK_POLICY,
   type Link,
@@ -67,6 +68,18 @@ t.test('who dials, and when', async (t) => {
   t.same(planLinks(LOW, 0, [known(HIGH, { isDialable: false })], []), [], 'not without an address')
   const many = Array.from({ length: 100 }, (_, index) => known(`p${index}`, { dialing: index < 10 }))
   t.equal(planLinks(LOW, 0, many, []).length, LINK_POLICY.maxDials - 10, 'dials under way are bounded')
+})
+
+t.test('links that are as they should be need no look for long, others soon', async (t) => {
+  t.equal(dueInMs(LOW, 0, [known(HIGH)], [link('1', HIGH)]), Infinity)
+  t.equal(dueInMs(LOW, 0, [], []), Infinity)
+  t.equal(dueInMs(LOW, 0, [known(HIGH)], [link('1', HIGH), link('2', HIGH)]), 0, 'one of two is to be closed')
+  t.equal(dueInMs(LOW, 0, [known(HIGH, { bareSinceMs: 0 })], [link('1', HIGH)]), 0, 'gossip is missing')
+  t.equal(dueInMs(LOW, 10, [known(HIGH, { restUntilMs: 100 })], []), 90, 'a dial is due after its rest')
+  t.equal(dueInMs(LOW, 10, [known(HIGH, { restUntilMs: 100, presumedDead: true })], [link('1', HIGH)]), 90)
+  t.equal(dueInMs(HIGH, 10, [known(LOW, { restUntilMs: 100 })], []), LINK_POLICY.graceMs - 10, 'the other dials first')
+  t.equal(dueInMs(LOW, 0, [known(HIGH, { isDialable: false })], []), Infinity, 'nobody knows where')
+  t.equal(dueInMs(LOW, 10, [known('c'), known('d', { restUntilMs: 50 })], [link('1', 'c')]), 40, 'the earliest counts')
 })
 
 t.test('of two connections one is closed, by the lower side, when both have settled', async (t) => {
@@ -151,7 +164,7 @@ t.test('discovery legs', async (t) => {
   t.ok(isForLeg('192.168.1.1', first, usable) && isForLeg('192.168.1.1', second, usable), 'or to all')
   t.ok(isForLeg('fe80::99%eth0', third, usable) && isForLeg('fd00::99', third, usable))
   t.notOk(third.includes('fe80::99%eth1'), 'link-local sources name their interface')
-  t.same([queryIntervalMs(0), queryIntervalMs(100)], [1_000, 10_000])
+  t.same([queryIntervalMs(0), queryIntervalMs(10), queryIntervalMs(100)], [1_000, 10_000, 30_000])
 })
 
 t.test('the order in which addresses are tried', async (t) => {
@@ -184,8 +197,8 @@ t.test('the order in which addresses are tried', async (t) => {
 
 t.test('changes of the networks are told, and nothing else', async (t) => {
   const clock = new SimClock()
-  let interfaces: Parameters<typeof hostNetworks>[0] = HOST
-  const watch = createNetworkWatch({ clock, random: seeded(1), log: memoryLog() }, () => hostNetworks(interfaces))
+  let interfaces: Interfaces = HOST
+  const watch = createNetworkWatch({ clock, random: seeded(1), log: memoryLog() }, () => interfaces)
   let told = 0
   watch.changes.subscribe(() => void (told += 1))
   await watch.start()
