@@ -27,6 +27,8 @@ export function createPulse(step: () => number, options: PulseOptions): Pulse {
   let isHurried = false
   let resting: AbortController | undefined
 
+  const hurried = (): boolean => isHurried
+
   function stepped(): number {
     try {
       return Math.min(calmMs, Math.max(busyMs, step()))
@@ -55,9 +57,9 @@ export function createPulse(step: () => number, options: PulseOptions): Pulse {
       while (!signal.aborted) {
         isHurried = false
         const ms = stepped()
-        if (!isHurried) await rest(ms, signal)
-        // What was told during a rest that is cut short is dealt with together with what follows at once.
-        if (isHurried) await rest(busyMs, signal)
+        if (!hurried()) await rest(ms, signal)
+        // What cut the rest short is dealt with together with what follows at once.
+        if (hurried()) await rest(busyMs, signal)
       }
       signal.removeEventListener('abort', stop)
     },

@@ -15,8 +15,8 @@ function pulse(dueMs: () => number) {
   }
   const onError = (error: unknown): void => void faults.push(error)
   const end = new AbortController()
-  const { hurry, run } = createPulse(step, { ...times, clock, random: seeded(1), onError })
-  return { clock, stepsMs, faults, hurry, end: () => end.abort(), ended: run(end.signal) }
+  const made = createPulse(step, { ...times, clock, random: seeded(1), onError })
+  return { clock, stepsMs, faults, hurry: () => made.hurry(), end: () => end.abort(), ended: made.run(end.signal) }
 }
 
 t.test('rests for as long as the step says, between the shortest rest and the longest', async (t) => {
