@@ -32,6 +32,8 @@ export interface NodeSetup {
   readonly events: { readonly maxBytes: number; readonly maxAgeMs: number }
   /** Undefined: calls are not logged. */
   readonly accessLog: (LineFileConfig & { readonly sample: number }) | undefined
+  /** Undefined: no spans are sent. */
+  readonly traces: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | undefined
   readonly units: readonly UnitSpec[]
   /** Services that the configuration names for a unit; undefined = ask the unit. */
   readonly servicesOf: (unit: string) => readonly string[] | undefined
@@ -62,6 +64,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     paths,
     listen: node.listen,
     events: { maxBytes: node.events.max_size, maxAgeMs: node.events.max_age },
+    traces: node.traces && { url: tracesUrl(node.traces.otlp), headers: node.traces.headers },
     accessLog: accessLogOf(node.access_log, baseDir),
     mesh: config.mesh === undefined ? undefined : await meshSetup(config.mesh, baseDir, readFile),
     units: Object.entries(units).map(([name, unit]) => ({
@@ -84,6 +87,10 @@ function accessLogOf(config: NodeFileConfig['node']['access_log'], baseDir: stri
   const { to, sample, max_size, keep } = config
   if (to === 'off') return undefined
   return { to: to === 'stdout' ? to : resolve(baseDir, to), sample, maxBytes: max_size, keep }
+}
+
+function tracesUrl(base: string): string {
+  return /\/v1\/traces\/?$/.test(base) ? base : `${base.replace(/\/+$/, '')}/v1/traces`
 }
 
 async function meshSetup(

@@ -7,6 +7,7 @@ import type { AdminSource } from './admin/admin.ts'
 import type { AdminServer } from './admin/server.ts'
 import { untilAsBefore } from './as-before.ts'
 import { createAccessLog } from './calls/access-log.ts'
+import { createSpanExport } from './calls/span-export.ts'
 import { createAttachments } from './attachments.ts'
 import { connectParts } from './connect-parts.ts'
 import { controlService } from './control-service.ts'
@@ -99,7 +100,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   const forCalls = [api, ingress, direct, ...(linkServer === undefined ? [] : [linkServer])]
   const forPeople = [...(admin === undefined ? [] : [admin]), front]
   try {
-    for (const log of callLogs(seams, setup, parts)) await stack.begin(log)
+    for (const log of callLogs(seams, setup, ground, parts)) await stack.begin(log)
     await stack.begin(parts.services)
     await stack.begin(parts.names)
     for (const door of forCalls) await stack.begin(door)
@@ -266,16 +267,26 @@ function infoOf(
   }
 }
 
-/** What is written down of calls; ends after them. */
+/** What is written down of calls, and sent; ends after them. */
 function callLogs(
-  { clock, log, disk, servers }: Outside,
-  { name, accessLog }: NodeSetup,
+  { clock, random, log, disk, network, servers }: Outside,
+  { name, version, accessLog, traces }: NodeSetup,
+  { identity }: Pick<Ground, 'identity'>,
   { world }: Pick<Parts, 'world'>,
 ): readonly Service[] {
-  if (accessLog === undefined) return []
   const watch: CallDoors['watch'] = (interest, listener) => servers.watch(interest, listener)
-  const file = disk.lineFile(accessLog)
-  return [createAccessLog({ clock, log, watch, file }, { sample: accessLog.sample, ...lineContext(name, world) })]
+  const context = lineContext(name, world)
+  const logs: Service[] = []
+  if (accessLog !== undefined) {
+    const { sample } = accessLog
+    logs.push(createAccessLog({ clock, log, watch, file: disk.lineFile(accessLog) }, { sample, ...context }))
+  }
+  if (traces !== undefined) {
+    const post = network.post(traces.url, traces.headers)
+    const who = { ...context, nodeId: identity.nodeId, version }
+    logs.push(createSpanExport({ clock, random, log, watch, post }, who))
+  }
+  return logs
 }
 
 /** Something that only has an end. */

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { fileStore } from '../base/file-store.ts'
 import { type HostNetwork, hostNetworks } from '../base/host-networks.ts'
+import { jsonPost } from '../base/json-post.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { replaceFile } from '../base/replace-file.ts'
@@ -70,6 +71,8 @@ export interface OutsideNetwork {
   /** The addresses of this host and the networks they are in, now. */
   addresses(): readonly HostNetwork[]
   certificate(lifetimeMs: number): Promise<LinkCertificate>
+  /** For collectors. */
+  post: typeof jsonPost
   /** Asks units over gRPC. */
   prober(): GrpcProber
 }
@@ -125,6 +128,7 @@ export function systemOutside(log: Log): Outside {
       addresses: () => hostNetworks(),
       certificate: (lifetimeMs) => createLinkCertificate(systemClock, CERTIFICATE_NAME, lifetimeMs),
       prober: createGrpcProber,
+      post: jsonPost,
     },
     servers: { ...SERVERS, ...createCallDoors() },
   }

@@ -61,6 +61,7 @@ export function simOutside(
       loop: () => network.loopOf(nodeId),
       addresses: () => machine.networks(),
       certificate: async () => ({ certPem: '', keyPem: '', fingerprint: machine.fingerprint }),
+      post: () => ({ send: async () => ({ status: 200, text: '{}', retryAfterMs: 0 }), close: () => undefined }),
       prober: () => ({
         check: (address) => machine.answer(portOf(address)),
         faultOf: async (address) =>

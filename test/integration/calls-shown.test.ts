@@ -5,6 +5,7 @@ import t from 'tap'
 import { createMeshKey } from '../../src/node/mesh-key.ts'
 import { grpcClient } from '../support/call-rig.ts'
 import { aloneConfig, ECHO_UNIT, LISTEN, meshConfig } from '../support/node-configs.ts'
+import { collector } from '../support/log-receivers.ts'
 import { nodeHome, type SpawnedNode } from '../support/spawned-node.ts'
 import { until } from '../support/until.ts'
 
@@ -35,7 +36,10 @@ for (const [where, isAlone] of [
     const units = { echo: { ...ECHO_UNIT, services: [SERVICE] } }
     const config = isAlone ? aloneConfig('a', units) : meshConfig('a', keyFile, units)
     const file = join(home, 'access.jsonl')
-    const a = node('a', { config: { ...config, node: { name: 'a', listen: LISTEN, access_log: { to: file } } } })
+    const { url, requests } = await collector(t)
+    const a = node('a', {
+      config: { ...config, node: { name: 'a', listen: LISTEN, access_log: { to: file }, traces: { otlp: url } } },
+    })
     await a.start()
     t.equal((await a.hsu('wait', 'echo', '--for', 'ready')).code, 0)
     const { call } = grpcClient(t, await ingressOf(a))
@@ -74,6 +78,13 @@ for (const [where, isAlone] of [
       peer: /^127\.0\.0\.1:\d+$/,
     })
     t.match((await a.hsu('calls')).stdout, /echo\.v1\.EchoService +echo +\d/)
+
+    await until('a span to be sent', () => requests.length > 0)
+    const text = JSON.stringify(requests[0]?.body)
+    t.equal(requests[0]?.url, '/v1/traces')
+    t.match(text, `"traceId":"${TRACE}"`)
+    t.match(text, '"parentSpanId":"b7ad6b7169203331"')
+    t.notMatch(text, 'nobody.v1.Here', 'a call without a trace has no span')
 
     await good()
     t.equal((await a.hsu('down')).code, 0)

@@ -3,20 +3,23 @@ const HIDDEN = '(hidden)'
 
 type PlainMap = Readonly<Record<string, unknown>>
 
-/** The configuration as it is shown: the headers with which lines are forwarded are tokens, and their values are hidden. */
+/** The configuration as it is shown: the headers with which lines and traces are sent are tokens, and their values are hidden. */
 export function conceal(config: PlainMap): PlainMap {
-  return changed(config, 'units', (units) => mapValues(units, (unit) => concealUnit(unit as PlainMap)))
+  const node = changed(config, 'node', (own) => changed(own, 'traces', withoutHeaders))
+  return changed(node, 'units', (units) => mapValues(units, (unit) => concealUnit(unit as PlainMap)))
 }
 
 /** The same for the configuration of one unit. */
 export function concealUnit(unit: PlainMap): PlainMap {
   return changed(unit, 'logs', (logs) => {
     if (!Array.isArray(logs['forward'])) return logs
-    const forward = (logs['forward'] as PlainMap[]).map((destination) =>
-      changed(destination, 'headers', (headers) => mapValues(headers, () => HIDDEN)),
-    )
+    const forward = (logs['forward'] as PlainMap[]).map((destination) => withoutHeaders(destination))
     return { ...logs, forward }
   })
+}
+
+function withoutHeaders(destination: PlainMap): PlainMap {
+  return changed(destination, 'headers', (headers) => mapValues(headers, () => HIDDEN))
 }
 
 /** `map` with the map at `key` changed, where there is one. */

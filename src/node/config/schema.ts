@@ -72,6 +72,19 @@ const node = z.strictObject({
     })
     .prefault({})
     .describe('A log of the calls through this node'),
+  traces: z
+    .strictObject({
+      otlp: z
+        .url({ protocol: /^https?$/, error: 'must be a http or https URL, such as http://127.0.0.1:4318' })
+        .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url), 'must not hold a password: write it into headers')
+        .describe('OpenTelemetry collector, spoken to as OTLP/HTTP with JSON; /v1/traces is added'),
+      headers: z
+        .record(z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be the name of an HTTP header'), text)
+        .default({})
+        .describe('HTTP headers, such as authorization'),
+    })
+    .optional()
+    .describe('Where a span is sent for each call whose traceparent asks for that. Default: nowhere'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe("Least level of the node's own log"),
 })
 

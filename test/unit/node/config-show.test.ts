@@ -27,6 +27,11 @@ node:
   events:
     max_size: 16MiB # default
     max_age: 30d # default
+  access_log:
+    to: off # default
+    sample: 100% # default
+    max_size: 64MiB # default
+    keep: 5 # default
   log_level: warn # env HSU_LOG_LEVEL
 units:
   db:
