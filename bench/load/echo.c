@@ -1,328 +1,259 @@
 // A gRPC unit that sends back what it gets, as fast as it can: looks at no header, heeds flow control. Usage: echo PORT
-#include "http2.h"
-typedef struct Conn Conn;
-typedef struct Str {
+#include "wire.h"
+
+#define BUCKETS 4096
+#define MAX_STREAMS 10000
+#define EVENTS 256
+
+typedef struct Stream {
   uint32_t id;
-  int64_t win;
-  Buf q;
-  int endin, hdr;
-  struct Str *next, *nb;
-  int blocked;
-  uint32_t recvd;
-} Str;
-#define HB 4096
-struct Conn {
-  int fd;
-  Buf in, out;
-  int pre;
-  int64_t win;
-  uint32_t iw, mfs;
-  uint32_t recvd;
-  Str* h[HB];
-  Str* bl;
-  int wantw;
-  int dirty;
-};
-static int ep;
-static Str* pool;
-static int tronly;
-static Str* sget(Conn* c, uint32_t id, int mk) {
-  Str** p = &c->h[(id >> 1) % HB];
-  for (Str* s = *p; s; s = s->next)
-    if (s->id == id) return s;
-  if (!mk) return 0;
-  Str* s = pool;
-  if (s) {
-    pool = s->next;
-    Buf q = s->q;
-    memset(s, 0, sizeof *s);
-    s->q = q;
-    s->q.n = s->q.off = 0;
-  } else
-    s = calloc(1, sizeof *s);
-  s->id = id;
-  s->win = c->iw;
-  s->next = *p;
-  *p = s;
-  return s;
+  int64_t window;        // octets of data the caller takes
+  uint32_t received;     // octets not given back to the caller's window yet
+  Bytes echo;            // received and not sent back yet
+  bool caller_ended;
+  bool answering;        // its response headers are sent
+  bool blocked;          // is in the connection's list of those that wait for a window
+  struct Stream* next;   // in its bucket, or among the spare ones
+  struct Stream* next_blocked;
+} Stream;
+
+typedef struct {
+  Wire wire;
+  bool greeted;  // the preface came
+  Stream* buckets[BUCKETS];
+  Stream* blocked;
+} Connection;
+
+static int poller;
+/** Streams that ended, to be used again with their buffers. */
+static Stream* spare;
+
+// Headers without references to a table, so that their bytes are the same in each answer (RFC 7541, 6.2.2).
+static const char RESPONSE_HEADERS[] =
+    "\x88"  // :status: 200
+    "\x0f\x10\x10"
+    "application/grpc";  // content-type, name 31 of the static table
+static const char TRAILERS[] =
+    "\x00\x0bgrpc-status"
+    "\x01"
+    "0"
+    "\x00\x0cgrpc-message\x00";
+
+static void put_headers(Connection* connection, uint32_t stream, uint8_t flags, const char* block, uint32_t length) {
+  put_frame(&connection->wire.out, FRAME_HEADERS, FLAG_END_HEADERS | flags, stream, block, length);
 }
-static void sdel(Conn* c, Str* s) {
-  for (Str** b = &c->bl; *b; b = &(*b)->nb)
-    if (*b == s) {
-      *b = s->nb;
-      break;
-    }
-  Str** p = &c->h[(s->id >> 1) % HB];
-  while (*p != s) p = &(*p)->next;
-  *p = s->next;
-  s->next = pool;
-  pool = s;
+
+static Stream** bucket_of(Connection* connection, uint32_t id) { return &connection->buckets[(id >> 1) % BUCKETS]; }
+
+static Stream* find_stream(Connection* connection, uint32_t id) {
+  Stream* stream = *bucket_of(connection, id);
+  while (stream != NULL && stream->id != id) stream = stream->next;
+  return stream;
 }
-static const uint8_t H200[] = {0x88, 0x5f, 0x10, 'a', 'p', 'p', 'l', 'i', 'c', 'a',
-                               't',  'i',  'o',  'n', '/', 'g', 'r', 'p', 'c'};  // :status 200, content-type literal
-                                                                                 // no-index (0x0f idx?) fixed below
-static uint8_t HB1[64];
-static int HB1n;
-static uint8_t TR[64];
-static int TRn;
-static uint8_t TO[96];
-static int TOn;
-static void mkhdr() {
-  int n = 0;
-  HB1[n++] = 0x88;
-  HB1[n++] = 0x0f;
-  HB1[n++] = 31 - 15;
-  HB1[n++] = 16;
-  memcpy(HB1 + n, "application/grpc", 16);
-  n += 16;
-  HB1n = n;
-  n = 0;
-  TR[n++] = 0x00;
-  TR[n++] = 11;
-  memcpy(TR + n, "grpc-status", 11);
-  n += 11;
-  TR[n++] = 1;
-  TR[n++] = '0';
-  TR[n++] = 0;
-  TR[n++] = 12;
-  memcpy(TR + n, "grpc-message", 12);
-  n += 12;
-  TR[n++] = 0;
-  TRn = n;
-  memcpy(TO, HB1, HB1n);
-  memcpy(TO + HB1n, TR, TRn);
-  TOn = HB1n + TRn;
-}
-static int sflush(Conn* c, Str* s) {  // returns 1 if stream finished
-  if (!s->hdr && (s->q.n > s->q.off || s->endin)) {
-    if (tronly && s->endin) {
-      fhdr(&c->out, TOn, 1, 5, s->id);
-      bput(&c->out, TO, TOn);
-      return 1;
-    }
-    fhdr(&c->out, HB1n, 1, 4, s->id);
-    bput(&c->out, HB1, HB1n);
-    s->hdr = 1;
-  }
-  while (s->q.n > s->q.off) {
-    int64_t k = s->q.n - s->q.off;
-    if (k > c->mfs) k = c->mfs;
-    if (k > s->win) k = s->win;
-    if (k > c->win) k = c->win;
-    if (k <= 0) return 0;
-    fhdr(&c->out, k, 0, 0, s->id);
-    bput(&c->out, s->q.p + s->q.off, k);
-    s->q.off += k;
-    s->win -= k;
-    c->win -= k;
-  }
-  if (s->endin) {
-    fhdr(&c->out, TRn, 1, 5, s->id);
-    bput(&c->out, TR, TRn);
-    return 1;
-  }
-  return 0;
-}
-static void pump(Conn* c, Str* s) {
-  if (sflush(c, s))
-    sdel(c, s);
-  else if (s->q.n > s->q.off && !s->blocked) {
-    s->blocked = 1;
-    s->nb = c->bl;
-    c->bl = s;
-  }
-}
-static void pumpall(Conn* c) {
-  Str* l = c->bl;
-  c->bl = 0;
-  while (l) {
-    Str* n = l->nb;
-    l->nb = 0;
-    l->blocked = 0;
-    pump(c, l);
-    l = n;
-  }
-}
-static void cclose(Conn* c) {
-  close(c->fd);
-  for (int i = 0; i < HB; i++) {
-    Str* s = c->h[i];
-    while (s) {
-      Str* n = s->next;
-      s->next = pool;
-      pool = s;
-      s = n;
-    }
-  }
-  free(c->in.p);
-  free(c->out.p);
-  free(c);
-}
-static int wr(Conn* c) {
-  while (c->out.off < c->out.n) {
-    ssize_t k = write(c->fd, c->out.p + c->out.off, c->out.n - c->out.off);
-    if (k < 0) {
-      if (errno == EAGAIN) {
-        if (!c->wantw) {
-          struct epoll_event e = {EPOLLIN | EPOLLOUT, {.ptr = c}};
-          epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
-          c->wantw = 1;
-        }
-        return 0;
-      }
-      return -1;
-    }
-    c->out.off += k;
-  }
-  c->out.off = c->out.n = 0;
-  if (c->wantw) {
-    struct epoll_event e = {EPOLLIN, {.ptr = c}};
-    epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
-    c->wantw = 0;
-  }
-  return 0;
-}
-static int rd(Conn* c) {
-  bneed(&c->in, 262144);
-  ssize_t k = read(c->fd, c->in.p + c->in.n, 262144);
-  if (k <= 0) return (k < 0 && errno == EAGAIN) ? 0 : -1;
-  c->in.n += k;
-  uint8_t *p = c->in.p + c->in.off, *e = c->in.p + c->in.n;
-  if (!c->pre) {
-    if (e - p < 24) return 0;
-    if (memcmp(p, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24)) return -1;
-    p += 24;
-    c->pre = 1;
-    uint8_t s[] = {0, 3, 0, 0, 0x27, 0x10, 0, 4, 0, 0x10, 0, 0};
-    fhdr(&c->out, 12, 4, 0, 0);
-    bput(&c->out, s, 12);
-    uint8_t w[4] = {0x3f, 0, 0, 0};
-    fhdr(&c->out, 4, 8, 0, 0);
-    bput(&c->out, w, 4);
-  }
-  while (e - p >= 9) {
-    uint32_t len = p[0] << 16 | p[1] << 8 | p[2];
-    if (e - p < 9 + len) break;
-    uint8_t t = p[3], f = p[4];
-    uint32_t id = r32(p + 5) & 0x7fffffff;
-    uint8_t* d = p + 9;
-    if (t == 0) {
-      Str* s = sget(c, id, 0);
-      uint32_t dl = len;
-      if (f & 8) {
-        dl -= 1 + d[0];
-        d++;
-      }
-      c->recvd += len;
-      if (c->recvd > (1 << 24)) {
-        uint8_t w[4] = {c->recvd >> 24, c->recvd >> 16, c->recvd >> 8, c->recvd};
-        fhdr(&c->out, 4, 8, 0, 0);
-        bput(&c->out, w, 4);
-        c->recvd = 0;
-      }
-      if (s) {
-        s->recvd += len;
-        if (s->recvd >= (1 << 19) && !(f & 1)) {
-          uint8_t w[4] = {s->recvd >> 24, s->recvd >> 16, s->recvd >> 8, s->recvd};
-          fhdr(&c->out, 4, 8, 0, id);
-          bput(&c->out, w, 4);
-          s->recvd = 0;
-        }
-        bput(&s->q, d, dl);
-        if (f & 1) s->endin = 1;
-        pump(c, s);
-      }
-    } else if (t == 1) {
-      Str* s = sget(c, id, 1);
-      if (f & 1) {
-        s->endin = 1;
-        pump(c, s);
-      }
-    } else if (t == 3) {
-      Str* s = sget(c, id, 0);
-      if (s) sdel(c, s);
-    } else if (t == 4 && !(f & 1)) {
-      for (uint32_t i = 0; i + 6 <= len; i += 6) {
-        uint16_t k = d[i] << 8 | d[i + 1];
-        uint32_t v = r32(d + i + 2);
-        if (k == 4) {
-          int64_t df = (int64_t)v - c->iw;
-          c->iw = v;
-          for (int j = 0; j < HB; j++)
-            for (Str* s = c->h[j]; s; s = s->next) s->win += df;
-        }
-        if (k == 5) c->mfs = v;
-      }
-      fhdr(&c->out, 0, 4, 1, 0);
-      pumpall(c);
-    } else if (t == 6 && !(f & 1)) {
-      fhdr(&c->out, 8, 6, 1, 0);
-      bput(&c->out, d, 8);
-    } else if (t == 8) {
-      uint32_t v = r32(d) & 0x7fffffff;
-      if (!id) {
-        c->win += v;
-        pumpall(c);
-      } else {
-        Str* s = sget(c, id, 0);
-        if (s) {
-          s->win += v;
-          if (s->blocked) pumpall(c);
-        }
-      }
-    }
-    p += 9 + len;
-  }
-  c->in.off = p - c->in.p;
-  return 0;
-}
-int main(int argc, char** argv) {
-  signal(SIGPIPE, SIG_IGN);
-  mkhdr();
-  tronly = argc > 2;
-  int l, on = 1;
-  if (!strncmp(argv[1], "unix:", 5)) {
-    l = socket(AF_UNIX, SOCK_STREAM, 0);
-    struct sockaddr_un u = {AF_UNIX};
-    strcpy(u.sun_path, argv[1] + 5);
-    unlink(u.sun_path);
-    if (bind(l, (void*)&u, sizeof u)) return 1;
+
+static Stream* open_stream(Connection* connection, uint32_t id) {
+  Stream* stream = spare;
+  Bytes buffer = {0};
+  if (stream == NULL) {
+    stream = malloc(sizeof *stream);
   } else {
-    l = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &on, 4);
-    struct sockaddr_in a = {AF_INET, htons(atoi(argv[1]))};
-    a.sin_addr.s_addr = htonl(0x7f000001);
-    if (bind(l, (void*)&a, sizeof a)) return 1;
+    spare = stream->next;
+    buffer = stream->echo;
+    bytes_clear(&buffer);
   }
-  listen(l, 4096);
-  nb(l);
-  ep = epoll_create1(0);
-  struct epoll_event e = {EPOLLIN, {.ptr = 0}};
-  epoll_ctl(ep, EPOLL_CTL_ADD, l, &e);
-  struct epoll_event ev[256];
+  Stream** bucket = bucket_of(connection, id);
+  *stream = (Stream){.id = id, .window = connection->wire.first_window, .echo = buffer, .next = *bucket};
+  *bucket = stream;
+  return stream;
+}
+
+static void unblock(Connection* connection, Stream* stream) {
+  Stream** place = &connection->blocked;
+  while (*place != stream) place = &(*place)->next_blocked;
+  *place = stream->next_blocked;
+  stream->blocked = false;
+}
+
+static void end_stream(Connection* connection, Stream* stream) {
+  if (stream->blocked) unblock(connection, stream);
+  Stream** place = bucket_of(connection, stream->id);
+  while (*place != stream) place = &(*place)->next;
+  *place = stream->next;
+  stream->next = spare;
+  spare = stream;
+}
+
+/** Sends back what the windows take. True when the call is answered to its end. */
+static bool answer(Connection* connection, Stream* stream) {
+  Bytes* echo = &stream->echo;
+  if (!stream->answering && (bytes_left(echo) > 0 || stream->caller_ended)) {
+    put_headers(connection, stream->id, 0, RESPONSE_HEADERS, sizeof RESPONSE_HEADERS - 1);
+    stream->answering = true;
+  }
+  echo->start +=
+      wire_send(&connection->wire, stream->id, &stream->window, bytes_front(echo), bytes_left(echo), false);
+  if (bytes_left(echo) > 0 || !stream->caller_ended) return false;
+  put_headers(connection, stream->id, FLAG_END_STREAM, TRAILERS, sizeof TRAILERS - 1);
+  return true;
+}
+
+static void pump(Connection* connection, Stream* stream) {
+  if (answer(connection, stream)) {
+    end_stream(connection, stream);
+  } else if (bytes_left(&stream->echo) > 0 && !stream->blocked) {
+    stream->blocked = true;
+    stream->next_blocked = connection->blocked;
+    connection->blocked = stream;
+  }
+}
+
+static void pump_blocked(Connection* connection) {
+  Stream* stream = connection->blocked;
+  connection->blocked = NULL;
+  while (stream != NULL) {
+    Stream* next = stream->next_blocked;
+    stream->blocked = false;
+    pump(connection, stream);
+    stream = next;
+  }
+}
+
+static void on_data(Connection* connection, const Frame* frame) {
+  Stream* stream = find_stream(connection, frame->stream);
+  wire_received(&connection->wire, frame, stream == NULL ? NULL : &stream->received);
+  if (stream == NULL) return;
+  bool padded = frame_has(frame, FLAG_PADDED);
+  bytes_put(&stream->echo, frame->payload + padded, frame->length - (padded ? 1 + frame->payload[0] : 0));
+  if (frame_has(frame, FLAG_END_STREAM)) stream->caller_ended = true;
+  pump(connection, stream);
+}
+
+static void on_headers(Connection* connection, const Frame* frame) {
+  Stream* stream = find_stream(connection, frame->stream);
+  if (stream == NULL) stream = open_stream(connection, frame->stream);
+  if (!frame_has(frame, FLAG_END_STREAM)) return;
+  stream->caller_ended = true;
+  pump(connection, stream);
+}
+
+static void on_settings(Connection* connection, const Frame* frame) {
+  int64_t added = wire_apply_settings(&connection->wire, frame);
+  for (int bucket = 0; added != 0 && bucket < BUCKETS; bucket++) {
+    for (Stream* each = connection->buckets[bucket]; each != NULL; each = each->next) each->window += added;
+  }
+  pump_blocked(connection);
+}
+
+static void on_window_update(Connection* connection, const Frame* frame) {
+  uint32_t octets = read_uint32(frame->payload) & 0x7fffffff;
+  if (frame->stream == 0) {
+    connection->wire.window += octets;
+    pump_blocked(connection);
+    return;
+  }
+  Stream* stream = find_stream(connection, frame->stream);
+  if (stream == NULL) return;
+  stream->window += octets;
+  if (stream->blocked) pump(connection, stream);
+}
+
+static void on_frame(Connection* connection, const Frame* frame) {
+  bool ack = frame_has(frame, FLAG_ACK);
+  Stream* stream;
+  switch (frame->type) {
+    case FRAME_DATA:
+      return on_data(connection, frame);
+    case FRAME_HEADERS:
+      return on_headers(connection, frame);
+    case FRAME_RST_STREAM:
+      stream = find_stream(connection, frame->stream);
+      if (stream != NULL) end_stream(connection, stream);
+      return;
+    case FRAME_SETTINGS:
+      if (!ack) on_settings(connection, frame);
+      return;
+    case FRAME_PING:
+      if (!ack) wire_answer_ping(&connection->wire, frame);
+      return;
+    case FRAME_WINDOW_UPDATE:
+      return on_window_update(connection, frame);
+  }
+}
+
+/** Waits for the caller's preface and answers it with ours. False when something else came. */
+static bool greet(Connection* connection) {
+  Wire* wire = &connection->wire;
+  if (bytes_left(&wire->in) < PREFACE_LENGTH) return true;
+  if (memcmp(bytes_front(&wire->in), PREFACE, PREFACE_LENGTH) != 0) return false;
+  wire->in.start += PREFACE_LENGTH;
+  connection->greeted = true;
+  put_settings(&wire->out, SETTING_MAX_CONCURRENT_STREAMS, MAX_STREAMS, SETTING_INITIAL_WINDOW_SIZE,
+               OUR_STREAM_WINDOW);
+  put_window_update(&wire->out, 0, OUR_WINDOW_INCREMENT);
+  return true;
+}
+
+static bool on_readable(Connection* connection) {
+  if (!wire_read(&connection->wire)) return false;
+  if (!connection->greeted && !greet(connection)) return false;
+  Frame frame;
+  while (connection->greeted && take_frame(&connection->wire.in, &frame)) on_frame(connection, &frame);
+  return true;
+}
+
+static void accept_all(int listener) {
+  for (int fd = accept(listener, NULL, NULL); fd >= 0; fd = accept(listener, NULL, NULL)) {
+    Connection* connection = calloc(1, sizeof *connection);
+    wire_open(&connection->wire, fd, poller, connection);
+  }
+}
+
+static void close_connection(Connection* connection) {
+  for (int bucket = 0; bucket < BUCKETS; bucket++) {
+    while (connection->buckets[bucket] != NULL) end_stream(connection, connection->buckets[bucket]);
+  }
+  wire_close(&connection->wire);
+  free(connection);
+}
+
+static void serve(Connection* connection, uint32_t events) {
+  bool open = true;
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) open = on_readable(connection);
+  if (open && bytes_left(&connection->wire.out) > 0) open = wire_write(&connection->wire);
+  if (!open) close_connection(connection);
+}
+
+static int listen_on(int port) {
+  int on = 1;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  struct sockaddr_in address = loopback(port);
+  if (bind(listener, (struct sockaddr*)&address, sizeof address) != 0 || listen(listener, 4096) != 0) {
+    perror("listen");
+    exit(1);
+  }
+  set_nonblocking(listener);
+  return listener;
+}
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    fputs("usage: echo PORT\n", stderr);
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  int listener = listen_on(atoi(argv[1]));
+  poller = epoll_create1(0);
+  struct epoll_event listening = {.events = EPOLLIN, .data.ptr = NULL};
+  epoll_ctl(poller, EPOLL_CTL_ADD, listener, &listening);
+  struct epoll_event events[EVENTS];
   for (;;) {
-    int n = epoll_wait(ep, ev, 256, -1);
-    for (int i = 0; i < n; i++) {
-      Conn* c = ev[i].data.ptr;
-      if (!c) {
-        int fd;
-        while ((fd = accept(l, 0, 0)) >= 0) {
-          nb(fd);
-          setsockopt(fd, 6, TCP_NODELAY, &on, 4);
-          Conn* k = calloc(1, sizeof *k);
-          k->fd = fd;
-          k->win = 65535;
-          k->iw = 65535;
-          k->mfs = 16384;
-          struct epoll_event e2 = {EPOLLIN, {.ptr = k}};
-          epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e2);
-        }
-        continue;
-      }
-      int bad = 0;
-      if (ev[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) bad = rd(c);
-      if (!bad && c->out.n > c->out.off) bad = wr(c);
-      if (bad) cclose(c);
+    int count = epoll_wait(poller, events, EVENTS, -1);
+    for (int i = 0; i < count; i++) {
+      if (events[i].data.ptr == NULL)
+        accept_all(listener);
+      else
+        serve(events[i].data.ptr, events[i].events);
     }
   }
 }

@@ -1,404 +1,265 @@
 // Calls over HTTP/2 with gRPC framing in a closed loop: heeds flow control, compresses headers with a table as gRPC
 // libraries do, and keeps a histogram of latencies. Usage: load PORT CONNECTIONS STREAMS BYTES SECONDS; prints JSON.
-#include <math.h>
+#include <inttypes.h>
+#include <time.h>
 
-#include "http2.h"
+#include "header-encoder.h"
+#include "latencies.h"
+#include "wire.h"
+
+#define EVENTS 256
+#define POLL_MS 200
+/** Not measured, where the run takes more than a second. */
+#define WARM_UP_US 0.2e6
+#define GRPC_PREFIX_LENGTH 5
+
+/** A place for one call at a time; the next begins when one ends. */
 typedef struct {
   uint32_t id;
-  int64_t win;
-  uint32_t sent;
-  uint32_t got;
-  int active;
-  double t0;
-  uint32_t recvd;
-  int hdrs;
-} Str;
+  bool active;
+  int64_t window;     // octets of data the other end takes
+  uint32_t sent;      // octets of the request
+  uint32_t answered;  // octets of the response
+  uint32_t received;  // octets not given back to the other end's window yet
+  double begun_us;
+} Call;
+
 typedef struct {
-  char n[64], v[256];
-} HF;
-typedef struct {
-  int fd;
-  Buf in, out;
-  int64_t win;
-  uint32_t iw, mfs, maxc;
-  uint32_t next;
-  Str* s;
-  int wantw;
-  uint32_t recvd;
-  HF tab[128];
-  int tn, tsz, tmax;
-  int gotset;
-  int upd;
-} Conn;
-static int ep, M, stream, usetmo, stopq;
-static uint32_t PL;
-static uint8_t* body;
-static char path[256] = "/echo.Echo/Unary", extra[256] = "";
-static uint64_t done, bad, rst;
-static uint32_t hist[4000];
-static double tend;
-static int measuring = 1;
-static int hbin(double us) {
-  int b = us < 1 ? 0 : (int)(log2(us) * 128);
-  if (b > 3999) b = 3999;
-  return b;
+  Wire wire;
+  HeaderEncoder encoder;
+  uint32_t next_id;
+  bool settled;  // the other end's settings came, and the calls have begun
+  Call* calls;
+} Connection;
+
+static struct {
+  int connections;
+  int streams;        // calls at once on each connection
+  uint8_t* message;   // with its gRPC prefix
+  uint32_t length;    // octets of that
+  double duration_us;
+} plan;
+
+static struct {
+  uint64_t done;
+  uint64_t bad;
+  uint64_t reset;
+  int dead;  // connections
+  Latencies latencies;
+} seen;
+
+static double now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
-static void put(Buf* b, int pre, int bits, uint32_t v) {
-  uint32_t m = (1 << bits) - 1;
-  uint8_t x;
-  if (v < m) {
-    x = pre | v;
-    bput(b, &x, 1);
+
+static void send_message(Connection* connection, Call* call) {
+  call->sent += wire_send(&connection->wire, call->id, &call->window, plan.message + call->sent,
+                          plan.length - call->sent, true);
+}
+
+static void send_active(Connection* connection) {
+  for (int i = 0; i < plan.streams; i++)
+    if (connection->calls[i].active) send_message(connection, &connection->calls[i]);
+}
+
+static void begin_call(Connection* connection, Call* call) {
+  static Bytes block;
+  HeaderEncoder* encoder = &connection->encoder;
+  bytes_clear(&block);
+  begin_headers(encoder, &block);
+  bytes_put_octet(&block, 0x83);  // :method: POST
+  bytes_put_octet(&block, 0x86);  // :scheme: http
+  put_header(encoder, &block, ":path", "/echo.Echo/Unary", 4);
+  put_header(encoder, &block, ":authority", "127.0.0.1:50051", 1);
+  put_header(encoder, &block, "content-type", "application/grpc", 31);
+  put_header(encoder, &block, "user-agent", "grpc-go/1.60.0", 58);
+  put_header(encoder, &block, "te", "trailers", 0);
+
+  *call = (Call){.id = connection->next_id,
+                 .active = true,
+                 .window = connection->wire.first_window,
+                 .begun_us = now_us()};
+  connection->next_id += 2;
+  put_frame(&connection->wire.out, FRAME_HEADERS, FLAG_END_HEADERS, call->id, block.data, block.end);
+  send_message(connection, call);
+}
+
+static Call* find_call(Connection* connection, uint32_t id) {
+  for (int i = 0; i < plan.streams; i++)
+    if (connection->calls[i].active && connection->calls[i].id == id) return &connection->calls[i];
+  return NULL;
+}
+
+static void end_call(Connection* connection, Call* call, bool good) {
+  if (good) {
+    seen.done++;
+    note_latency(&seen.latencies, now_us() - call->begun_us);
+  } else {
+    seen.bad++;
+  }
+  begin_call(connection, call);
+}
+
+static void on_data(Connection* connection, const Frame* frame) {
+  Call* call = find_call(connection, frame->stream);
+  wire_received(&connection->wire, frame, call == NULL ? NULL : &call->received);
+  if (call == NULL) return;
+  call->answered += frame->length;
+  // A gRPC response ends with trailers.
+  if (frame_has(frame, FLAG_END_STREAM)) end_call(connection, call, false);
+}
+
+static void on_settings(Connection* connection, const Frame* frame) {
+  Wire* wire = &connection->wire;
+  int64_t added = wire_apply_settings(wire, frame);
+  shrink_header_table(&connection->encoder, wire->header_table);
+  for (int i = 0; i < plan.streams; i++) connection->calls[i].window += added;
+  if (!connection->settled) {
+    connection->settled = true;
+    int streams = wire->max_streams < (uint32_t)plan.streams ? (int)wire->max_streams : plan.streams;
+    for (int i = 0; i < streams; i++) begin_call(connection, &connection->calls[i]);
+  }
+  send_active(connection);
+}
+
+static void on_window_update(Connection* connection, const Frame* frame) {
+  uint32_t octets = read_uint32(frame->payload) & 0x7fffffff;
+  if (frame->stream == 0) {
+    connection->wire.window += octets;
+    send_active(connection);
     return;
   }
-  x = pre | m;
-  bput(b, &x, 1);
-  v -= m;
-  while (v >= 128) {
-    x = v | 128;
-    bput(b, &x, 1);
-    v >>= 7;
-  }
-  x = v;
-  bput(b, &x, 1);
+  Call* call = find_call(connection, frame->stream);
+  if (call == NULL) return;
+  call->window += octets;
+  send_message(connection, call);
 }
-static void pstr(Buf* b, const char* s) {
-  uint32_t l = strlen(s);
-  put(b, 0, 7, l);
-  bput(b, s, l);
+
+static void on_goaway(const Frame* frame) {
+  static bool told;
+  if (!told) fprintf(stderr, "GOAWAY code %u\n", read_uint32(frame->payload + 4));
+  told = true;
 }
-static void enc(Conn* c, Buf* b, const char* n, const char* v, int sn) {
-  for (int i = c->tn - 1; i >= 0; i--)
-    if (!strcmp(c->tab[i].v, v) && !strcmp(c->tab[i].n, n)) {
-      put(b, 0x80, 7, 62 + (c->tn - 1 - i));
+
+static void on_frame(Connection* connection, const Frame* frame) {
+  bool ack = frame_has(frame, FLAG_ACK);
+  Call* call;
+  switch (frame->type) {
+    case FRAME_DATA:
+      return on_data(connection, frame);
+    case FRAME_HEADERS:
+      call = find_call(connection, frame->stream);
+      if (call != NULL && frame_has(frame, FLAG_END_STREAM))
+        end_call(connection, call, call->answered == plan.length);
       return;
+    case FRAME_RST_STREAM:
+      call = find_call(connection, frame->stream);
+      seen.reset++;
+      if (call != NULL) end_call(connection, call, false);
+      return;
+    case FRAME_SETTINGS:
+      if (!ack) on_settings(connection, frame);
+      return;
+    case FRAME_PING:
+      if (!ack) wire_answer_ping(&connection->wire, frame);
+      return;
+    case FRAME_GOAWAY:
+      return on_goaway(frame);
+    case FRAME_WINDOW_UPDATE:
+      return on_window_update(connection, frame);
+  }
+}
+
+static bool on_readable(Connection* connection) {
+  if (!wire_read(&connection->wire)) return false;
+  Frame frame;
+  while (take_frame(&connection->wire.in, &frame)) on_frame(connection, &frame);
+  return true;
+}
+
+static void open_connection(Connection* connection, int port, int poller) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = loopback(port);
+  if (connect(fd, (struct sockaddr*)&address, sizeof address) != 0) {
+    perror("connect");
+    exit(1);
+  }
+  Wire* wire = &connection->wire;
+  wire_open(wire, fd, poller, connection);
+  connection->next_id = 1;
+  connection->encoder.max_size = DEFAULT_HEADER_TABLE;
+  connection->calls = calloc(plan.streams, sizeof(Call));
+  bytes_put(&wire->out, PREFACE, PREFACE_LENGTH);
+  put_settings(&wire->out, SETTING_ENABLE_PUSH, 0, SETTING_INITIAL_WINDOW_SIZE, OUR_STREAM_WINDOW);
+  put_window_update(&wire->out, 0, OUR_WINDOW_INCREMENT);
+  wire_write(wire);
+}
+
+static void lose_connection(Connection* connection) {
+  wire_close(&connection->wire);
+  seen.dead++;
+  for (int i = 0; i < plan.streams; i++)
+    if (connection->calls[i].active) seen.bad++;
+}
+
+static void serve(Connection* connection, uint32_t events) {
+  bool open = true;
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) open = on_readable(connection);
+  if (open && bytes_left(&connection->wire.out) > 0) open = wire_write(&connection->wire);
+  if (!open) lose_connection(connection);
+}
+
+/** Calls until the time is over or no connection is left. Returns how long was measured, in us. */
+static double run(int poller) {
+  struct epoll_event events[EVENTS];
+  double begun = now_us();
+  double warm_until = begun + (plan.duration_us > 1e6 ? WARM_UP_US : 0);
+  bool measuring = false;
+  while (seen.dead < plan.connections) {
+    int count = epoll_wait(poller, events, EVENTS, POLL_MS);
+    double now = now_us();
+    if (!measuring && now >= warm_until) {
+      measuring = true;
+      begun = now;
+      seen.done = seen.bad = 0;
+      seen.latencies = (Latencies){0};
     }
-  int sz = strlen(n) + strlen(v) + 32;
-  int idx = c->tmax >= sz ? 1 : 0;
-  int ni = sn;
-  if (!ni)
-    for (int i = c->tn - 1; i >= 0; i--)
-      if (!strcmp(c->tab[i].n, n)) {
-        ni = 62 + (c->tn - 1 - i);
-        break;
-      }
-  if (idx)
-    put(b, 0x40, 6, ni);
-  else
-    put(b, 0, 4, ni);
-  if (!ni) pstr(b, n);
-  pstr(b, v);
-  if (idx) {
-    while (c->tsz + sz > c->tmax || c->tn >= 128) {
-      c->tsz -= strlen(c->tab[0].n) + strlen(c->tab[0].v) + 32;
-      memmove(c->tab, c->tab + 1, sizeof(HF) * --c->tn);
-    }
-    strcpy(c->tab[c->tn].n, n);
-    strcpy(c->tab[c->tn].v, v);
-    c->tn++;
-    c->tsz += sz;
+    if (measuring && now >= begun + plan.duration_us) break;
+    for (int i = 0; i < count; i++) serve(events[i].data.ptr, events[i].events);
   }
+  return now_us() - begun;
 }
-static void sends(Conn* c, Str* s) {
-  while (s->sent < PL) {
-    int64_t k = PL - s->sent;
-    if (k > c->mfs) k = c->mfs;
-    if (k > s->win) k = s->win;
-    if (k > c->win) k = c->win;
-    if (k <= 0) return;
-    int end = !stream && s->sent + k == PL;
-    fhdr(&c->out, k, 0, end, s->id);
-    bput(&c->out, body + s->sent, k);
-    s->sent += k;
-    s->win -= k;
-    c->win -= k;
-  }
+
+static void make_plan(char** words) {
+  uint32_t bytes = atoi(words[3]);
+  plan.connections = atoi(words[1]);
+  plan.streams = atoi(words[2]);
+  plan.duration_us = atof(words[4]) * 1e6;
+  plan.length = GRPC_PREFIX_LENGTH + bytes;
+  plan.message = malloc(plan.length);
+  memset(plan.message, 'a', plan.length);
+  uint8_t prefix[GRPC_PREFIX_LENGTH] = {0, bytes >> 24, bytes >> 16, bytes >> 8, bytes};
+  memcpy(plan.message, prefix, sizeof prefix);
 }
-static void newreq(Conn* c, Str* s) {
-  static Buf h;
-  h.n = h.off = 0;
-  if (c->upd) {
-    put(&h, 0x20, 5, c->tmax);
-    c->upd = 0;
-  }
-  uint8_t x = 0x83;
-  bput(&h, &x, 1);
-  x = 0x86;
-  bput(&h, &x, 1);
-  enc(c, &h, ":path", path, 4);
-  enc(c, &h, ":authority", "127.0.0.1:50051", 1);
-  enc(c, &h, "content-type", "application/grpc", 31);
-  enc(c, &h, "user-agent", "grpc-go/1.60.0", 58);
-  enc(c, &h, "te", "trailers", 0);
-  if (extra[0]) enc(c, &h, "authorization", extra, 23);
-  if (usetmo) {
-    static int z;
-    char t[32];
-    sprintf(t, "%dm", 4000 + (z++ * 7) % 997);
-    enc(c, &h, "grpc-timeout", t, 0);
-  }
-  s->id = c->next;
-  c->next += 2;
-  s->win = c->iw;
-  s->sent = 0;
-  s->got = 0;
-  s->active = 1;
-  s->recvd = 0;
-  s->hdrs = 0;
-  s->t0 = nowus();
-  fhdr(&c->out, h.n, 1, 4, s->id);
-  bput(&c->out, h.p, h.n);
-  sends(c, s);
-}
-static Str* find(Conn* c, uint32_t id) {
-  for (int i = 0; i < M; i++)
-    if (c->s[i].active && c->s[i].id == id) return &c->s[i];
-  return 0;
-}
-static void fin(Conn* c, Str* s, int ok) {
-  if (ok) {
-    done++;
-    hist[hbin(nowus() - s->t0)]++;
-  } else
-    bad++;
-  s->active = 0;
-  if (!stopq) newreq(c, s);
-}
-static int wr(Conn* c) {
-  while (c->out.off < c->out.n) {
-    ssize_t k = write(c->fd, c->out.p + c->out.off, c->out.n - c->out.off);
-    if (k < 0) {
-      if (errno == EAGAIN) {
-        if (!c->wantw) {
-          struct epoll_event e = {EPOLLIN | EPOLLOUT, {.ptr = c}};
-          epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
-          c->wantw = 1;
-        }
-        return 0;
-      }
-      return -1;
-    }
-    c->out.off += k;
-  }
-  c->out.off = c->out.n = 0;
-  if (c->wantw) {
-    struct epoll_event e = {EPOLLIN, {.ptr = c}};
-    epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
-    c->wantw = 0;
-  }
-  return 0;
-}
-static int rd(Conn* c) {
-  bneed(&c->in, 262144);
-  ssize_t k = read(c->fd, c->in.p + c->in.n, 262144);
-  if (k <= 0) return (k < 0 && errno == EAGAIN) ? 0 : -1;
-  c->in.n += k;
-  uint8_t *p = c->in.p + c->in.off, *e = c->in.p + c->in.n;
-  while (e - p >= 9) {
-    uint32_t len = p[0] << 16 | p[1] << 8 | p[2];
-    if (e - p < 9 + len) break;
-    uint8_t t = p[3], f = p[4];
-    uint32_t id = r32(p + 5) & 0x7fffffff;
-    uint8_t* d = p + 9;
-    if (t == 0) {
-      Str* s = find(c, id);
-      c->recvd += len;
-      if (c->recvd > (1 << 24)) {
-        uint8_t w[4] = {c->recvd >> 24, c->recvd >> 16, c->recvd >> 8, c->recvd};
-        fhdr(&c->out, 4, 8, 0, 0);
-        bput(&c->out, w, 4);
-        c->recvd = 0;
-      }
-      if (s) {
-        s->got += len;
-        s->recvd += len;
-        if (s->recvd >= (1 << 19) && !(f & 1)) {
-          uint8_t w[4] = {s->recvd >> 24, s->recvd >> 16, s->recvd >> 8, s->recvd};
-          fhdr(&c->out, 4, 8, 0, id);
-          bput(&c->out, w, 4);
-          s->recvd = 0;
-        }
-        if (stream && s->got == PL) {
-          done++;
-          double n = nowus();
-          hist[hbin(n - s->t0)]++;
-          s->t0 = n;
-          s->got = 0;
-          s->sent = 0;
-          if (!stopq) sends(c, s);
-        }
-        if (f & 1) fin(c, s, 0);
-      }
-    } else if (t == 1) {
-      Str* s = find(c, id);
-      if (s && (f & 1)) fin(c, s, s->got == PL);
-    } else if (t == 3) {
-      Str* s = find(c, id);
-      rst++;
-      if (s) fin(c, s, 0);
-    } else if (t == 4 && !(f & 1)) {
-      for (uint32_t i = 0; i + 6 <= len; i += 6) {
-        uint16_t k2 = d[i] << 8 | d[i + 1];
-        uint32_t v = r32(d + i + 2);
-        if (k2 == 1) {
-          if (v < (uint32_t)c->tmax) {
-            c->tmax = v;
-            c->upd = 1;
-            while (c->tsz > c->tmax) {
-              c->tsz -= strlen(c->tab[0].n) + strlen(c->tab[0].v) + 32;
-              memmove(c->tab, c->tab + 1, sizeof(HF) * --c->tn);
-            }
-          }
-        }
-        if (k2 == 3) c->maxc = v;
-        if (k2 == 4) {
-          int64_t df = (int64_t)v - c->iw;
-          c->iw = v;
-          for (int j = 0; j < M; j++) c->s[j].win += df;
-        }
-        if (k2 == 5) c->mfs = v;
-      }
-      fhdr(&c->out, 0, 4, 1, 0);
-      if (!c->gotset) {
-        c->gotset = 1;
-        int m = M;
-        if (c->maxc < (uint32_t)m) m = c->maxc;
-        for (int j = 0; j < m; j++) newreq(c, &c->s[j]);
-      }
-      for (int j = 0; j < M; j++)
-        if (c->s[j].active) sends(c, &c->s[j]);
-    } else if (t == 6 && !(f & 1)) {
-      fhdr(&c->out, 8, 6, 1, 0);
-      bput(&c->out, d, 8);
-    } else if (t == 7) {
-      static int g;
-      if (!g++) fprintf(stderr, "GOAWAY code %u\n", r32(d + 4));
-    } else if (t == 8) {
-      uint32_t v = r32(d) & 0x7fffffff;
-      if (!id) {
-        c->win += v;
-        for (int j = 0; j < M; j++)
-          if (c->s[j].active) sends(c, &c->s[j]);
-      } else {
-        Str* s = find(c, id);
-        if (s) {
-          s->win += v;
-          sends(c, s);
-        }
-      }
-    }
-    p += 9 + len;
-  }
-  c->in.off = p - c->in.p;
-  return 0;
-}
-static double pctl(double q) {
-  uint64_t tot = 0, a = 0;
-  for (int i = 0; i < 4000; i++) tot += hist[i];
-  for (int i = 0; i < 4000; i++) {
-    a += hist[i];
-    if (a >= tot * q) return exp2((i + 0.5) / 128);
-  }
-  return 0;
-}
+
 int main(int argc, char** argv) {
+  if (argc != 6) {
+    fputs("usage: load PORT CONNECTIONS STREAMS BYTES SECONDS\n", stderr);
+    return 2;
+  }
   signal(SIGPIPE, SIG_IGN);
-  int C = atoi(argv[2]);
-  M = atoi(argv[3]);
-  uint32_t B = atoi(argv[4]);
-  double secs = atof(argv[5]);
-  for (int i = 6; i < argc; i++) {
-    if (!strcmp(argv[i], "timeout")) usetmo = 1;
-    if (!strcmp(argv[i], "stream")) stream = 1;
-    if (!strncmp(argv[i], "path=", 5)) strcpy(path, argv[i] + 5);
-    if (!strncmp(argv[i], "auth=", 5)) strcpy(extra, argv[i] + 5);
-  }
-  PL = B + 5;
-  body = malloc(PL);
-  memset(body, 'a', PL);
-  body[0] = 0;
-  body[1] = B >> 24;
-  body[2] = B >> 16;
-  body[3] = B >> 8;
-  body[4] = B;
-  ep = epoll_create1(0);
-  Conn* cs = calloc(C, sizeof(Conn));
-  int on = 1;
-  for (int i = 0; i < C; i++) {
-    Conn* c = &cs[i];
-    if (!strncmp(argv[1], "unix:", 5)) {
-      c->fd = socket(AF_UNIX, SOCK_STREAM, 0);
-      struct sockaddr_un u = {AF_UNIX};
-      strcpy(u.sun_path, argv[1] + 5);
-      if (connect(c->fd, (void*)&u, sizeof u)) {
-        perror("connect");
-        return 1;
-      }
-    } else {
-      c->fd = socket(AF_INET, SOCK_STREAM, 0);
-      struct sockaddr_in a = {AF_INET, htons(atoi(argv[1]))};
-      a.sin_addr.s_addr = htonl(0x7f000001);
-      if (connect(c->fd, (void*)&a, sizeof a)) {
-        perror("connect");
-        return 1;
-      }
-      setsockopt(c->fd, 6, TCP_NODELAY, &on, 4);
-    }
-    nb(c->fd);
-    c->win = 65535;
-    c->iw = 65535;
-    c->mfs = 16384;
-    c->maxc = 1 << 30;
-    c->next = 1;
-    c->tmax = 4096;
-    c->s = calloc(M, sizeof(Str));
-    bput(&c->out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
-    uint8_t s[] = {0, 2, 0, 0, 0, 0, 0, 4, 0, 0x10, 0, 0};
-    fhdr(&c->out, 12, 4, 0, 0);
-    bput(&c->out, s, 12);
-    uint8_t w[4] = {0x3f, 0, 0, 0};
-    fhdr(&c->out, 4, 8, 0, 0);
-    bput(&c->out, w, 4);
-    struct epoll_event e = {EPOLLIN, {.ptr = c}};
-    epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e);
-    wr(c);
-  }
-  struct epoll_event ev[256];
-  double t0 = nowus();
-  double warm = t0 + 0.2e6 * (secs > 1);
-  int w = 0;
-  double ts = t0;
-  int dead = 0;
-  for (;;) {
-    int n = epoll_wait(ep, ev, 256, 200);
-    double t = nowus();
-    if (!w && t >= warm) {
-      w = 1;
-      ts = t;
-      done = bad = 0;
-      memset(hist, 0, sizeof hist);
-    }
-    if (t >= ts + secs * 1e6 && w) break;
-    for (int i = 0; i < n; i++) {
-      Conn* c = ev[i].data.ptr;
-      int b = 0;
-      if (ev[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) b = rd(c);
-      if (!b && c->out.n > c->out.off) b = wr(c);
-      if (b) {
-        epoll_ctl(ep, EPOLL_CTL_DEL, c->fd, 0);
-        close(c->fd);
-        dead++;
-        for (int j = 0; j < M; j++)
-          if (c->s[j].active) bad++;
-        if (dead == C) goto out;
-      }
-    }
-  }
-out:;
-  double el = (nowus() - ts) / 1e6;
-  printf(
-      "{\"rps\":%.1f,\"done\":%lu,\"bad\":%lu,\"rst\":%lu,\"dead\":%d,\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"mbps\":"
-      "%.1f}\n",
-      done / el, done, bad, rst, dead, pctl(.5), pctl(.99), pctl(.999), done / el * PL / 1e6);
+  make_plan(argv + 1);
+  int poller = epoll_create1(0);
+  Connection* connections = calloc(plan.connections, sizeof(Connection));
+  for (int i = 0; i < plan.connections; i++) open_connection(&connections[i], atoi(argv[1]), poller);
+
+  double per_second = 1e6 / run(poller) * seen.done;
+  const Latencies* latencies = &seen.latencies;
+  printf("{\"rps\":%.1f,\"done\":%" PRIu64 ",\"bad\":%" PRIu64 ",\"rst\":%" PRIu64 ",\"dead\":%d", per_second, seen.done,
+         seen.bad, seen.reset, seen.dead);
+  printf(",\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"mbps\":%.1f}\n", latency_at(latencies, .5),
+         latency_at(latencies, .99), latency_at(latencies, .999), per_second * plan.length / 1e6);
   return 0;
 }
