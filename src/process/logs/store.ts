@@ -1,13 +1,13 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import type { Clock } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
-import { linesBackward } from './backward.ts'
-import { logFiles, logPath } from './files.ts'
+import { Batch, linesLostBehind } from './batch.ts'
 import type { Compressor } from './compressor.ts'
+import { logFiles } from './files.ts'
 import { createLoss, linesLost, type Loss, type LossSeams } from './loss.ts'
+import { NewestFile } from './newest-file.ts'
 import { ProgressBook } from './progress.ts'
-import { type Block, encodeBlock, encodeProgress, type Progress, writtenAtMs } from './record.ts'
+import { type Block, encodeBlock, encodeProgress, type Progress } from './record.ts'
 import { prune, type Retention } from './retention.ts'
 
 /** How much may be written after a record of progress before the next; bounds what is read when a node starts. */
@@ -16,32 +16,6 @@ const PROGRESS_EVERY_BYTES = 256 * 1024
 const MIN_FILE_BYTES = 8 * 1024
 /** Bounds the memory of one write. */
 const MAX_BATCH_BYTES = 1024 * 1024
-/** The longest record of progress, so that the time in the first one is found. */
-const HEAD_BYTES = 64 * 1024
-
-const LF = 0x0a
-
-/** Records that are written together. */
-class Batch {
-  #parts: Buffer[] = []
-  #blocks: Block[] = []
-  bytes = 0
-
-  add(part: Buffer, block?: Block): void {
-    this.#parts.push(part)
-    if (block !== undefined) this.#blocks.push(block)
-    this.bytes += part.length
-  }
-
-  /** All of it as one buffer; the batch is empty then. */
-  take(): { readonly bytes: Buffer; readonly blocks: readonly Block[] } {
-    const all = { bytes: Buffer.concat(this.#parts, this.bytes), blocks: this.#blocks }
-    this.#parts = []
-    this.#blocks = []
-    this.bytes = 0
-    return all
-  }
-}
 
 export interface StoreLimits extends Retention {
   /** Size of one file. At least 8 KiB. */
@@ -76,13 +50,8 @@ export class LogStore {
   readonly #replica: number
   readonly #seams: StoreSeams
   readonly #progress = new ProgressBook()
+  readonly #file: NewestFile
   #limits: StoreLimits
-  #file: FileHandle | undefined
-  #number = 0
-  #bytes = 0
-  /** When the file was begun, and whether there are lines in it. */
-  #bornMs = 0
-  #hasLines = false
   /** A node that has just started states the progress with its first line. */
   #sinceProgress = Number.POSITIVE_INFINITY
   #loaded = false
@@ -94,6 +63,7 @@ export class LogStore {
     this.#directory = config.directory
     this.#replica = config.replica
     this.#seams = seams
+    this.#file = new NewestFile(config.directory, config.replica, () => seams.clock.wallMs())
     this.#loss = createLoss(seams, linesLost(config.replica))
     this.#limits = normal(config)
   }
@@ -126,7 +96,7 @@ export class LogStore {
     return this.#inTurn(async () => {
       // A fault here comes back with the first write, which reports it.
       await this.#load().catch(() => undefined)
-      await this.#open().catch(() => undefined)
+      await this.#file.open().catch(() => undefined)
       const batch = new Batch()
       for (const block of blocks) await this.#put(block, batch)
       await this.#write(batch)
@@ -139,8 +109,8 @@ export class LogStore {
       try {
         const [newest] = await logFiles(this.#directory, this.#replica)
         if (newest === undefined) return
-        await this.#open()
-        if (this.#isAged()) await this.#rotate(new Batch())
+        await this.#file.open()
+        if (this.#isAged(this.#file.hasLines)) await this.#rotate(new Batch())
         else await this.#trim()
       } catch (error) {
         this.#seams.log.warn('log cannot be tidied', { replica: this.#replica, cause: messageOf(error) })
@@ -150,16 +120,14 @@ export class LogStore {
 
   /** Resolves when what was appended is on the disk, as far as it can be. */
   sync(): Promise<void> {
-    return this.#inTurn(async () => {
-      await this.#file?.datasync().catch(() => undefined)
-    })
+    return this.#inTurn(() => this.#file.sync())
   }
 
   /** Idempotent; the next append opens it again. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
       this.#loss.end()
-      await this.#closeFile()
+      await this.#file.close()
     })
   }
 
@@ -172,13 +140,13 @@ export class LogStore {
   async #put({ afterGap = false, ...given }: NewBlock, batch: Batch): Promise<void> {
     const block = { ...given, seq: this.#progress.of(given.instance).nextSeq + (afterGap ? 1 : 0) }
     const bytes = encodeBlock(block)
-    const size = this.#bytes + batch.bytes
-    const full = (size > 0 && size + bytes.length > this.#limits.maxBytes) || this.#isAged()
+    const size = this.#file.bytes + batch.bytes
+    const isAged = this.#isAged(this.#file.hasLines || batch.hasLines)
+    const full = (size > 0 && size + bytes.length > this.#limits.maxBytes) || isAged
     if (batch.bytes > MAX_BATCH_BYTES) await this.#write(batch)
     if (full) await this.#rotate(batch)
-    if (this.#bytes + batch.bytes === 0 || this.#sinceProgress > PROGRESS_EVERY_BYTES) this.#addProgress(batch)
+    if (this.#file.bytes + batch.bytes === 0 || this.#sinceProgress > PROGRESS_EVERY_BYTES) this.#addProgress(batch)
     batch.add(bytes, block)
-    this.#hasLines = true
     this.#sinceProgress += bytes.length
     this.#progress.remember({ ...block, lines: block.lines.length })
   }
@@ -189,10 +157,10 @@ export class LogStore {
   }
 
   /** Spread over the files to keep, so that a line outlives its age by a part of it only. */
-  #isAged(): boolean {
+  #isAged(hasLines: boolean): boolean {
     const { maxAgeMs, keep } = this.#limits
-    if (maxAgeMs === undefined || !this.#hasLines) return false
-    return this.#seams.clock.wallMs() - this.#bornMs > maxAgeMs / Math.max(1, keep - 1)
+    if (maxAgeMs === undefined || !hasLines) return false
+    return this.#seams.clock.wallMs() - this.#file.bornMs > maxAgeMs / Math.max(1, keep - 1)
   }
 
   async #load(): Promise<void> {
@@ -202,67 +170,28 @@ export class LogStore {
     this.#compress()
   }
 
-  /** Empties the batch. What a failed write leaves incomplete at the end of the file is cut off when it is opened again. */
+  /** Empties the batch. */
   async #write(batch: Batch): Promise<void> {
-    const { bytes, blocks } = batch.take()
-    if (bytes.length === 0) return
-    let written = 0
-    try {
-      const file = await this.#open()
-      while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten
-      this.#bytes += bytes.length
+    const records = batch.take()
+    if (records.bytes.length === 0) return
+    const { written, fault } = await this.#file.append(records)
+    if (fault === undefined) {
       this.#loss.stored()
-    } catch (error) {
-      this.#loss.add(linesOf(blocks) - storedLines(bytes.subarray(0, written), blocks), messageOf(error))
+    } else {
+      this.#loss.add(linesLostBehind(written, records), messageOf(fault))
       this.#sinceProgress = Number.POSITIVE_INFINITY
-      await this.#closeFile()
     }
-    this.#seams.onAppend(blocks)
-  }
-
-  /** Opens the newest file and cuts off what a killed node or a full disk left incomplete at its end. */
-  async #open(): Promise<FileHandle> {
-    if (this.#file !== undefined) return this.#file
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 })
-    const [newest] = await logFiles(this.#directory, this.#replica)
-    this.#number = newest === undefined ? 1 : newest.number + (newest.compressed ? 1 : 0)
-    return this.#begin()
-  }
-
-  async #begin(): Promise<FileHandle> {
-    const file = await open(logPath(this.#directory, this.#replica, this.#number), 'a+', 0o600)
-    try {
-      const { size } = await file.stat()
-      this.#bytes = await completeLength(file, size)
-      if (this.#bytes < size) await file.truncate(this.#bytes)
-      const head = await readHead(file)
-      this.#bornMs = head?.wallMs ?? this.#seams.clock.wallMs()
-      this.#hasLines = this.#bytes > (head?.bytes ?? 0)
-    } catch (error) {
-      await file.close()
-      throw error
-    }
-    this.#file = file
-    return file
-  }
-
-  async #closeFile(): Promise<void> {
-    const file = this.#file
-    this.#file = undefined
-    await file?.close().catch(() => undefined)
+    this.#seams.onAppend(records.blocks)
   }
 
   /** The new file begins with the progress before an old one is deleted: at no moment is it nowhere. */
   async #rotate(batch: Batch): Promise<void> {
     await this.#write(batch)
-    await this.#closeFile()
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 })
-      const [newest] = await logFiles(this.#directory, this.#replica)
-      this.#number = (newest?.number ?? 0) + 1
       // On a full disk it is the old ones that make room.
-      if (this.#loss.isOn) await this.#trim()
-      await this.#begin()
+      await this.#file.next(async () => {
+        if (this.#loss.isOn) await this.#trim()
+      })
       this.#addProgress(batch)
       await this.#write(batch)
       await this.#trim()
@@ -284,41 +213,4 @@ export class LogStore {
 
 function normal(limits: StoreLimits): StoreLimits {
   return { ...limits, maxBytes: Math.max(MIN_FILE_BYTES, limits.maxBytes), keep: Math.max(1, limits.keep) }
-}
-
-function linesOf(blocks: readonly Block[]): number {
-  return blocks.reduce((sum, { lines }) => sum + lines.length, 0)
-}
-
-/** The lines of the complete records in what a full disk still took. */
-function storedLines(bytes: Buffer, blocks: readonly Block[]): number {
-  let records = 0
-  let progress = 0
-  for (let start = 0, at = bytes.indexOf(LF); at !== -1; start = at + 1, at = bytes.indexOf(LF, start)) {
-    records += 1
-    if (bytes.toString('latin1', start, start + 5) === '{"p":') progress += 1
-  }
-  return linesOf(blocks.slice(0, records - progress))
-}
-
-async function completeLength(file: FileHandle, size: number): Promise<number> {
-  for await (const { start, bytes } of linesBackward(reading(file), size)) return start + bytes.length + 1
-  return 0
-}
-
-/** The first record of a file. */
-async function readHead(file: FileHandle): Promise<{ readonly bytes: number; readonly wallMs: number } | undefined> {
-  const text = await reading(file).read(0, HEAD_BYTES)
-  const end = text.indexOf(LF)
-  const wallMs = end === -1 ? undefined : writtenAtMs(text.subarray(0, end))
-  return wallMs === undefined ? undefined : { bytes: end + 1, wallMs }
-}
-
-function reading(file: FileHandle): { read(offset: number, length: number): Promise<Buffer> } {
-  return {
-    async read(offset, length) {
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset)
-      return buffer.subarray(0, bytesRead)
-    },
-  }
 }
