@@ -127,8 +127,9 @@ export function serviceTable(services: readonly ServiceShape[], style: Style): s
 /** One event on one line: when, where, what, why. */
 export function eventLine(event: EventShape, style: Style): string {
   const wallMs = event.time === null ? undefined : parseRfc3339Ms(event.time)
-  const what = [event.type, event.instance || event.unit].filter((part) => part !== '').join(' ')
-  const details = record(event.details, '=')
+  const { subject, rest } = subjectOf(event)
+  const what = [event.type, subject].filter((part) => part !== '').join(' ')
+  const details = record(rest, '=')
   const isSaid = event.cause === '' || event.reason.includes(event.cause)
   const more = [event.reason, details === NOTHING ? '' : details, isSaid ? '' : `(${event.cause})`].filter(
     (part) => part !== '',
@@ -139,6 +140,14 @@ export function eventLine(event: EventShape, style: Style): string {
     paintEvent(event.type, what, style),
     ...more,
   ].join('  ')
+}
+
+/** What the event is about, and the details besides. A member is named; its id is told where its name is not enough. */
+function subjectOf({ type, unit, instance, details }: EventShape) {
+  const { name = '', nodeId = '', ...others } = details
+  if (!/^(member|mesh)[.]/.test(type) || nodeId === '') return { subject: instance || unit, rest: details }
+  const isNameEnough = name !== '' && !type.endsWith('-conflict')
+  return { subject: name || nodeId, rest: isNameEnough || name === '' ? others : { nodeId, ...others } }
 }
 
 /** Colours an event by whether it is good or bad news. */

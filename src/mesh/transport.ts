@@ -16,12 +16,12 @@ export interface TransportHandlers {
 
 /** One way in which other nodes may be found, and how it goes. */
 export interface DiscoveryWay {
-  readonly way: 'mdns' | 'seed'
-  /** The interface with its addresses, or the seed as configured. */
+  readonly way: 'mdns' | 'seed' | 'remembered'
+  /** The interface with its addresses, the seed as configured, or how many peers are remembered. */
   readonly where: string
   /** Why it does not work, in words; '' = as far as can be told it does. */
   readonly fault: string
-  /** Ids of the peers found that way. */
+  /** Ids of the peers found that way. Those that multicast tells of need not be members: anyone may speak there. */
   readonly found: readonly string[]
 }
 

@@ -24,11 +24,19 @@ export function connectParts({ clock, log }: Outside, setup: NodeSetup, { events
     opened.events.subscribe(({ type, nodeId, name, reason, cause }) => {
       if (type === 'member.removed') parts.linkServer?.cut(nodeId)
       const details = { nodeId, name }
-      const event = { ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause }
+      const said = saidBy(cause, nodeId, opened)
+      const event = { ...meshEvent({ events }, clock.wallMs(), { type, reason, details, node }), cause: said }
       events.append(event)
       partition?.heard(nodeId, event.id)
     })
   })
+}
+
+/** Who told it, for people; '' when that is the member itself or this node. */
+function saidBy(by: string, about: string, mesh: Mesh): string {
+  if (by === '' || by === about) return ''
+  const member = mesh.members().find(({ nodeId }) => nodeId === by)
+  return member?.self === true ? '' : `said by ${member?.record?.name ?? by}`
 }
 
 /** What cannot be published (too many instances, say) is said once; the others keep what they last heard. */

@@ -1,7 +1,8 @@
 import { access, constants } from 'node:fs/promises'
 import { limitSupport, type LimitSupport, systemHost } from '../process/index.ts'
-import type { DiscoveryWay, Mesh } from '../mesh/index.ts'
+import type { Mesh } from '../mesh/index.ts'
 import type { Ingress, LinkServer } from '../rpc/index.ts'
+import { meshChecks } from './diagnose-mesh.ts'
 import { splitHostPort } from './link-addresses.ts'
 import type { AdminServer } from './admin/server.ts'
 import type { DirectPart } from './direct.ts'
@@ -41,10 +42,13 @@ export async function diagnoseNode({
     ...(linkServer === undefined ? [] : [bound('link', listen.link, linkServer.address())]),
     ...(admin === undefined ? [] : [bound('admin', listen.admin, admin.address())]),
     ...(listen.xds === 'off' ? [] : [bound('xds', listen.xds, direct.address() ?? '')]),
-    meshCheck(setup, mesh, world),
-    ...(mesh?.ways() ?? []).map((way) => wayCheck(way, world)),
+    ...meshChecks({
+      config: setup.mesh?.config,
+      joined: mesh !== undefined,
+      ways: mesh?.ways() ?? [],
+      members: world.members(),
+    }),
     ...eventsCheck(events),
-    ...nameChecks(world),
     ...(await limits()).map(limitCheck),
   ]
 }
@@ -86,38 +90,4 @@ function bound(name: string, wanted: string, real: string): Check {
   if (port === 0 || port === splitHostPort(real).port) return { name, result: 'ok', message: `listens on ${real}` }
   const message = `listens on ${real}, because ${wanted} was busy; free that port or configure another`
   return { name, result: 'warning', message }
-}
-
-function meshCheck(setup: NodeSetup, mesh: Mesh | undefined, world: WorldView): Check {
-  const name = 'mesh'
-  if (setup.mesh === undefined) return { name, result: 'ok', message: 'none configured: this host works alone' }
-  if (mesh === undefined) return { name, result: 'failed', message: 'not joined; the log of the node says why' }
-  const others = world.members().filter((member) => !member.self && member.status === 'alive').length
-  if (others > 0) return { name, result: 'ok', message: `${setup.mesh.config.name}: ${others} other node(s) alive` }
-  const message = `${setup.mesh.config.name}: no other node found; check that they have the same key and that UDP 5353 and the mesh port are open, or add seeds`
-  return { name, result: 'warning', message }
-}
-
-/** One way to find others: any one that works suffices, so that none of them alone is a failure. */
-function wayCheck({ way, where, fault, found }: DiscoveryWay, world: WorldView): Check {
-  const name = way === 'mdns' ? `discovery by multicast: ${where}` : `seed ${where}`
-  if (fault !== '') return { name, result: 'warning', message: fault }
-  const nameOf = (id: string): string => world.members().find(({ nodeId }) => nodeId === id)?.record?.name ?? id
-  if (found.length > 0) return { name, result: 'ok', message: `found ${found.map(nameOf).join(', ')}` }
-  return {
-    name,
-    result: 'ok',
-    message: way === 'mdns' ? 'asks and is heard here; nobody else has answered' : 'reached',
-  }
-}
-
-/** Two nodes of one name cannot be told apart on the command line. */
-function nameChecks(world: WorldView): readonly Check[] {
-  const names = world.members().flatMap(({ status, record }) => (status === 'alive' && record ? [record.name] : []))
-  const twice = [...new Set(names.filter((name, index) => names.indexOf(name) !== index))]
-  return twice.map((name) => ({
-    name: 'node names',
-    result: 'warning',
-    message: `several nodes are named ${name}; give them names of their own with node.name`,
-  }))
 }

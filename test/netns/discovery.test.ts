@@ -117,6 +117,29 @@ t.test('hosts with IPv6 alone find and call each other', options, async (t) => {
   )
   await meet(nodes)
   await callsReach(nodes)
+  const checks = await discoveryChecks(nodes[0])
+  t.ok(
+    checks.some((check) => /^ok .*multicast: eth0 .2001:db8:77::1.: found beta/.test(check)),
+    checks.join('\n'),
+  )
+  await down(nodes)
+})
+
+t.test('a host without a usable address is told so by doctor, and joins when it has one', options, async (t) => {
+  const { nodes, lan } = await twoHosts(
+    t,
+    () => ({}),
+    (host) => host.ip('address', 'flush', 'dev', 'eth0', 'scope', 'global'),
+  )
+  await until('the interface to be named', async () =>
+    (await discoveryChecks(nodes[0])).some((check) => /^warning .*eth0 .fe80:.*link-local/.test(check)),
+  )
+  lan.forEach((host) => host.ip('address', 'add', `${host.address}/24`, 'dev', 'eth0'))
+  await meet(nodes)
+  lan[0].ip('link', 'set', 'eth0', 'down')
+  await until('it to be told', async () =>
+    (await discoveryChecks(nodes[0])).some((check) => /^warning .*this host is on no network/.test(check)),
+  )
   await down(nodes)
 })
 
@@ -151,10 +174,14 @@ t.test('where multicast is filtered, seeds suffice; doctor says so', options, as
     checks.some((check) => check.includes('seed 10.77.0.2:9471: found beta')),
     checks.join('\n'),
   )
-  t.ok(
-    checks.some((check) => /^warning .*seed 10[.]77[.]0[.]99:9471/.test(check)),
-    'a wrong seed is named',
-  )
+  for (const wrong of [
+    /^warning .*seed 10[.]77[.]0[.]99:9471: (no answer|no host answers)/,
+    /^warning .*seed no-such-host.invalid:9471: the name .*DNS/,
+  ]) {
+    await until('a wrong seed to be named, with what is wrong with it', async () =>
+      (await discoveryChecks(nodes[0])).some((check) => wrong.test(check)),
+    )
+  }
   await down(nodes)
 })
 

@@ -8,6 +8,8 @@ export interface Leg {
   readonly family: 4 | 6
   /** What others can reach through this leg. */
   readonly addresses: readonly string[]
+  /** Whether a packet from there was sent by this host through this leg. */
+  isOwn(source: string): boolean
   /** Whether a packet from there came over the network of this leg, as far as its address tells. */
   includes(source: string): boolean
 }
@@ -25,15 +27,41 @@ export interface LegPlan {
  * @param wanted names or addresses of interfaces; empty = every one that leaves the machine. Loopback only by name.
  */
 export function usableLegs(networks: readonly HostNetwork[], wanted: readonly string[]): Leg[] {
-  const chosen = networks.filter(({ kind, interface: name, address }) =>
-    wanted.length === 0 ? kind !== 'loopback' : wanted.includes(name) || wanted.includes(address),
-  )
-  const usable = chosen.filter(({ address }) => !isLinkLocalV6(address))
+  const usable = chosenOf(networks, wanted).filter(({ address }) => !isLinkLocalV6(address))
   const v4 = usable.filter(({ family }) => family === 4).map(legV4)
   // The system's IPv6 loopback takes no part in multicast.
   const v6 = usable.filter(({ family, kind }) => family === 6 && kind !== 'loopback')
   const names = [...new Set(v6.map((network) => network.interface))]
   return [...v4, ...names.map((name) => legV6(name, networks))]
+}
+
+function chosenOf(networks: readonly HostNetwork[], wanted: readonly string[]): readonly HostNetwork[] {
+  return networks.filter(({ kind, interface: name, address }) =>
+    wanted.length === 0 ? kind !== 'loopback' : wanted.includes(name) || wanted.includes(address),
+  )
+}
+
+/** A network on which there is no leg, though a person may expect one. */
+export interface LegGap {
+  readonly where: string
+  /** Why, in words. */
+  readonly why: string
+}
+
+/** What `usableLegs` had to leave out, for people. */
+export function legGaps(networks: readonly HostNetwork[], wanted: readonly string[]): readonly LegGap[] {
+  const absent = wanted.filter((name) => !networks.some((own) => own.interface === name || own.address === name))
+  const gaps = absent.map((where) => ({ where, why: 'this host has no interface or address of that name that is up' }))
+  const chosen = chosenOf(networks, wanted)
+  if (wanted.length === 0 && chosen.length === 0) {
+    return [{ where: 'all interfaces', why: 'this host is on no network: its interfaces are down or have no address' }]
+  }
+  const legs = usableLegs(networks, wanted)
+  const bare = chosen.filter(({ interface: name }) => !legs.some((leg) => leg.interface === name))
+  const why =
+    'has a link-local IPv6 address alone, which means nothing to other hosts; give it an IPv4 or another IPv6 one'
+  const local = bare.filter(({ address }) => isLinkLocalV6(address))
+  return [...gaps, ...local.map(({ interface: name, address }) => ({ where: `${name} (${address})`, why }))]
 }
 
 function legV4(network: HostNetwork): Leg {
@@ -43,6 +71,7 @@ function legV4(network: HostNetwork): Leg {
     interface: name,
     family: 4,
     addresses: [address],
+    isOwn: (source) => source === address,
     includes: (source) => network.includes(source),
   }
 }
@@ -55,6 +84,8 @@ function legV6(name: string, networks: readonly HostNetwork[]): Leg {
     interface: name,
     family: 6,
     addresses,
+    // What is sent to a link-local group comes from the link-local address, which is none of `addresses`.
+    isOwn: (source) => own.some(({ address }) => source === address || source === `${address}%${name}`),
     // Link-local sources name their interface: fe80::1%eth0.
     includes: (source) =>
       source.includes('%') ? source.endsWith(`%${name}`) : own.some((network) => network.includes(source)),

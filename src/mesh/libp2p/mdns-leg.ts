@@ -105,7 +105,7 @@ export class MdnsLeg {
     socket.on('ready', () => listener.onReady())
     socket.on('query', (packet: QueryPacket, { address }) => {
       if (!isFor(address)) return
-      if (this.leg.addresses.includes(address)) this.#hearsItself = true
+      if (this.leg.isOwn(address)) this.#hearsItself = true
       if (packet.questions?.some(({ name }) => name === SERVICE) === true) listener.onAsked()
     })
     socket.on('response', (packet: ResponsePacket, { address }) => {

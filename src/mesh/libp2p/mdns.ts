@@ -7,7 +7,7 @@ import type { Log } from '../../base/log.ts'
 import { below, type Random } from '../../base/random.ts'
 import type { DiscoveryWay } from '../transport.ts'
 import { hostOf } from './address.ts'
-import { isForLeg, type Leg, planLegs, queryIntervalMs, usableLegs } from './leg-plan.ts'
+import { isForLeg, type Leg, legGaps, planLegs, queryIntervalMs, usableLegs } from './leg-plan.ts'
 import { MdnsLeg } from './mdns-leg.ts'
 import type { NetworkWatch } from './network-watch.ts'
 
@@ -131,7 +131,9 @@ class MdnsDiscovery {
     const open = [...this.#legs.values()].map(({ socket }) => this.#wayOf(socket))
     const broken = [...this.#faults.entries()].filter(([key]) => !this.#legs.has(key))
     const closed = broken.map(([, { leg, fault }]) => ({ way: 'mdns', where: placeOf(leg), fault, found: [] }) as const)
-    return [...open, ...closed]
+    const gaps = legGaps(this.#seams.networks.networks(), this.#config.interfaces)
+    const absent = gaps.map(({ where, why }) => ({ way: 'mdns', where, fault: why, found: [] }) as const)
+    return [...open, ...closed, ...absent]
   }
 
   #wayOf({ leg, heard, hearsItself }: MdnsLeg): DiscoveryWay {

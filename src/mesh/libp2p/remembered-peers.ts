@@ -19,6 +19,8 @@ export interface RememberedPeer {
 export interface RememberedPeers extends Service {
   /** Those not seen for 30 days are left out. */
   load(): Promise<readonly RememberedPeer[]>
+  /** Ids of the peers that are remembered now. */
+  ids(): readonly string[]
   note(nodeId: string, addresses: readonly string[]): void
   forget(nodeId: string): void
 }
@@ -65,6 +67,7 @@ export function createRememberedPeers(seams: {
       for (const peer of kept) if (peer.lastSeenMs >= oldestMs) peers.set(peer.nodeId, peer)
       return [...peers.values()]
     },
+    ids: () => [...peers.keys()],
     note(nodeId, addresses) {
       if (addresses.length === 0) return
       peers.set(nodeId, { nodeId, addresses, lastSeenMs: clock.wallMs() })

@@ -100,7 +100,16 @@ class Reader {
   }
 
   readonly #onClose = (): void => {
-    this.#ended = new Error('the connection closed before both ends had said who they are')
+    this.#ended = new HandshakeCutError()
     this.#wake()
+  }
+}
+
+/** The other end hung up; to a stranger every member does. Known by its name, for libp2p passes errors on as they are. */
+class HandshakeCutError extends Error {
+  override readonly name = 'HandshakeCutError'
+
+  constructor() {
+    super('the connection closed before both ends had said who they are')
   }
 }

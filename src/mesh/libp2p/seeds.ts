@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises'
+import { setMaxListeners } from 'node:events'
 import { isIP } from 'node:net'
 import { multiaddr } from '@multiformats/multiaddr'
 import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
@@ -8,6 +9,7 @@ import { createPulse, type Pulse } from '../../base/pulse.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import type { DiscoveryWay } from '../transport.ts'
+import { dialFault } from './dial-fault.ts'
 import { formatHostPort, type HostPort, toMultiaddr } from './address.ts'
 import type { Host } from './host.ts'
 import type { Links } from './links.ts'
@@ -60,6 +62,8 @@ export class Seeds {
     if (this.#seeds.length === 0) return
     const { clock, random, log, networks } = this.#seams
     const onError = (error: unknown): void => log.error('seed tick failed', { cause: messageOf(error) })
+    // Each dial of each seed listens to it.
+    setMaxListeners(0, signal)
     const unsubscribe = networks.changes.subscribe(() => this.#hasten())
     const times = { busyMs: BUSY_MS, calmMs: CALM_MS, jitter: 0.1 }
     this.#pulse = createPulse(() => this.#step(signal), { ...times, clock, random, onError })
@@ -74,7 +78,12 @@ export class Seeds {
       const isSelf = this.#isSelf(addresses)
       const found = this.#links.peersAt(addresses)
       const where = isSelf ? `${formatHostPort(at)}, which is this node` : formatHostPort(at)
-      return { way: 'seed', where, fault: isSelf || found.length > 0 ? '' : fault || 'not tried yet', found }
+      return {
+        way: 'seed',
+        where,
+        fault: isSelf || found.length > 0 ? '' : fault || 'is being tried for the first time; ask again in a moment',
+        found,
+      }
     })
   }
 
@@ -129,7 +138,7 @@ export class Seeds {
       seed.refused = isHandshakeFailure(error)
       const policy = seed.refused ? REFUSED_RETRY : RETRY
       seed.restUntilMs = clock.nowMs() + backoffMs(seed.failures, policy, random)
-      if (!signal.aborted && !isKnownPeer(error)) this.#note(seed, messageOf(error))
+      if (!signal.aborted && !isKnownPeer(error)) this.#note(seed, dialFault(error))
     } finally {
       seed.dialing = false
     }
@@ -139,7 +148,8 @@ export class Seeds {
   async #resolve({ host, port }: HostPort): Promise<string[]> {
     if (isIP(host) !== 0) return [toMultiaddr({ host, port })]
     const found = await within(this.#seams.clock, RESOLVE_MS, lookup(host, { all: true }))
-    if (found === TIMED_OUT) throw new Error(`no answer for the name ${host} within ${RESOLVE_MS} ms`)
+    if (found === TIMED_OUT)
+      throw new Error(`the name ${host} cannot be looked up: no answer within ${RESOLVE_MS / 1_000} s (DNS)`)
     return found.map(({ address }) => toMultiaddr({ host: address, port }))
   }
 

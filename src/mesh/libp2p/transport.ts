@@ -205,7 +205,14 @@ class Libp2pTransport implements Transport {
       background('seeds', (signal) => seeds.run(signal)),
       ...(discovery === undefined ? [] : [discovery]),
     ])
-    return { parts, ways: () => [...(discovery?.ways() ?? []), ...seeds.ways()] }
+    return { parts, ways: () => [...(discovery?.ways() ?? []), ...seeds.ways(), this.#rememberedWay(links)] }
+  }
+
+  #rememberedWay(links: Links): DiscoveryWay {
+    const ids = this.#remembered.ids()
+    const found = ids.filter((id) => links.connectionsTo(id).length > 0)
+    const fault = ids.length > found.length && found.length === 0 ? 'none of them answers where it was last' : ''
+    return { way: 'remembered', where: String(ids.length), fault, found }
   }
 
   /** What a host listens on. libp2p asks the system for all interfaces each time, so that it is asked only when those have changed. */

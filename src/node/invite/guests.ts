@@ -44,7 +44,7 @@ export function createGuests({ clock, log, invites, gift, tell }: GuestSeams): G
 
     async take(socket, protocol) {
       const invite = inviteFor(protocol)
-      const { remoteAddress: from = 'unknown' } = socket
+      const from = socket.remoteAddress?.replace(/^::ffff:/, '') ?? 'unknown'
       if (invite === undefined || present >= MAX_GUESTS) {
         socket.destroy()
         return

@@ -160,6 +160,32 @@ t.test('hsu events', async (t) => {
     t.match(second, /edge-a {2}member.dead {2}\(no ping\)$/)
   })
 
+  t.test('names the member that an event is about, and its id where the name is not enough', async (t) => {
+    const about = (type: string, details: object, cause = '') => ({
+      event: { ...member, type, reason: 'why', cause, details },
+    })
+    const both = { name: 'edge-b', nodeId: '12D3KooWb' }
+    const events = [
+      about('member.suspect', both, 'said by edge-c'),
+      about('mesh.identity-conflict', both),
+      about('mesh.refused', { name: '', nodeId: '12D3KooWb' }),
+      about('mesh.key-given', { from: '10.0.0.5' }),
+    ]
+    const { stdout } = await hsu('events', { client: { streamEvents: () => streamOf(...events) } })
+    t.same(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.replace(/^.*edge-a {2}/, '')),
+      [
+        'member.suspect edge-b  why  (said by edge-c)',
+        'mesh.identity-conflict edge-b  why  nodeId=12D3KooWb',
+        'mesh.refused 12D3KooWb  why',
+        'mesh.key-given  why  from=10.0.0.5',
+      ],
+    )
+  })
+
   t.test('asks for what was typed', async (t) => {
     const requestOf = async (line: string) => (await hsu(line, { client })).asked[0]
     t.strictSame((await requestOf('events'))?.request, { units: [], types: [], follow: false, scope: 2 })

@@ -10,7 +10,8 @@ import {
   plainAddress,
 } from '../../../src/mesh/libp2p/address.ts'
 import { encodeFrame, readFrame } from '../../../src/mesh/libp2p/exchange.ts'
-import { isForLeg, planLegs, queryIntervalMs, usableLegs } from '../../../src/mesh/libp2p/leg-plan.ts'
+import { dialFault } from '../../../src/mesh/libp2p/dial-fault.ts'
+import { isForLeg, legGaps, planLegs, queryIntervalMs, usableLegs } from '../../../src/mesh/libp2p/leg-plan.ts'
 import {
   admits,
   bareSince,
@@ -164,7 +165,38 @@ t.test('discovery legs', async (t) => {
   t.ok(isForLeg('192.168.1.1', first, usable) && isForLeg('192.168.1.1', second, usable), 'or to all')
   t.ok(isForLeg('fe80::99%eth0', third, usable) && isForLeg('fd00::99', third, usable))
   t.notOk(third.includes('fe80::99%eth1'), 'link-local sources name their interface')
+  t.ok(third.isOwn('fe80::7%eth0'), 'what this host sends to a link-local group comes from its link-local address')
+  t.notOk(third.isOwn('fe80::8%eth1') || third.isOwn('fe80::99%eth0') || first.isOwn('10.0.0.99'))
   t.same([queryIntervalMs(0), queryIntervalMs(10), queryIntervalMs(100)], [1_000, 10_000, 30_000])
+})
+
+t.test('where there is no discovery leg, it is told why', async (t) => {
+  const gaps = (host: Interfaces, wanted: string[] = []) =>
+    legGaps(hostNetworks(host), wanted).map(({ where, why }) => `${where}: ${why}`)
+  t.same(gaps(HOST), [])
+  t.same(gaps(HOST, ['eth0', '10.0.1.7']), [])
+  t.match(gaps(HOST, ['eth0', 'eth9']), [/^eth9: .*no interface or address of that name/])
+  t.match(gaps({ lo: HOST.lo }), [/^all interfaces: this host is on no network/])
+  const bare = { ...HOST, eth2: [interfaceAddress('fe80::9/64')] }
+  t.match(gaps(bare), [/^eth2 .fe80::9.: has a link-local IPv6 address alone/])
+})
+
+t.test('why a dial failed is told in words', async (t) => {
+  const coded = (code: string) => Object.assign(new Error(`connect ${code}`), { code })
+  const named = (name: string, message = 'x') => Object.assign(new Error(message), { name })
+  t.match(dialFault(coded('ECONNREFUSED')), 'nothing listens on that port')
+  t.match(dialFault(coded('EAI_AGAIN')), 'no name server answers')
+  t.match(dialFault(named('AbortError')), 'no answer')
+  t.match(
+    dialFault(named('EncryptionFailedError', 'the operation timed out')),
+    'no answer',
+    'it accepts and says nothing',
+  )
+  t.match(dialFault(named('EncryptionFailedError', 'Message length too long')), 'no node with this mesh key')
+  t.match(dialFault(named('HandshakeCutError')), 'no node with this mesh key')
+  const both = new AggregateError([coded('ECONNREFUSED'), coded('ECONNREFUSED'), coded('ENETUNREACH')])
+  t.match(dialFault(both), /nothing listens[^;]*; this host has no route/, 'each kind once')
+  t.equal(dialFault(new Error('something else')), 'something else')
 })
 
 t.test('the order in which addresses are tried', async (t) => {
