@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js'
 import t from 'tap'
 import { callEcho, EchoChat } from '../support/echo-load.ts'
 import { eventsOf } from '../support/event-rows.ts'
+import { freePort } from '../support/free-port.ts'
 import { aloneConfig, ECHO_UNIT } from '../support/node-configs.ts'
 import { nodeHome, type SpawnedNode } from '../support/spawned-node.ts'
 import { until } from '../support/until.ts'
@@ -13,7 +14,6 @@ interface UnitRow {
   readonly unit: string
   readonly state: string
   readonly reason: string
-  readonly ports: Readonly<Record<string, number>>
 }
 
 const OK: number = status.OK
@@ -42,18 +42,22 @@ const asleep = (node: SpawnedNode, unit: string): Promise<UnitRow> =>
 
 t.test('A29: a unit is stopped when nobody needs it, and not before', async (t) => {
   const { node } = nodeHome(t)
-  const names = ['plain', 'chat', 'direct', 'kept']
+  const names = ['plain', 'chat', 'kept', 'direct']
   const units = Object.fromEntries(names.map((name) => [name, sleeper()]))
-  const config = aloneConfig('alone', { ...units, kept: sleeper({ idle: { stop_after: '1s', min: 1 } }) })
+  const port = await freePort()
+  const config = aloneConfig('alone', {
+    ...units,
+    direct: sleeper({ ports: { grpc: port } }),
+    kept: sleeper({ idle: { stop_after: '1s', min: 1 } }),
+  })
   const alone = node('alone', { config })
   await alone.start()
   const ingress = ingressOf(alone)
   for (const name of names) t.match(await callEcho(ingress, { 'hsu-unit': name }), { code: OK })
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
   const chat = new EchoChat(ingress, { 'hsu-unit': 'chat' })
   t.equal(await chat.say('hello'), 'hello')
-  const { ports } = await row(alone, 'direct')
-  const socket = connect(ports['grpc'] ?? 0, '127.0.0.1')
-  t.teardown(() => socket.destroy())
 
   await asleep(alone, 'plain')
   t.match(await callEcho(ingress, { 'hsu-unit': 'plain' }), { code: OK }, 'it is woken again')

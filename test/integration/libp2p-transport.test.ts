@@ -18,6 +18,7 @@ import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
 import { createLibp2pTransport } from '../../src/mesh/libp2p/transport.ts'
 import type { Transport } from '../../src/mesh/transport.ts'
 import { transportContract } from '../contract/transport.ts'
+import { freePort } from '../support/free-port.ts'
 import { memoryLog, type MemoryLog } from '../support/memory-log.ts'
 import { simStore } from '../../src/sim/sim-store.ts'
 import { throwsReason } from '../support/throws-reason.ts'
@@ -339,14 +340,6 @@ async function passes(from: LinkedHost, to: LinkedHost): Promise<void> {
     await from.host.services.pubsub.publish(TOPIC, bytes(text))
     return to.heard.has(text)
   })
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  const port = await until('it listens', () => (server.address() as { port: number } | null)?.port)
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** Sends `content` and resolves when the other side has closed the connection. */
