@@ -144,6 +144,10 @@ export interface EndpointShape {
   readonly address: string
   readonly ready: boolean
   readonly inFlight: number
+  /** Left out when its configuration says none. */
+  readonly version?: string
+  /** Of a canary: the share of calls it gets, 0 to 1, and the metadata by which calls ask for it. */
+  readonly canary?: { readonly share: number; readonly headers: Readonly<Record<string, string>> }
 }
 
 /** An element of `hsu services -o json`. */
@@ -153,8 +157,13 @@ export interface ServiceShape {
 }
 
 export function serviceShape({ service, endpoints }: ServiceEntry): ServiceShape {
-  const shapeOf = ({ unit, instance, node, address, ready, inFlight }: (typeof endpoints)[number]): EndpointShape => {
-    return { unit, instance, node, address, ready, inFlight }
+  const shapeOf = ({ version, canary, ...rest }: (typeof endpoints)[number]): EndpointShape => {
+    const { unit, instance, node, address, ready, inFlight } = rest
+    return {
+      ...{ unit, instance, node, address, ready, inFlight },
+      ...(version !== '' && { version }),
+      ...(canary && { canary: { share: canary.share / 10_000, headers: { ...canary.headers } } }),
+    }
   }
   return { service, endpoints: endpoints.map(shapeOf) }
 }

@@ -101,6 +101,16 @@ export function nodeTable(nodes: readonly NodeShape[], style: Style): string {
   return table(nodes, columns, style)
 }
 
+/** Only where there is something to show. */
+const VERSION: Column<EndpointRow> = { title: 'VERSION', cell: ({ version = NOTHING }) => version }
+const CANARY: Column<EndpointRow> = {
+  title: 'CANARY',
+  cell: ({ canary }) =>
+    canary === undefined
+      ? NOTHING
+      : `${Number((canary.share * 100).toFixed(2))}% ${record(canary.headers, '=')}`.trim(),
+}
+
 type EndpointRow = { readonly service: string } & Partial<ServiceShape['endpoints'][number]>
 
 /** The table of `hsu services`: a line for each endpoint, and one for a service that has none. */
@@ -120,6 +130,8 @@ export function serviceTable(services: readonly ServiceShape[], style: Style): s
       align: 'right',
       cell: ({ inFlight }) => (inFlight === undefined ? NOTHING : String(inFlight)),
     },
+    ...(rows.some(({ version }) => version !== undefined) ? [VERSION] : []),
+    ...(rows.some(({ canary }) => canary !== undefined) ? [CANARY] : []),
   ]
   return rows.length === 0 ? 'no services' : table(rows, columns, style)
 }

@@ -9,7 +9,16 @@ export { type Identity, identityFrom, loadIdentity } from './identity.ts'
 export { KeyRing } from './keys/key-ring.ts'
 export { MESH_KEY_BYTES, meshKeyFingerprint, newMeshKey } from './keys/mesh-key.ts'
 export type { Libp2pConfig, Libp2pSeams } from './libp2p-options.ts'
-export type { MemberView, MeshEvent, NodeRecord, OnCall, Registration, ScheduleClaim, Tenure } from './member.ts'
+export type {
+  Canary,
+  MemberView,
+  MeshEvent,
+  NodeRecord,
+  OnCall,
+  Registration,
+  ScheduleClaim,
+  Tenure,
+} from './member.ts'
 export type { MemberStatus } from './merge.ts'
 export type { Mesh, MeshNodeConfig, MeshSeams } from './api.ts'
 export { createMesh } from './mesh.ts'

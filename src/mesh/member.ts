@@ -83,6 +83,18 @@ export interface Registration {
   readonly draining?: boolean
   /** Of a unit that calls wait for while it is not ready. */
   readonly onCall?: OnCall
+  /** Of a unit that gets only a part of the calls to its services. */
+  readonly canary?: Canary
+  /** What its configuration says it is a version of. */
+  readonly version?: string
+}
+
+/** Which calls a unit gets that offers services beside other units. */
+export interface Canary {
+  /** Of 10,000 calls. */
+  readonly share: number
+  /** Metadata by which a call asks for it: all of these, and equal. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** What becomes of a call that comes while its unit is not ready. */

@@ -20,7 +20,7 @@ export function endpointView(
   for (const { nodeId, status, record } of members) {
     if (status !== 'alive' && status !== 'suspect') continue
     for (const registration of registrations.get(nodeId) ?? []) {
-      const { unit, instance, address, ready, services, onCall } = registration
+      const { unit, instance, address, ready, services, onCall, canary, version } = registration
       if (address === '' && onCall === undefined) continue
       const node = record?.name ?? nodeId
       const endpoint = {
@@ -30,8 +30,10 @@ export function endpointView(
         node,
         address,
         ready: ready && address !== '',
-        version: undefined,
+        version,
         onCall,
+        canary,
+        zone: record?.labels['zone'],
       }
       entries.push({ endpoint, services })
     }

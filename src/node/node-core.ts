@@ -123,8 +123,18 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
     services: () =>
       byService(world.endpoints).map(({ service, endpoints }) => ({
         service,
-        endpoints: endpoints.map(({ unit, instance, node, address, ready }) => {
-          return { unit, instance, node, address, ready, inFlight: ingress.inFlight(instance) }
+        endpoints: endpoints.map(({ unit, instance, node, address, ready, version, canary }) => {
+          const inFlight = ingress.inFlight(instance)
+          return {
+            unit,
+            instance,
+            node,
+            address,
+            ready,
+            inFlight,
+            ...(version && { version }),
+            ...(canary && { canary }),
+          }
         }),
       })),
     specOf(unit) {

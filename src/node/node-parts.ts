@@ -106,7 +106,13 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
       ...{ clock, random, log, endpoints, linkOf, ...shared },
       wake: (sleeper, signal) => activation.wakeForCall(sleeper, signal),
     },
-    { listen: listen.ingress, nodeId, certificate, ...takeoverOf(legacy?.handles, 'ingress') },
+    {
+      listen: listen.ingress,
+      nodeId,
+      zone: setup.labels['zone'],
+      certificate,
+      ...takeoverOf(legacy?.handles, 'ingress'),
+    },
   )
   const direct = createDirect(
     {
@@ -185,6 +191,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     claimOf: (unit) => claims?.claimOf(unit),
     tenureOf: (unit) => partition?.tenureOf(unit),
     onCallOf: (unit) => activation.onCallOf(unit),
+    termsOf: setup.termsOf,
     memory: services,
   })
   const names = createOwnNames({

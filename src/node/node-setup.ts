@@ -1,10 +1,11 @@
 import { resolve } from 'node:path'
 import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
+import type { Canary } from '../mesh/index.ts'
 import type { UnitSpec } from '../process/index.ts'
 import type { RouteConfig } from '../rpc/index.ts'
 import type { LineFileConfig } from './calls/line-file.ts'
-import { conceal, type LoadedConfig, type NodeFileConfig } from './config/index.ts'
+import { conceal, type LoadedConfig, type NodeFileConfig, type NodeUnitConfig } from './config/index.ts'
 import { parseMeshKeys } from './mesh-key.ts'
 import type { PartitionPolicy } from './partition/config.ts'
 import type { NodePaths } from './paths.ts'
@@ -39,6 +40,8 @@ export interface NodeSetup {
   readonly servicesOf: (unit: string) => readonly string[] | undefined
   /** How calls to a unit of this node are routed; undefined = the defaults. */
   readonly routeOf: (unit: string) => RouteConfig | undefined
+  /** What other nodes are told of how calls get to a unit of this node. */
+  readonly termsOf: (unit: string) => { readonly canary?: Canary; readonly version?: string }
   /** What becomes of a unit when nodes cannot reach each other. */
   readonly partitionOf: (unit: string) => PartitionPolicy
   readonly config: ConfigReport
@@ -75,6 +78,7 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     })),
     servicesOf: (unit) => units[unit]?.services,
     routeOf: (unit) => units[unit]?.route,
+    termsOf: (unit) => termsOf(units[unit]),
     partitionOf: (unit) => units[unit]?.partition ?? 'keep',
     config: {
       configJson: JSON.stringify(conceal(loaded.effective)),
@@ -91,6 +95,18 @@ function accessLogOf(config: NodeFileConfig['node']['access_log'], baseDir: stri
 
 function tracesUrl(base: string): string {
   return /\/v1\/traces\/?$/.test(base) ? base : `${base.replace(/\/+$/, '')}/v1/traces`
+}
+
+/** Shares are whole parts of 10,000. */
+const WHOLE = 10_000
+
+function termsOf(unit: NodeUnitConfig | undefined): { readonly canary?: Canary; readonly version?: string } {
+  const { route, version } = unit ?? {}
+  const canary = route?.canary
+  return {
+    ...(canary && { canary: { share: Math.round(canary.share * WHOLE), headers: canary.headers } }),
+    ...(version !== undefined && { version }),
+  }
 }
 
 async function meshSetup(

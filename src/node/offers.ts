@@ -6,7 +6,7 @@ import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
 import { createWake } from '../base/wake.ts'
-import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
+import type { Canary, OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
 import { addressOf, toRegistration } from './registrations.ts'
 import type { ServiceMemory } from './service-memory.ts'
@@ -36,6 +36,8 @@ export interface OffersSeams {
   readonly onCallOf?: (unit: string) => OnCall | undefined
   /** What units told before; left out: nothing is remembered of those that ended. */
   readonly memory?: Pick<ServiceMemory, 'recall' | 'keep'>
+  /** What the configuration says of the calls that a unit gets, and of its version. */
+  readonly termsOf?: (unit: string) => { readonly canary?: Canary | undefined; readonly version?: string | undefined }
 }
 
 /** What this node offers to the mesh: its instances, the services they serve, and which are being withdrawn. */
@@ -137,6 +139,7 @@ export function createOffers(seams: OffersSeams): Offers {
         claim: seams.claimOf?.(status.unit),
         tenure: seams.tenureOf?.(status.unit),
         onCall: isRunBeside(status.replica) ? undefined : seams.onCallOf?.(status.unit),
+        ...seams.termsOf?.(status.unit),
       }),
     )
 

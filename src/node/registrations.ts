@@ -1,4 +1,4 @@
-import type { OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
+import type { Canary, OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import type { InstanceStatus } from '../process/index.ts'
 
 /** What the node knows of an instance beyond its process. */
@@ -13,6 +13,10 @@ export interface Offer {
   readonly tenure?: Tenure | undefined
   /** What becomes of calls while it is not ready; undefined when they do not wait for it. */
   readonly onCall?: OnCall | undefined
+  /** Set when the unit gets only a part of the calls to its services. */
+  readonly canary?: Canary | undefined
+  /** What the configuration says it is a version of. */
+  readonly version?: string | undefined
 }
 
 /** How an instance is reached on this host: its port named `grpc`, else its only or first port; empty without one. */
@@ -24,7 +28,7 @@ export function addressOf(ports: Readonly<Record<string, number>>): string {
 /** What this node states to the mesh about one instance slot. */
 export function toRegistration(
   status: InstanceStatus,
-  { services, draining, claim, tenure, onCall }: Offer,
+  { services, draining, claim, tenure, onCall, canary, version }: Offer,
 ): Registration {
   const { unit, instance, replica, kind, state, ports } = status
   return {
@@ -39,6 +43,8 @@ export function toRegistration(
     ports,
     ...(draining ? { draining } : {}),
     ...(onCall === undefined ? {} : { onCall }),
+    ...(canary === undefined ? {} : { canary }),
+    ...(version === undefined ? {} : { version }),
     ...(claim === undefined ? {} : { schedule: { ...claim, active: status.job?.active ?? 0 } }),
     ...(tenure === undefined ? {} : { tenure }),
   }

@@ -4,6 +4,9 @@ import { type DeepReadonly, duration, durationRange, percentage } from '../base/
 
 const METHOD = /^[A-Za-z_][A-Za-z0-9_.]*\/([A-Za-z_][A-Za-z0-9_]*|\*)$/
 
+/** Metadata keys by which one canary is asked for. */
+const MAX_CANARY_HEADERS = 8
+
 const METADATA_KEY = /^[a-z0-9_.-]+$/
 
 const retries = z.int().min(0).max(5)
@@ -78,6 +81,22 @@ const retryBudget = z.strictObject({
   min_per_second: z.number().min(0).max(10_000).default(10).describe('Retries that are allowed in any case'),
 })
 
+const canary = z.strictObject({
+  share: percentage
+    .prefault('0%')
+    .describe(
+      'Of the calls to its services that are not asked for by headers; the rest goes to the units without canary',
+    ),
+  headers: z
+    .record(
+      z.string().regex(METADATA_KEY, 'must be a metadata key, in lower case, such as x-canary'),
+      z.string().regex(/^[ -~]{1,256}$/, 'must be 1 to 256 printable ASCII characters'),
+    )
+    .refine((headers) => Object.keys(headers).length <= MAX_CANARY_HEADERS, `has more than ${MAX_CANARY_HEADERS} keys`)
+    .default({})
+    .describe('Calls with all of this metadata go to it; by key and value, such as x-canary: "1"'),
+})
+
 /** The keys of a unit's `route`: how calls are spread over its instances, and what becomes of those that fail. */
 const routeShape = {
   policy: z
@@ -104,6 +123,11 @@ const routeShape = {
     .default(100)
     .describe(
       'Calls in flight to an instance of this host beyond which those of other hosts take part; for prefer: host',
+    ),
+  canary: canary
+    .optional()
+    .describe(
+      'Makes it a canary of the units that offer the same services: it gets a share of their calls, and those that ask for it. Told to all nodes',
     ),
   retries: retries
     .default(2)

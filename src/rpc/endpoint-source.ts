@@ -14,6 +14,18 @@ export interface Endpoint {
   readonly version: string | undefined
   /** Set when a call that comes while it is not ready may be held. Then `address` may be empty. */
   readonly onCall?: OnCall | undefined
+  /** Set when its unit gets only a part of the calls to its services. */
+  readonly canary?: Canary | undefined
+  /** Label `zone` of its owner; undefined or empty without one. */
+  readonly zone?: string | undefined
+}
+
+/** Which calls a unit gets that offers services beside other units. */
+export interface Canary {
+  /** Of 10,000 calls. */
+  readonly share: number
+  /** Metadata by which a call asks for it: all of these, and equal. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** What becomes of a call that comes while its unit is not ready. */

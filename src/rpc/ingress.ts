@@ -34,6 +34,8 @@ export interface IngressConfig {
   /** `host:port`; port 0 = a free one. */
   readonly listen: string
   readonly nodeId: string
+  /** Label `zone` of the node; left out without one. */
+  readonly zone?: string | undefined
   /** Undefined: this host alone, there are no links. */
   readonly certificate: ShownCertificate | undefined
   /** How long calls may go on at `stop()`; 5 s unless told. */
@@ -56,14 +58,14 @@ const GRACE_MS = 5_000
 
 export function createIngress(seams: IngressSeams, config: IngressConfig): Ingress {
   const { clock, log, linkOf } = seams
-  const { listen, nodeId, certificate, graceMs = GRACE_MS, takeover } = config
+  const { listen, nodeId, zone, certificate, graceMs = GRACE_MS, takeover } = config
   const inFlight = seams.inFlight ?? createInFlight()
   const loop = seams.loop ?? new RelayLoop(seams)
   const links = certificate === undefined ? undefined : createLinkPool({ clock, loop, linkOf }, certificate)
   const upstreams = createRelayUpstreams(clock, loop, links)
   const router = createServiceRouter(
     { ...seams, inFlight, limitsOf: seams.limitsOf ?? createCallLimits(clock) },
-    nodeId,
+    { nodeId, zone },
   )
   const { metrics, tap } = seams
   const tally = metrics && new Tally({ clock, metrics, ...(tap && { tap }) }, 'ingress')

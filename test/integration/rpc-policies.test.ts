@@ -154,6 +154,43 @@ t.test('equal metadata goes to one instance', async (t) => {
   t.ok(new Set([...chosen.values()].flatMap((set) => [...set])).size > 1, 'and others elsewhere')
 })
 
+t.test('a canary gets its share of 1,000 calls, and those that ask for it', async (t) => {
+  const seen = { stable: 0, canary: 0 }
+  const backend = (unit: keyof typeof seen) =>
+    rawBackend(t, (stream) => {
+      seen[unit] += 1
+      respondGrpc(stream, [framed(HELLO)])
+    })
+  const canary = { share: 1_000, headers: { 'x-canary': '1' } }
+  const [one, two] = [await backend('stable'), await backend('canary')]
+  const world = literalWorld(
+    echoAt(one.address),
+    echoAt(two.address, { unit: 'echo-v2', instance: 'echo-v2-0-abc123', canary }),
+  )
+  const { call } = grpcClient(t, (await startIngress(t, world)).address())
+  for (let round = 0; round < 20; round += 1) await Promise.all(Array.from({ length: 50 }, () => call('Get', [HELLO])))
+  t.equal(seen.stable + seen.canary, 1_000)
+  // Binomial, n = 1,000, p = 0.1: the standard deviation is 9.5; four of them.
+  t.ok(Math.abs(seen.canary - 100) < 38, `${seen.canary} calls`)
+  const metadata = new Metadata()
+  metadata.set('x-canary', '1')
+  const before = seen.canary
+  for (let turn = 0; turn < 20; turn += 1) await call('Get', [HELLO], { metadata })
+  t.equal(seen.canary, before + 20)
+})
+
+t.test('a call keeps to its part, and leaves it only when nothing else is left', async (t) => {
+  const refuses = await rawBackend(t, (stream) => stream.close(7))
+  const answering = await rawBackend(t, (stream) => respondGrpc(stream, [framed(HELLO)]))
+  const canary = { share: 10_000, headers: {} }
+  const world = literalWorld(
+    echoAt(answering.address),
+    echoAt(refuses.address, { unit: 'echo-v2', instance: 'echo-v2-0-abc123', canary }),
+  )
+  const { call } = grpcClient(t, (await startIngress(t, world)).address())
+  for (let turn = 0; turn < 5; turn += 1) t.equal((await call('Get', [HELLO])).status.code, status.OK)
+})
+
 t.test('calls beyond the limit are refused, with the time to wait', async (t) => {
   const holding: ServerHttp2Stream[] = []
   const holds: Behaviour = (stream) => void holding.push(stream)

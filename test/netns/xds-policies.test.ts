@@ -130,3 +130,24 @@ t.test('equal metadata goes to one instance, whatever the language', { skip: cli
   }
   t.ok(chosen.size > 1, 'and others elsewhere')
 })
+
+const CANARY = { share: 1_000, headers: { 'x-canary': '1' } }
+const NEXT = 'echo-next-0-bbbbbb'
+
+withEach('a canary gets its share, and calls that ask for it', async (t, client) => {
+  const instances = [
+    { instance: ONE, behave: answersByName },
+    { instance: NEXT, unit: 'echo-next', canary: CANARY, behave: answersByName },
+  ]
+  const site = await xdsSite(t, instances, {})
+  const load = startLoad(t, client, SERVICE, METHOD, { rate: 250, env: site.env })
+  await until('1,000 calls', () => site.seen(ONE) + site.seen(NEXT) >= 1_000)
+  t.same((await load.stop()).errors, {})
+  // Binomial, n = 1,000, p = 0.1; clients have no seed, so six standard deviations.
+  t.ok(Math.abs(site.seen(NEXT) - 100) < 60, `${site.seen(NEXT)} of ${site.seen(ONE) + site.seen(NEXT)}`)
+  const asking = startLoad(t, client, SERVICE, METHOD, { rate: 100, env: site.env, metadata: ['x-canary=1'] })
+  await asking.reaches([NEXT])
+  const before = site.seen(ONE)
+  const { answers, errors } = await asking.stop()
+  t.same([errors, Object.keys(answers), site.seen(ONE)], [{}, [NEXT], before])
+})

@@ -16,7 +16,7 @@ export const servicesCommand: Command = {
     { flags: '-f, --follow', summary: 'go on with each change as it comes, until ^C' },
     { flags: '--calls', summary: 'also what went to each through the nodes, since they started; as -o wide' },
   ],
-  json: `[{service, endpoints: [{unit, instance, node, address, ready, inFlight}]}]
+  json: `[{service, endpoints: [{unit, instance, node, address, ready, inFlight, version?, canary?: {share, headers}}]}]
 with --calls, {services, calls: [{${CALL_KEYS}}]}
 with -f one object a line: {services: [as above], removed: [SERVICE]}; the first has all of them, the others what changed`,
   examples: ['hsu services', 'hsu services -o wide', 'hsu services -f -o json'],

@@ -3,6 +3,7 @@ import { HsuError, messageOf } from '../../base/error.ts'
 import * as pb from '../gen/hsu/mesh/v1/mesh_pb.ts'
 import { MAX_ENTRIES, MAX_RECORD_BYTES, MAX_REGISTRATIONS, MAX_SECTION_BYTES } from '../limits.ts'
 import type {
+  Canary,
   Digest,
   Registration,
   Rumour,
@@ -15,6 +16,12 @@ import type {
 import type { MemberStatus } from '../merge.ts'
 import { checkCount, checkList, checkText } from './check.ts'
 import { joinSection, withoutSignature, withSignature } from './section-bytes.ts'
+
+/** A share of this many is all calls. */
+const WHOLE = 10_000
+
+/** Metadata keys by which one canary is asked for. */
+const MAX_CANARY_HEADERS = 8
 
 /** An Ed25519 signature and the field around it. */
 const MAX_SIGNATURE_BYTES = 80
@@ -182,7 +189,20 @@ function registrationFromProto(registration: pb.Registration): Registration {
     ...(tenure === undefined ? {} : { tenure: tenureFromProto(tenure) }),
     ...(registration.draining ? { draining: true } : {}),
     ...(onCall === undefined ? {} : { onCall: { holdMs: onCall.holdMs, starts: !onCall.waitsOnly } }),
+    ...(registration.canary === undefined ? {} : { canary: canaryFromProto(registration.canary) }),
+    ...(registration.version === '' ? {} : { version: checkText('version', registration.version) }),
   }
+}
+
+function canaryFromProto({ share, headers }: pb.Canary): Canary {
+  if (share > WHOLE) throw new HsuError('USAGE', `a share of ${share} is more than all, ${WHOLE}`)
+  const entries = checkList(
+    'headers',
+    Object.entries(headers),
+    MAX_CANARY_HEADERS,
+    ([name, value]): [string, string] => [checkText('headers', name, 1), checkText('headers', value)],
+  )
+  return { share, headers: Object.fromEntries<string>(entries) }
 }
 
 function claimFromProto({ schedule, tickMs, by, active }: pb.ScheduleClaim): ScheduleClaim {

@@ -27,7 +27,7 @@ export function canonical(registrations: readonly Registration[]): string {
 /** A registration in a form in which equal content is equal text. */
 export function textOf(registration: Registration): string {
   const { unit, instance, replica, kind, state, ready, services, address, ports, schedule, tenure } = registration
-  const { draining = false, onCall } = registration
+  const { draining = false, onCall, canary, version } = registration
   const sorted = Object.entries(ports).sort(([one], [other]) => compareText(one, other))
   const { schedule: name, tickMs, by, active } = schedule ?? {}
   return JSON.stringify([
@@ -35,6 +35,8 @@ export function textOf(registration: Registration): string {
     ...(schedule === undefined ? [] : [name, tickMs, by, active]),
     ...(tenure === undefined ? [] : [tenure.stand, tenure.term]),
     ...(draining || onCall !== undefined ? [{ draining, holdMs: onCall?.holdMs, starts: onCall?.starts }] : []),
+    ...(canary === undefined ? [] : [{ share: canary.share, headers: Object.entries(canary.headers).sort() }]),
+    ...(version === undefined ? [] : [{ version }]),
   ])
 }
 

@@ -111,6 +111,11 @@ const unit = z.strictObject({
     .array(z.string().regex(SERVICE_NAME, 'must be a full gRPC service name, such as shop.v1.Orders'))
     .optional()
     .describe('Full names of the gRPC services it offers; else it is asked by server reflection'),
+  version: z
+    .string()
+    .regex(/^[!-~]{1,100}$/, 'must be 1 to 100 printable ASCII characters without blanks')
+    .optional()
+    .describe('What it is a version of; the metadata hsu-version of a call asks for it'),
   route: routeSchema
     .prefault({})
     .describe(

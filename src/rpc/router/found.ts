@@ -1,10 +1,13 @@
 import { type Endpoint, type EndpointSource } from '../endpoint-source.ts'
 import type { CallHead } from '../target.ts'
 import { type Match, match, wantedFrom } from './route.ts'
+import { type Part, type Split, splitOf } from './split.ts'
 
 /** What a call has found: the endpoints that it asks for, and those of them that are ready. */
 export interface Found extends Match {
   readonly ready: readonly Endpoint[]
+  /** How calls are split between the units among them; undefined when all are alike. */
+  readonly split: Split | undefined
 }
 
 /** What is remembered of a decision on the field that holds the path of a call. */
@@ -40,6 +43,12 @@ export class Finder {
 
   #look(head: CallHead): Found {
     const { label, endpoints } = match(wantedFrom(head), this.#source)
-    return { label, endpoints, ready: endpoints.filter((endpoint) => endpoint.ready) }
+    return { label, endpoints, ready: endpoints.filter((endpoint) => endpoint.ready), split: splitOf(endpoints) }
   }
+}
+
+/** What is left of it for a call that goes to this part. */
+export function partOf({ label, endpoints, ready }: Found, { units }: Part): Found {
+  const has = ({ unit }: Endpoint): boolean => units.includes(unit)
+  return { label, endpoints: endpoints.filter(has), ready: ready.filter(has), split: undefined }
 }

@@ -16,6 +16,8 @@ export interface PickTerms {
   readonly policy: 'least-request' | 'round-robin' | 'consistent-hash'
   /** Endpoints on this node go first: their calls have no network to cross. Undefined = none does. */
   readonly preferredNodeId: string | undefined
+  /** After them, endpoints of nodes with this label `zone`. Undefined = none does. */
+  readonly preferredZone?: string | undefined
   /** Calls in flight to a preferred endpoint from which on it is one of all. */
   readonly spillOver: number
   /** For `consistent-hash`; undefined for a call that has none. */
@@ -26,20 +28,31 @@ export interface PickTerms {
 
 /** Chooses one of `candidates`; undefined when there is none. Readiness is the caller's affair. */
 export function pick(candidates: readonly Endpoint[], terms: PickTerms, seams: PickSeams): Endpoint | undefined {
-  const { policy, preferredNodeId, spillOver, key, turn } = terms
+  const { policy, key, turn } = terms
   const { random, inFlight, avoid } = seams
   if (candidates.length < 2) return candidates[0]
   const sound = orAll(candidates, (endpoint) => !avoid(endpoint))
   if (policy === 'consistent-hash' && key !== undefined) return pickByHash(sound, key, inFlight)
-  const near =
-    preferredNodeId === undefined
-      ? sound
-      : orAll(sound, ({ nodeId, instance }) => nodeId === preferredNodeId && inFlight(instance) < spillOver)
+  const near = nearest(sound, terms, inFlight)
   if (policy === 'round-robin') {
     turn.next = (turn.next + 1) % 0x7fff_ffff
     return near[turn.next % near.length]
   }
   return lessBusyOfTwo(near, random, inFlight)
+}
+
+/** Those of this host that are not busy, else those of its zone that are not, else all. */
+function nearest(
+  endpoints: readonly Endpoint[],
+  { preferredNodeId, preferredZone, spillOver }: PickTerms,
+  inFlight: (instance: string) => number,
+): readonly Endpoint[] {
+  if (preferredNodeId === undefined) return endpoints
+  const calm = endpoints.filter(({ instance }) => inFlight(instance) < spillOver)
+  const here = calm.filter(({ nodeId }) => nodeId === preferredNodeId)
+  if (here.length > 0) return here
+  const around = preferredZone === undefined ? [] : calm.filter(({ zone }) => zone === preferredZone)
+  return around.length > 0 ? around : endpoints
 }
 
 /**

@@ -4,16 +4,18 @@ import type { Random } from '../../base/random.ts'
 import type { EjectionConfig, RouteConfig } from '../config.ts'
 import { DEFAULT_EJECTION, DEFAULT_ROUTE } from '../default-route.ts'
 import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
-import { makeField } from '../h2/field.ts'
-import type { CallOutcome, LinkTarget, Miss, RoutedCall, Router, Target } from '../target.ts'
+import type { CallOutcome, Miss, RoutedCall, Router, Target } from '../target.ts'
 import { admit, type CallLimits } from './call-limits.ts'
 import { Ejector } from './ejection.ts'
-import { Finder, type Found } from './found.ts'
+import { Finder, type Found, partOf } from './found.ts'
 import type { InFlight } from './in-flight.ts'
-import { methodTerms, type MethodTerms } from './method-terms.ts'
+import { methodTerms } from './method-terms.ts'
 import { pick } from './pick.ts'
-import { RetryBudget } from './retry-budget.ts'
 import { noEndpoint } from './route.ts'
+import { choosePart } from './split.ts'
+import { type EndpointTarget, type LinkOf, Targets } from './targets.ts'
+import { leftOf, trailOf } from './trail.ts'
+import { UnitCalls } from './unit-calls.ts'
 import { createWaking, type Wake, type Waking } from './waking.ts'
 
 /** What the routing of calls needs of its surroundings. */
@@ -22,8 +24,7 @@ export interface ServiceRouteSeams {
   readonly random: Random
   readonly endpoints: EndpointSource
   readonly inFlight: InFlight
-  /** How to reach another node; undefined when it is not in the mesh (any more). */
-  readonly linkOf: (nodeId: string) => LinkTarget | undefined
+  readonly linkOf: LinkOf
   /** How calls to a unit are routed; undefined, here or as the answer, means the defaults. */
   readonly routeOf?: (unit: string) => RouteConfig | undefined
   /** The calls that this node lets through to a unit of its own. Left out: all. */
@@ -32,53 +33,40 @@ export interface ServiceRouteSeams {
   readonly wake?: Wake
 }
 
-/** An endpoint as a target. */
-interface EndpointTarget extends Target {
-  readonly endpoint: Endpoint
-}
-
-/** The attempts of one call after its first. */
-interface Trail {
-  readonly tried: Set<string>
-  left: number
-  /** Attempts that a unit may have seen. */
-  failures: number
-  refusals: number
-}
-
 /** Between two attempts at the same instance, which has just said that it is not available. */
 const SAME_INSTANCE_BACKOFF: BackoffPolicy = { minMs: 25, maxMs: 1_000, factor: 2, jitter: 0.2 }
 
-/** Units whose budgets and turns are remembered; more than a mesh can have. */
-const MAX_UNITS = 10_000
-
-/** What is kept of the calls to one unit. */
-interface UnitCalls {
-  readonly budget: RetryBudget
-  readonly turn: { next: number }
+/** Where the router is. */
+export interface Place {
+  readonly nodeId: string
+  /** Label `zone` of the node; undefined without one. */
+  readonly zone?: string | undefined
 }
 
 /** Sends a call to an endpoint of the service it names, and elsewhere when that one certainly did not get it, or may get it twice. */
-export function createServiceRouter(seams: ServiceRouteSeams, nodeId: string): Router {
-  return new ServiceRouter(seams, nodeId)
+export function createServiceRouter(seams: ServiceRouteSeams, place: Place): Router {
+  return new ServiceRouter(seams, place)
 }
 
 class ServiceRouter implements Router {
   readonly #seams: ServiceRouteSeams
   readonly #nodeId: string
+  readonly #zone: string | undefined
   readonly #finder: Finder
   readonly #ejector: Ejector
   readonly #waking: Waking | undefined
-  readonly #units = new Map<string, UnitCalls>()
-  /** Endpoints are made anew when anything about them changes. */
-  readonly #targets = new WeakMap<Endpoint, EndpointTarget>()
+  readonly #units: UnitCalls
+  readonly #targets: Targets
 
-  constructor(seams: ServiceRouteSeams, nodeId: string) {
+  constructor(seams: ServiceRouteSeams, { nodeId, zone }: Place) {
     this.#seams = seams
     this.#nodeId = nodeId
+    this.#zone = zone
     this.#finder = new Finder(seams.endpoints)
-    const { clock, wake, endpoints } = seams
+    const { clock, wake, endpoints, linkOf } = seams
+    this.#targets = new Targets(nodeId, linkOf)
     this.#ejector = new Ejector(clock)
+    this.#units = new UnitCalls(clock)
     this.#waking = wake && createWaking({ clock, wake, endpoints })
   }
 
@@ -95,7 +83,8 @@ class ServiceRouter implements Router {
     return this.#begin(call, found)
   }
 
-  #begin(call: RoutedCall, found: Found): Target | Promise<Target> {
+  #begin(call: RoutedCall, all: Found): Target | Promise<Target> {
+    const found = this.#mineOf(all, call)
     const chosen = this.#choose(found.ready, call)
     if (chosen !== undefined) return this.#first(call, chosen)
     const coming = this.#hold(found, call)
@@ -118,17 +107,19 @@ class ServiceRouter implements Router {
     const { endpoint } = call.target as EndpointTarget
     const route = this.#routeOf(endpoint)
     const terms = methodTerms(route, call.head.path)
-    if (!terms.idempotent || terms.hedging !== undefined || this.#trailOf(call, terms).left === 0) return false
-    return this.#callsOf(endpoint.unit).budget.withdraw(route.retry_budget)
+    if (!terms.idempotent || terms.hedging !== undefined) return false
+    if (leftOf(trailOf(call), terms) === 0) return false
+    return this.#units.of(endpoint.unit).budget.withdraw(route.retry_budget)
   }
 
   hedge(call: RoutedCall): Target | undefined {
     const last = (call.target as EndpointTarget).endpoint
     const route = this.#routeOf(last)
-    const { tried } = this.#trailOf(call, methodTerms(route, call.head.path))
+    const { tried } = trailOf(call)
     tried.add(last.instance)
-    const fresh = this.#finder.find(call.head).ready.filter(({ instance }) => !tried.has(instance))
-    if (fresh.length === 0 || !this.#callsOf(last.unit).budget.withdraw(route.retry_budget)) return undefined
+    const { ready } = this.#mineOf(this.#finder.find(call.head), call)
+    const fresh = ready.filter(({ instance }) => !tried.has(instance))
+    if (fresh.length === 0 || !this.#units.of(last.unit).budget.withdraw(route.retry_budget)) return undefined
     const chosen = this.#choose(fresh, call)
     if (chosen === undefined) return undefined
     tried.add(chosen.instance)
@@ -139,7 +130,7 @@ class ServiceRouter implements Router {
   #first(call: RoutedCall, chosen: Endpoint): Target {
     const route = this.#routeOf(chosen)
     if (chosen.nodeId === this.#nodeId) admit(call, this.#seams.limitsOf?.(chosen.unit), route.limits)
-    this.#callsOf(chosen.unit).budget.deposit(route.retry_budget)
+    this.#units.of(chosen.unit).budget.deposit(route.retry_budget)
     return this.#targetOf(chosen, call)
   }
 
@@ -156,10 +147,11 @@ class ServiceRouter implements Router {
   #again(call: RoutedCall, missed: Miss): Target | undefined | Promise<Target | undefined> {
     const last = (call.target as EndpointTarget).endpoint
     this.#note(missed, last)
-    const trail = this.#trailOf(call, methodTerms(this.#routeOf(last), call.head.path))
+    const trail = trailOf(call)
+    const left = leftOf(trail, methodTerms(this.#routeOf(last), call.head.path))
     trail.tried.add(last.instance)
     if (missed.kind === 'refused') trail.refusals += 1
-    if (trail.left === 0) return undefined
+    if (left === 0) return undefined
     const attempt = (
       fresh: readonly Endpoint[],
       others: readonly Endpoint[],
@@ -167,15 +159,17 @@ class ServiceRouter implements Router {
       const isSame = fresh.length === 0
       const chosen = this.#choose(isSame && missed.kind !== 'unreachable' ? others : fresh, call)
       if (chosen === undefined) return undefined
-      trail.left -= 1
+      trail.left = left - 1
       if (missed.kind !== 'failed') return this.#targetOf(chosen, call)
       trail.failures += 1
       return this.#afterPause(call, chosen, missed, isSame ? trail.failures : 0)
     }
     const isFresh = ({ instance }: Endpoint): boolean => !trail.tried.has(instance)
-    const found = this.#finder.find(call.head)
+    const all = this.#finder.find(call.head)
+    const found = this.#mineOf(all, call)
+    const fresh = found.ready.filter(isFresh)
     const target = attempt(
-      found.ready.filter(isFresh),
+      fresh.length > 0 ? fresh : all.ready.filter(isFresh),
       found.ready.filter(({ onCall }) => onCall === undefined || (!onCall.starts && trail.refusals < 2)),
     )
     if (target !== undefined) return target
@@ -195,15 +189,13 @@ class ServiceRouter implements Router {
     return clock.sleep(pauseMs, call.signal).then(() => this.#targetOf(chosen, call))
   }
 
-  #trailOf(call: RoutedCall, { retries }: MethodTerms): Trail {
-    const trail = (call.trail as Trail | undefined) ?? {
-      tried: new Set<string>(),
-      left: retries,
-      failures: 0,
-      refusals: 0,
-    }
-    call.trail = trail
-    return trail
+  /** Where units share a service by parts, a call keeps to the part it got; another one gets it once all of that one have failed it. */
+  #mineOf(found: Found, call: RoutedCall): Found {
+    if (found.split === undefined) return found
+    const { head } = call
+    const trail = trailOf(call)
+    trail.part ??= choosePart(found.split, (key) => head.text(key), this.#seams.random)
+    return partOf(found, trail.part)
   }
 
   #choose(candidates: readonly Endpoint[], call: RoutedCall): Endpoint | undefined {
@@ -223,9 +215,10 @@ class ServiceRouter implements Router {
     const terms = {
       policy,
       preferredNodeId: prefer === 'host' ? this.#nodeId : undefined,
+      preferredZone: this.#zone,
       spillOver: spill_over,
       key: hash_on === undefined ? undefined : head.text(hash_on),
-      turn: this.#callsOf(first.unit).turn,
+      turn: this.#units.of(first.unit).turn,
     }
     const out = this.#ejector.isBusy ? this.#ejector.outOf(candidates, this.#ejectionOf(first).max_share) : undefined
     return pick(candidates, terms, {
@@ -251,38 +244,7 @@ class ServiceRouter implements Router {
     return this.#routeOf(endpoint).ejection ?? DEFAULT_EJECTION
   }
 
-  #callsOf(unit: string): UnitCalls {
-    const known = this.#units.get(unit)
-    if (known !== undefined) return known
-    const calls = { budget: new RetryBudget(this.#seams.clock), turn: { next: -1 } }
-    if (this.#units.size >= MAX_UNITS) this.#units.clear()
-    this.#units.set(unit, calls)
-    return calls
-  }
-
   #targetOf(endpoint: Endpoint, { head }: RoutedCall): EndpointTarget {
-    const route = this.#routeOf(endpoint)
-    const { timeoutMs, hedging } = methodTerms(route, head.path)
-    const known = this.#targets.get(endpoint)
-    const isSame = known?.timeoutMs === timeoutMs && known?.hedging === hedging
-    if (known !== undefined && endpoint.nodeId === this.#nodeId && isSame) return known
-    const { unit, instance, nodeId, node, address } = endpoint
-    const shared = { endpoint, unit, instance, timeoutMs, hedging }
-    const target: EndpointTarget =
-      nodeId === this.#nodeId
-        ? { ...shared, to: { kind: 'local', address }, label: `instance '${instance}'`, add: [] }
-        : {
-            ...shared,
-            to: { kind: 'link', link: this.#seams.linkOf(nodeId) ?? unknownLink(nodeId) },
-            label: `instance '${instance}' on node '${node}'`,
-            add: known?.add ?? [makeField('hsu-unit', unit, true), makeField('hsu-instance', instance, true)],
-          }
-    this.#targets.set(endpoint, target)
-    return target
+    return this.#targets.of(endpoint, methodTerms(this.#routeOf(endpoint), head.path))
   }
-}
-
-/** A node that has just left: its link has no address, so that the attempt fails and another endpoint is tried. */
-function unknownLink(nodeId: string): LinkTarget {
-  return { nodeId, addresses: [], fingerprint: '' }
 }

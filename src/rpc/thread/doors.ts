@@ -49,13 +49,13 @@ export function createCallDoors(program: URL | undefined = threadProgram()): Cal
       if (thread === undefined || feed === undefined || config.certificate === undefined)
         return createIngress({ metrics, tap, ...seams }, config)
       const inFlight = seams.inFlight ?? createInFlight()
-      const { listen, nodeId, certificate, graceMs, takeover } = config
+      const { listen, nodeId, zone, certificate, graceMs, takeover } = config
       const { clock, log, routeOf = () => undefined } = seams
       return {
         ...thread.door(
           'ingress',
           { clock, log, feed, routeOf, inFlight, guests: undefined, wake: seams.wake },
-          { listen, nodeId, certificate, graceMs, takeover, controlSocket: undefined },
+          { listen, nodeId, zone, certificate, graceMs, takeover, controlSocket: undefined },
         ),
         inFlight: (instance) => inFlight.of(instance),
       }

@@ -76,7 +76,10 @@ function serve(port: Port): void {
     const config = { listen, nodeId, ...(graceMs !== undefined && { graceMs }), ...(takeover && { takeover }) }
     if (name === 'ingress') {
       const linkOf = (id: string) => (id === nodeId ? undefined : world.linkOf(id))
-      return createIngress({ ...shared, random: systemRandom, linkOf, wake }, { ...config, certificate })
+      return createIngress(
+        { ...shared, random: systemRandom, linkOf, wake },
+        { ...config, zone: setup.zone, certificate },
+      )
     }
     if (certificate === undefined || controlSocket === undefined) throw new Error('a link server needs both')
     const isMember = (fingerprint: string): string | undefined => world.memberWith(fingerprint)

@@ -15,6 +15,8 @@ export type DoorName = 'ingress' | 'link'
 export interface DoorSetup {
   readonly listen: string
   readonly nodeId: string
+  /** Of the ingress. */
+  readonly zone?: string | undefined
   readonly certificate: LinkCertificate | undefined
   readonly graceMs: number | undefined
   readonly takeover: Takeover | undefined

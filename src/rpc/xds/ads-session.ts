@@ -1,5 +1,6 @@
 import type { Catalog, Resource } from './catalog.ts'
 import { type ClientFeatures, featuresOf, PLAIN } from './client-features.ts'
+import { wholeOf } from './facts.ts'
 import { type Message, typeUrl } from './fields.ts'
 import { RESOURCE_TYPES, type ResourceKind } from './resources.ts'
 
@@ -90,7 +91,7 @@ export class AdsSession {
   /** True when it was sent the endpoints of one of these names. */
   uses(names: ReadonlySet<string>): boolean {
     const { names: subscribed } = this.#subscriptions.get('endpoints') ?? { names: new Set<string>() }
-    return [...names].some((name) => subscribed.has(name))
+    return [...subscribed].some((name) => names.has(wholeOf(name)))
   }
 
   /** True when all that was sent of endpoints has been answered and nothing of them is left to be sent. */

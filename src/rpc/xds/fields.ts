@@ -45,7 +45,7 @@ export const FIELDS = {
   MaxStreamDuration:    { max_stream_duration: [1, 'Duration'], grpc_timeout_header_max: [2, 'Duration'] },
   HashPolicy:           { header: [1, 'HashHeader'] },
   HashHeader:           { header_name: [1, 'string'] },
-  WeightedCluster:      { clusters: [1, 'ClusterWeight', 'list'] },
+  WeightedCluster:      { clusters: [1, 'ClusterWeight', 'list'], total_weight: [3, 'UInt32Value'] },
   ClusterWeight:        { name: [1, 'string'], weight: [2, 'UInt32Value'] },
   RetryPolicy:          { retry_on: [1, 'string'], num_retries: [2, 'UInt32Value'], retry_back_off: [8, 'RetryBackOff'] },
   RetryBackOff:         { base_interval: [1, 'Duration'], max_interval: [2, 'Duration'] },

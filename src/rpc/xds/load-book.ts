@@ -1,3 +1,4 @@
+import { wholeOf } from './facts.ts'
 import type { Message } from './fields.ts'
 
 /** What clients have reported of the calls they send past us. */
@@ -57,7 +58,7 @@ export class LoadBook implements DirectCalls {
       const slot = slotOfLocality(locality)
       if (underWay > 0 && inFlight.size < MAX_LOCALITIES) inFlight.set(slot, (inFlight.get(slot) ?? 0) + underWay)
     }
-    if (calls > 0) this.#called(cluster.cluster_name ?? '', nowMs)
+    if (calls > 0) this.#called(wholeOf(cluster.cluster_name ?? ''), nowMs)
   }
 
   #called(name: string, nowMs: number): void {

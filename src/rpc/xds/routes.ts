@@ -1,5 +1,6 @@
+import type { RouteConfig } from '../config.ts'
 import { methodTerms } from '../router/method-terms.ts'
-import type { ServiceFacts } from './facts.ts'
+import type { PartFacts, ServiceFacts } from './facts.ts'
 import { durationOf, type Message } from './fields.ts'
 
 /** As the ingress waits between two attempts at one instance. gRPC doubles it each time (gRFC A6). */
@@ -8,29 +9,62 @@ const RETRY_BACK_OFF = { base_interval: durationOf(25), max_interval: durationOf
 /** All calls of a channel: its target is the name of the resource. */
 const ANY_DOMAIN = ['*']
 
+/** Of the weights of clusters. Clients of today sum them up, older ones refuse what does not come to it (gRFC A28). */
+const TOTAL_WEIGHT = 10_000
+
+/** Where calls go that match a route: what decides among the calls of equal path, and then what happens to them. */
+interface Way {
+  readonly headers: readonly Message<'HeaderMatcher'>[]
+  readonly to: Pick<Message<'RouteAction'>, 'cluster' | 'weighted_clusters'>
+  readonly route: RouteConfig
+}
+
 /**
- * The routes of a name: one for each method that the unit's configuration has terms for, one for each `SERVICE/*`, and
- * one for all other calls. A client takes the first that matches.
+ * The routes of a name, for each of its ways: one for each method that the unit's configuration has terms for, one for each
+ * `SERVICE/*`, and one for all other calls. A client takes the first that matches.
  */
 export function routesOf(facts: ServiceFacts): Message<'RouteConfiguration'> {
-  const { name, route } = facts
-  const named = Object.keys(route.methods).sort(exactFirst)
-  const routes = [...named.map((method) => routeFor(facts, method)), routeFor(facts, undefined)]
+  const { name, features } = facts
+  const routes = waysOf(facts).flatMap((way) => {
+    const named = Object.keys(way.route.methods).sort(exactFirst)
+    return [...named, undefined].map((method) => routeFor(way, method, features))
+  })
   return { name, virtual_hosts: [{ name, domains: ANY_DOMAIN, routes }] }
 }
 
+/** Those asked for by metadata first, then all by their shares; on these hold the terms of the units that are no canaries. */
+function waysOf({ name, route, parts }: ServiceFacts): readonly Way[] {
+  const rest = parts.at(-1)
+  if (rest === undefined) return [{ headers: [], to: { cluster: name }, route }]
+  const asked = parts.filter(({ part }) => part.headers.length > 0)
+  const shared = parts.filter(({ part }) => part.share > 0)
+  const clusters = shared.map(({ cluster, part }) => ({ name: cluster, weight: { value: part.share } }))
+  return [
+    ...asked.map(wayOf),
+    { headers: [], to: { weighted_clusters: { clusters, total_weight: { value: TOTAL_WEIGHT } } }, route: rest.route },
+  ]
+}
+
+function wayOf({ part, cluster, route }: PartFacts): Way {
+  return { headers: part.headers.map(([name, value]) => ({ name, exact_match: value })), to: { cluster }, route }
+}
+
 /** `method`: a key of the configuration, `SERVICE/METHOD` or `SERVICE/*`; undefined: all that has no route of its own. */
-function routeFor({ name, route, features }: ServiceFacts, method: string | undefined): Message<'Route'> {
+function routeFor(
+  { headers, to, route }: Way,
+  method: string | undefined,
+  { timeouts }: ServiceFacts['features'],
+): Message<'Route'> {
   const isExact = method !== undefined && !isWhole(method)
   const path = method === undefined ? '' : isExact ? `/${method}` : `/${method.slice(0, -1)}`
   // Of a whole service, or of all calls, the terms are those of a method that has none of its own: no method has an empty name.
   const { idempotent, retries, timeoutMs } = methodTerms(route, path)
   return {
-    match: isExact ? { path } : { prefix: path },
+    match: { ...(isExact ? { path } : { prefix: path }), headers },
     route: {
-      cluster: name,
+      ...to,
       ...(timeoutMs !== undefined &&
-        features.timeouts && { max_stream_duration: { max_stream_duration: durationOf(timeoutMs) } }),
+        timeouts && { max_stream_duration: { max_stream_duration: durationOf(timeoutMs) } }),
       ...(idempotent && retries > 0 && { retry_policy: retryPolicy(retries) }),
       ...(route.hash_on !== undefined && { hash_policy: [{ header: { header_name: route.hash_on } }] }),
     },

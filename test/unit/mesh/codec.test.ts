@@ -39,6 +39,7 @@ const batch: Batch = {
         registration('u', { ready: false, ports: {} }),
         registration('v', { schedule: claim, onCall: { holdMs: 5, starts: true } }),
         registration('w', { onCall: { holdMs: 0, starts: false } }),
+        registration('x', { version: '2.1', canary: { share: 500, headers: { 'x-canary': '1', 'x-a': '' } } }),
       ],
     },
   ],
@@ -135,6 +136,10 @@ t.test('what breaks a bound is refused', async (t) => {
     'many services': section([{ unit: 'u', services: Array.from({ length: 65 }, () => 's') }]),
     'a moment beyond time': section([{ unit: 'u', schedule: { schedule: 's', tickMs: 2n ** 60n } }]),
     'a claim on no schedule': section([{ unit: 'u', schedule: {} }]),
+    'a share of more than all': section([{ unit: 'u', canary: { share: 10_001 } }]),
+    'a canary with many keys': section([
+      { unit: 'u', canary: { headers: Object.fromEntries(Array.from({ length: 9 }, (_, at) => [`k${at}`, ''])) } },
+    ]),
     'not a port': section([{ unit: 'u', ports: { a: 65_536 } }]),
   }
   for (const [what, bytes] of Object.entries(bad)) {

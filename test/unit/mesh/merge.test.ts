@@ -135,6 +135,12 @@ t.test('registry', async (t) => {
       { ...registration('a'), schedule: { schedule: 's', tickMs, by: '', active: 0 } },
     ]
     t.not(canonical(claimed(1)), canonical(claimed(2)))
+    const canary = (share: number, headers: Record<string, string>) => [
+      { ...registration('a'), canary: { share, headers } },
+    ]
+    t.not(canonical(canary(1, {})), canonical(canary(2, {})))
+    t.equal(canonical(canary(1, { a: '1', b: '2' })), canonical(canary(1, { b: '2', a: '1' })))
+    t.not(canonical([{ ...registration('a'), version: '1' }]), canonical([registration('a')]))
   })
 })
 

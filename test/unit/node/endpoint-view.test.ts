@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { MemberStatus, MemberView, Registration } from '../../../src/mesh/index.ts'
+import type { MemberStatus, MemberView, NodeRecord, Registration } from '../../../src/mesh/index.ts'
 import { endpointView } from '../../../src/node/endpoint-view.ts'
 import { toRegistration } from '../../../src/node/registrations.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
@@ -44,6 +44,14 @@ t.test('a unit without an address is no endpoint, one without services is found 
   t.same(view.services(), [])
 })
 
+t.test('an endpoint is of the zone of its owner, and of the version and canary that are registered', async (t) => {
+  const canary = { share: 500, headers: {} }
+  const section = [{ ...registration('web', []), version: '2.1', canary }]
+  const record = { name: 'a', labels: { zone: 'hall-1' } } as unknown as NodeRecord
+  const view = endpointView([{ ...member('a', 'alive'), record }], new Map([['a', section]]))
+  t.match(view.byUnit('web'), [{ zone: 'hall-1', version: '2.1', canary }])
+})
+
 t.test(
   'a registration is not ready while its instance is being withdrawn, and unmanaged units have no address',
   async (t) => {
@@ -70,6 +78,8 @@ t.test(
     const offer = { services: ['echo.v1.EchoService'], draining: false }
     t.match(toRegistration(status, offer), { ready: true, address: '127.0.0.1:50051' })
     t.match(toRegistration(status, { ...offer, draining: true }), { ready: false, address: '127.0.0.1:50051' })
+    const terms = { version: '2.1', canary: { share: 500, headers: {} } }
+    t.match(toRegistration(status, { ...offer, ...terms }), terms)
     t.equal(toRegistration({ ...status, kind: 'unmanaged' }, offer).address, '')
     t.equal(toRegistration({ ...status, ports: {} }, offer).address, '')
   },

@@ -75,6 +75,29 @@ t.test('this host is preferred until it is busy', async (t) => {
   )
 })
 
+t.test('after this host its zone is preferred, until that is busy too', async (t) => {
+  const here = endpoint(0, 'self')
+  const around = { ...endpoint(1, 'near'), zone: 'hall-1' }
+  const far = { ...endpoint(2, 'far'), zone: 'hall-2' }
+  const load = new Map<string, number>()
+  const seams = { ...idle, inFlight: (instance: string) => load.get(instance) ?? 0 }
+  const wanted = { preferredNodeId: 'self', preferredZone: 'hall-1', spillOver: 3 }
+  const places = (...from: Endpoint[]): Set<string | undefined> =>
+    new Set(Array.from({ length: 20 }, () => pick(from, terms(wanted), seams)?.nodeId))
+  t.same(places(here, around, far), new Set(['self']))
+  t.same(places(around, far), new Set(['near']))
+  load.set(here.instance, 3)
+  t.same(places(here, around, far), new Set(['near']), 'spills over to its zone first')
+  load.set(around.instance, 3)
+  t.ok(places(here, around, far).has('far'), 'then all are equal')
+  t.equal(
+    pick([around, far], terms({ preferredNodeId: undefined, preferredZone: 'hall-1', policy: 'round-robin' }), idle)
+      ?.nodeId,
+    'near',
+    'prefer: none',
+  )
+})
+
 t.test('equal keys go to the same endpoint, and keys are spread', async (t) => {
   const counts = new Map<string, number>()
   for (let key = 0; key < 10_000; key += 1) {

@@ -29,6 +29,7 @@ function told(route: Readonly<Record<string, unknown>>, features: ClientFeatures
     routes: decode('RouteConfiguration', bytes('routes')).virtual_hosts?.[0]?.routes ?? [],
     cluster: decode('Cluster', bytes('cluster')),
     endpoints: linesOf(decode('ClusterLoadAssignment', bytes('endpoints'))),
+    of: (part: string) => linesOf(decode('ClusterLoadAssignment', catalog.resource('endpoints', part, features).bytes)),
   }
 }
 
@@ -115,5 +116,49 @@ t.test('equal metadata goes to one instance of all, by the ingress where a clien
     ['the client takes endpoints only', featuresOf({ user_agent_name: 'hsu-resolver' }), here(0), here(1)],
   ] as const) {
     t.same(told(route, features, ...places).endpoints, ['0 here/ingress 2 127.0.0.1:9470 1'], why)
+  }
+})
+
+const CANARY = { share: 1_000, headers: { 'x-canary': '1' } }
+const canaryHere = { unit: 'echo-v2', instance: 'echo-v2-0-aaaaaa', canary: CANARY } as const
+const canaryThere = { ...canaryHere, nodeId: 'other', node: 'there' } as const
+
+t.test('a canary is told as routes: those that ask for it, then all by weight', async (t) => {
+  const methods = { 'echo.Echo/Get': { idempotent: true } }
+  const { routes, cluster } = told({ methods, policy: 'round-robin' }, GO, here(0), here(1), canaryHere)
+  t.equal(cluster.name, SERVICE)
+  const shown = routes.map(({ match, route }) => ({
+    path: match?.path ?? `${match?.prefix ?? ''}...`,
+    asks: (match?.headers ?? []).map(({ name, exact_match }) => `${name ?? ''}=${exact_match ?? ''}`).join(),
+    to:
+      route?.cluster ??
+      (route?.weighted_clusters?.clusters ?? []).map(({ name, weight }) => `${name ?? ''} ${weight?.value ?? 0}`),
+    retries: route?.retry_policy?.num_retries?.value,
+  }))
+  const shares = [`${SERVICE}/echo-v2 1000`, `${SERVICE}/echo 9000`]
+  t.same(shown, [
+    { path: '/echo.Echo/Get', asks: 'x-canary=1', to: `${SERVICE}/echo-v2`, retries: 2 },
+    { path: '...', asks: 'x-canary=1', to: `${SERVICE}/echo-v2`, retries: undefined },
+    { path: '/echo.Echo/Get', asks: '', to: shares, retries: 2 },
+    { path: '...', asks: '', to: shares, retries: undefined },
+  ])
+  t.equal(routes.at(-1)?.route?.weighted_clusters?.total_weight?.value, 10_000)
+  const part = (unit: string) =>
+    told({ policy: 'round-robin' }, GO, here(0), here(1), canaryHere).of(`${SERVICE}/${unit}`)
+  t.same(part('echo-v2'), ['0 here/echo-v2-0 1 127.0.0.1:1003 1', '1 here/ingress 1 127.0.0.1:9470 1'])
+  t.equal(part('echo').length, 3)
+})
+
+t.test('the ingress splits what a client would get there by the ingress, or cannot split', async (t) => {
+  for (const [why, route, features, ...places] of [
+    ['the canary is on another host', {}, GO, here(0), canaryThere],
+    ['all others are on another host', {}, GO, there(0), canaryHere],
+    ['all instances are alike, some on another host', { prefer: 'none' }, GO, here(0), canaryHere, there(0)],
+    ['the client takes endpoints only', {}, featuresOf({ user_agent_name: 'hsu-resolver' }), here(0), canaryHere],
+  ] as const) {
+    const { routes, endpoints } = told(route, features, ...places)
+    t.equal(routes[0]?.route?.cluster, SERVICE, why)
+    t.match(endpoints, [/ingress/], why)
+    t.equal(endpoints.length, 1, why)
   }
 })

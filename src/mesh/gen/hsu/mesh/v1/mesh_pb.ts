@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hsu/mesh/v1/mesh.proto.
  */
 export const file_hsu_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKqAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwSFAoMdGFrZXNfZGVsdGFzGA4gASgIEg8KB2F3YXlfbXMYDyABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIvwCCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRIjCgZ0ZW51cmUYCyABKAsyEy5oc3UubWVzaC52MS5UZW51cmUSEAoIZHJhaW5pbmcYDCABKAgSJAoHb25fY2FsbBgNIAEoCzITLmhzdS5tZXNoLnYxLk9uQ2FsbBosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiLQoGT25DYWxsEg8KB2hvbGRfbXMYASABKA0SEgoKd2FpdHNfb25seRgCIAEoCCIlCgZUZW51cmUSDQoFc3RhbmQYASABKAkSDAoEdGVybRgCIAEoBCJOCg1TY2hlZHVsZUNsYWltEhAKCHNjaGVkdWxlGAEgASgJEg8KB3RpY2tfbXMYAiABKAQSCgoCYnkYAyABKAkSDgoGYWN0aXZlGAQgASgNIoMBCgdTZWN0aW9uEg0KBW93bmVyGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB3ZlcnNpb24YAyABKAQSMAoNcmVnaXN0cmF0aW9ucxgEIAMoCzIZLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbhIRCglzaWduYXR1cmUYBSABKAwiqQEKDFNlY3Rpb25EZWx0YRINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEhQKDGJhc2VfdmVyc2lvbhgEIAEoBBIPCgdyZW1vdmVkGAUgAygNEioKB2NoYW5nZWQYBiADKAsyGS5oc3UubWVzaC52MS5TZWN0aW9uRW50cnkSEQoJc2lnbmF0dXJlGAcgASgMIjAKDFNlY3Rpb25FbnRyeRIKCgJhdBgBIAEoDRIUCgxyZWdpc3RyYXRpb24YAiABKAwipQEKBlJ1bGluZxIOCgZpc3N1ZXIYASABKAkSDgoGbnVtYmVyGAIgASgEEhEKCWlzc3VlZF9tcxgDIAEoBBINCgVhY3RvchgEIAEoCRInCgRub2RlGAUgASgLMhcuaHN1Lm1lc2gudjEuTm9kZVJ1bGluZ0gAEiUKA2tleRgGIAEoCzIWLmhzdS5tZXNoLnYxLktleVJ1bGluZ0gAQgkKB3N1YmplY3QiPAoKTm9kZVJ1bGluZxIPCgdub2RlX2lkGAEgASgJEg8KB3JlbW92ZWQYAiABKAgSDAoEbmFtZRgDIAEoCSJFCglLZXlSdWxpbmcSEwoLZmluZ2VycHJpbnQYASABKAkSEgoKb3ZlcmxhcF9tcxgCIAEoBBIPCgdob2xkZXJzGAMgAygMIjEKDFNpZ25lZFJ1bGluZxIOCgZydWxpbmcYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMItcBCgZEaWdlc3QSDQoFb3duZXIYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEhoKEnJlY29yZF9pbmNhcm5hdGlvbhgEIAEoBBIWCg5yZWNvcmRfdmVyc2lvbhgFIAEoBBIbChNzZWN0aW9uX2luY2FybmF0aW9uGAYgASgEEhcKD3NlY3Rpb25fdmVyc2lvbhgHIAEoBBIUCgxyZWNvcmRfY2hlY2sYCCABKAciygEKCUJyb2FkY2FzdBIkCgdydW1vdXJzGAEgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEi4KB3JlY29yZHMYAiADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAMgAygMEioKB3J1bGluZ3MYBCADKAsyGS5oc3UubWVzaC52MS5TaWduZWRSdWxpbmcSKQoGZGVsdGFzGAUgAygLMhkuaHN1Lm1lc2gudjEuU2VjdGlvbkRlbHRhIvkBCgtQZWVyUmVxdWVzdBIhCgRwaW5nGAEgASgLMhEuaHN1Lm1lc2gudjEuUGluZ0gAEjIKDWluZGlyZWN0X3BpbmcYAiABKAsyGS5oc3UubWVzaC52MS5JbmRpcmVjdFBpbmdIABIuCgdjb21wYXJlGAMgASgLMhsuaHN1Lm1lc2gudjEuQ29tcGFyZVJlcXVlc3RIABIwCghleGNoYW5nZRgEIAEoCzIcLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVxdWVzdEgAEiYKA2tleRgFIAEoCzIXLmhzdS5tZXNoLnYxLktleVJlcXVlc3RIAEIJCgdyZXF1ZXN0IsgBCgxQZWVyUmVzcG9uc2USHwoDYWNrGAEgASgLMhAuaHN1Lm1lc2gudjEuQWNrSAASLwoHY29tcGFyZRgCIAEoCzIcLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXNwb25zZUgAEjEKCGV4Y2hhbmdlGAMgASgLMh0uaHN1Lm1lc2gudjEuRXhjaGFuZ2VSZXNwb25zZUgAEicKA2tleRgEIAEoCzIYLmhzdS5tZXNoLnYxLktleVJlc3BvbnNlSABCCgoIcmVzcG9uc2UiKwoEUGluZxIjCgZiZWxpZWYYASABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIiQwoMSW5kaXJlY3RQaW5nEg4KBnRhcmdldBgBIAEoCRIjCgZiZWxpZWYYAiABKAsyEy5oc3UubWVzaC52MS5SdW1vdXIifQoDQWNrEg0KBWFsaXZlGAEgASgIEhMKC2luY2FybmF0aW9uGAIgASgEEi0KBnJlY29yZBgDIAEoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSIwoGYmVsaWVmGAQgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIi0KDkNvbXBhcmVSZXF1ZXN0EgwKBHZpZXcYASABKAwSDQoFYWZ0ZXIYAiABKAkiZAoPQ29tcGFyZVJlc3BvbnNlEgwKBHNhbWUYASABKAgSJAoHZGlnZXN0cxgCIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIMCgRuZXh0GAMgASgJEg8KB3J1bGluZ3MYBCABKAwi9wEKD0V4Y2hhbmdlUmVxdWVzdBIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIQCghzZWN0aW9ucxgCIAMoDBIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEg4KBndhbnRlZBgEIAMoCRIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nEhUKDXdhbnRzX3J1bGluZ3MYByABKAgSKQoGZGVsdGFzGAggAygLMhkuaHN1Lm1lc2gudjEuU2VjdGlvbkRlbHRhIskBChBFeGNoYW5nZVJlc3BvbnNlEi4KB3JlY29yZHMYASADKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEhAKCHNlY3Rpb25zGAIgAygMEiQKB3J1bW91cnMYAyADKAsyEy5oc3UubWVzaC52MS5SdW1vdXISIQoEaGVsZBgEIAMoCzITLmhzdS5tZXNoLnYxLkRpZ2VzdBIqCgdydWxpbmdzGAYgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nIiEKCktleVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkiGgoLS2V5UmVzcG9uc2USCwoDa2V5GAEgASgMKpEBCgxNZW1iZXJTdGF0dXMSHQoZTUVNQkVSX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE01FTUJFUl9TVEFUVVNfQUxJVkUQARIZChVNRU1CRVJfU1RBVFVTX1NVU1BFQ1QQAhIWChJNRU1CRVJfU1RBVFVTX0RFQUQQAxIWChJNRU1CRVJfU1RBVFVTX0xFRlQQBGIGcHJvdG8z");
+  fileDesc("ChZoc3UvbWVzaC92MS9tZXNoLnByb3RvEgtoc3UubWVzaC52MSKqAwoKTm9kZVJlY29yZBIPCgdub2RlX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLaW5jYXJuYXRpb24YAyABKAQSFgoObWVzaF9hZGRyZXNzZXMYBCADKAkSFgoObGlua19hZGRyZXNzZXMYBSADKAkSGAoQbGlua19maW5nZXJwcmludBgGIAEoDBIzCgZsYWJlbHMYByADKAsyIy5oc3UubWVzaC52MS5Ob2RlUmVjb3JkLkxhYmVsc0VudHJ5Eg8KB3ZlcnNpb24YCCABKAkSFgoOdmVyc2lvbl9udW1iZXIYCSABKAQSGwoTc3RhcnRlZF9pbmNhcm5hdGlvbhgKIAEoBBIhChlmdXJ0aGVyX2xpbmtfZmluZ2VycHJpbnRzGAsgAygMEhYKDnNpZ25zX3NlY3Rpb25zGAwgASgIEhIKCmtleV9wcm9vZnMYDSADKAwSFAoMdGFrZXNfZGVsdGFzGA4gASgIEg8KB2F3YXlfbXMYDyABKA0aLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChBTaWduZWROb2RlUmVjb3JkEg4KBnJlY29yZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwiegoGUnVtb3VyEg8KB25vZGVfaWQYASABKAkSKQoGc3RhdHVzGAIgASgOMhkuaHN1Lm1lc2gudjEuTWVtYmVyU3RhdHVzEhMKC2luY2FybmF0aW9uGAMgASgEEgwKBGZyb20YBCABKAkSEQoJbGlua19sb3N0GAUgASgIIrIDCgxSZWdpc3RyYXRpb24SDAoEdW5pdBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdyZXBsaWNhGAMgASgNEgwKBGtpbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDQoFcmVhZHkYBiABKAgSEAoIc2VydmljZXMYByADKAkSDwoHYWRkcmVzcxgIIAEoCRIzCgVwb3J0cxgJIAMoCzIkLmhzdS5tZXNoLnYxLlJlZ2lzdHJhdGlvbi5Qb3J0c0VudHJ5EiwKCHNjaGVkdWxlGAogASgLMhouaHN1Lm1lc2gudjEuU2NoZWR1bGVDbGFpbRIjCgZ0ZW51cmUYCyABKAsyEy5oc3UubWVzaC52MS5UZW51cmUSEAoIZHJhaW5pbmcYDCABKAgSJAoHb25fY2FsbBgNIAEoCzITLmhzdS5tZXNoLnYxLk9uQ2FsbBIjCgZjYW5hcnkYDiABKAsyEy5oc3UubWVzaC52MS5DYW5hcnkSDwoHdmVyc2lvbhgPIAEoCRosCgpQb3J0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEiegoGQ2FuYXJ5Eg0KBXNoYXJlGAEgASgNEjEKB2hlYWRlcnMYAiADKAsyIC5oc3UubWVzaC52MS5DYW5hcnkuSGVhZGVyc0VudHJ5Gi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIi0KBk9uQ2FsbBIPCgdob2xkX21zGAEgASgNEhIKCndhaXRzX29ubHkYAiABKAgiJQoGVGVudXJlEg0KBXN0YW5kGAEgASgJEgwKBHRlcm0YAiABKAQiTgoNU2NoZWR1bGVDbGFpbRIQCghzY2hlZHVsZRgBIAEoCRIPCgd0aWNrX21zGAIgASgEEgoKAmJ5GAMgASgJEg4KBmFjdGl2ZRgEIAEoDSKDAQoHU2VjdGlvbhINCgVvd25lchgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgd2ZXJzaW9uGAMgASgEEjAKDXJlZ2lzdHJhdGlvbnMYBCADKAsyGS5oc3UubWVzaC52MS5SZWdpc3RyYXRpb24SEQoJc2lnbmF0dXJlGAUgASgMIqkBCgxTZWN0aW9uRGVsdGESDQoFb3duZXIYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHdmVyc2lvbhgDIAEoBBIUCgxiYXNlX3ZlcnNpb24YBCABKAQSDwoHcmVtb3ZlZBgFIAMoDRIqCgdjaGFuZ2VkGAYgAygLMhkuaHN1Lm1lc2gudjEuU2VjdGlvbkVudHJ5EhEKCXNpZ25hdHVyZRgHIAEoDCIwCgxTZWN0aW9uRW50cnkSCgoCYXQYASABKA0SFAoMcmVnaXN0cmF0aW9uGAIgASgMIqUBCgZSdWxpbmcSDgoGaXNzdWVyGAEgASgJEg4KBm51bWJlchgCIAEoBBIRCglpc3N1ZWRfbXMYAyABKAQSDQoFYWN0b3IYBCABKAkSJwoEbm9kZRgFIAEoCzIXLmhzdS5tZXNoLnYxLk5vZGVSdWxpbmdIABIlCgNrZXkYBiABKAsyFi5oc3UubWVzaC52MS5LZXlSdWxpbmdIAEIJCgdzdWJqZWN0IjwKCk5vZGVSdWxpbmcSDwoHbm9kZV9pZBgBIAEoCRIPCgdyZW1vdmVkGAIgASgIEgwKBG5hbWUYAyABKAkiRQoJS2V5UnVsaW5nEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCm92ZXJsYXBfbXMYAiABKAQSDwoHaG9sZGVycxgDIAMoDCIxCgxTaWduZWRSdWxpbmcSDgoGcnVsaW5nGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLXAQoGRGlnZXN0Eg0KBW93bmVyGAEgASgJEikKBnN0YXR1cxgCIAEoDjIZLmhzdS5tZXNoLnYxLk1lbWJlclN0YXR1cxITCgtpbmNhcm5hdGlvbhgDIAEoBBIaChJyZWNvcmRfaW5jYXJuYXRpb24YBCABKAQSFgoOcmVjb3JkX3ZlcnNpb24YBSABKAQSGwoTc2VjdGlvbl9pbmNhcm5hdGlvbhgGIAEoBBIXCg9zZWN0aW9uX3ZlcnNpb24YByABKAQSFAoMcmVjb3JkX2NoZWNrGAggASgHIsoBCglCcm9hZGNhc3QSJAoHcnVtb3VycxgBIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIuCgdyZWNvcmRzGAIgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIQCghzZWN0aW9ucxgDIAMoDBIqCgdydWxpbmdzGAQgAygLMhkuaHN1Lm1lc2gudjEuU2lnbmVkUnVsaW5nEikKBmRlbHRhcxgFIAMoCzIZLmhzdS5tZXNoLnYxLlNlY3Rpb25EZWx0YSL5AQoLUGVlclJlcXVlc3QSIQoEcGluZxgBIAEoCzIRLmhzdS5tZXNoLnYxLlBpbmdIABIyCg1pbmRpcmVjdF9waW5nGAIgASgLMhkuaHN1Lm1lc2gudjEuSW5kaXJlY3RQaW5nSAASLgoHY29tcGFyZRgDIAEoCzIbLmhzdS5tZXNoLnYxLkNvbXBhcmVSZXF1ZXN0SAASMAoIZXhjaGFuZ2UYBCABKAsyHC5oc3UubWVzaC52MS5FeGNoYW5nZVJlcXVlc3RIABImCgNrZXkYBSABKAsyFy5oc3UubWVzaC52MS5LZXlSZXF1ZXN0SABCCQoHcmVxdWVzdCLIAQoMUGVlclJlc3BvbnNlEh8KA2FjaxgBIAEoCzIQLmhzdS5tZXNoLnYxLkFja0gAEi8KB2NvbXBhcmUYAiABKAsyHC5oc3UubWVzaC52MS5Db21wYXJlUmVzcG9uc2VIABIxCghleGNoYW5nZRgDIAEoCzIdLmhzdS5tZXNoLnYxLkV4Y2hhbmdlUmVzcG9uc2VIABInCgNrZXkYBCABKAsyGC5oc3UubWVzaC52MS5LZXlSZXNwb25zZUgAQgoKCHJlc3BvbnNlIisKBFBpbmcSIwoGYmVsaWVmGAEgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIkMKDEluZGlyZWN0UGluZxIOCgZ0YXJnZXQYASABKAkSIwoGYmVsaWVmGAIgASgLMhMuaHN1Lm1lc2gudjEuUnVtb3VyIn0KA0FjaxINCgVhbGl2ZRgBIAEoCBITCgtpbmNhcm5hdGlvbhgCIAEoBBItCgZyZWNvcmQYAyABKAsyHS5oc3UubWVzaC52MS5TaWduZWROb2RlUmVjb3JkEiMKBmJlbGllZhgEIAEoCzITLmhzdS5tZXNoLnYxLlJ1bW91ciItCg5Db21wYXJlUmVxdWVzdBIMCgR2aWV3GAEgASgMEg0KBWFmdGVyGAIgASgJImQKD0NvbXBhcmVSZXNwb25zZRIMCgRzYW1lGAEgASgIEiQKB2RpZ2VzdHMYAiADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSDAoEbmV4dBgDIAEoCRIPCgdydWxpbmdzGAQgASgMIvcBCg9FeGNoYW5nZVJlcXVlc3QSLgoHcmVjb3JkcxgBIAMoCzIdLmhzdS5tZXNoLnYxLlNpZ25lZE5vZGVSZWNvcmQSEAoIc2VjdGlvbnMYAiADKAwSJAoHcnVtb3VycxgDIAMoCzITLmhzdS5tZXNoLnYxLlJ1bW91chIOCgZ3YW50ZWQYBCADKAkSKgoHcnVsaW5ncxgGIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZxIVCg13YW50c19ydWxpbmdzGAcgASgIEikKBmRlbHRhcxgIIAMoCzIZLmhzdS5tZXNoLnYxLlNlY3Rpb25EZWx0YSLJAQoQRXhjaGFuZ2VSZXNwb25zZRIuCgdyZWNvcmRzGAEgAygLMh0uaHN1Lm1lc2gudjEuU2lnbmVkTm9kZVJlY29yZBIQCghzZWN0aW9ucxgCIAMoDBIkCgdydW1vdXJzGAMgAygLMhMuaHN1Lm1lc2gudjEuUnVtb3VyEiEKBGhlbGQYBCADKAsyEy5oc3UubWVzaC52MS5EaWdlc3QSKgoHcnVsaW5ncxgGIAMoCzIZLmhzdS5tZXNoLnYxLlNpZ25lZFJ1bGluZyIhCgpLZXlSZXF1ZXN0EhMKC2ZpbmdlcnByaW50GAEgASgJIhoKC0tleVJlc3BvbnNlEgsKA2tleRgBIAEoDCqRAQoMTWVtYmVyU3RhdHVzEh0KGU1FTUJFUl9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNNRU1CRVJfU1RBVFVTX0FMSVZFEAESGQoVTUVNQkVSX1NUQVRVU19TVVNQRUNUEAISFgoSTUVNQkVSX1NUQVRVU19ERUFEEAMSFgoSTUVNQkVSX1NUQVRVU19MRUZUEARiBnByb3RvMw");
 
 /**
  * Who a node is. Written and signed by the node alone.
@@ -280,6 +280,20 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
    * @generated from field: hsu.mesh.v1.OnCall on_call = 13;
    */
   onCall?: OnCall | undefined;
+
+  /**
+   * Of a unit that gets only a part of the calls to its services.
+   *
+   * @generated from field: hsu.mesh.v1.Canary canary = 14;
+   */
+  canary?: Canary | undefined;
+
+  /**
+   * What its configuration says it is a version of; empty when it says nothing.
+   *
+   * @generated from field: string version = 15;
+   */
+  version: string;
 };
 
 /**
@@ -288,6 +302,34 @@ export type Registration = Message<"hsu.mesh.v1.Registration"> & {
  */
 export const RegistrationSchema: GenMessage<Registration> = /*@__PURE__*/
   messageDesc(file_hsu_mesh_v1_mesh, 3);
+
+/**
+ * Which calls a unit gets that offers services beside other units.
+ *
+ * @generated from message hsu.mesh.v1.Canary
+ */
+export type Canary = Message<"hsu.mesh.v1.Canary"> & {
+  /**
+   * Of 10,000 calls.
+   *
+   * @generated from field: uint32 share = 1;
+   */
+  share: number;
+
+  /**
+   * Metadata by which a call asks for it: all of these, and equal.
+   *
+   * @generated from field: map<string, string> headers = 2;
+   */
+  headers: { [key: string]: string };
+};
+
+/**
+ * Describes the message hsu.mesh.v1.Canary.
+ * Use `create(CanarySchema)` to create a new message.
+ */
+export const CanarySchema: GenMessage<Canary> = /*@__PURE__*/
+  messageDesc(file_hsu_mesh_v1_mesh, 4);
 
 /**
  * What becomes of a call that comes while its unit is not ready.
@@ -315,7 +357,7 @@ export type OnCall = Message<"hsu.mesh.v1.OnCall"> & {
  * Use `create(OnCallSchema)` to create a new message.
  */
 export const OnCallSchema: GenMessage<OnCall> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 4);
+  messageDesc(file_hsu_mesh_v1_mesh, 5);
 
 /**
  * What a node says of a unit that only one of the nodes that have it runs.
@@ -343,7 +385,7 @@ export type Tenure = Message<"hsu.mesh.v1.Tenure"> & {
  * Use `create(TenureSchema)` to create a new message.
  */
 export const TenureSchema: GenMessage<Tenure> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 5);
+  messageDesc(file_hsu_mesh_v1_mesh, 6);
 
 /**
  * What a node says of a schedule that several nodes have.
@@ -385,7 +427,7 @@ export type ScheduleClaim = Message<"hsu.mesh.v1.ScheduleClaim"> & {
  * Use `create(ScheduleClaimSchema)` to create a new message.
  */
 export const ScheduleClaimSchema: GenMessage<ScheduleClaim> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 6);
+  messageDesc(file_hsu_mesh_v1_mesh, 7);
 
 /**
  * All that one node registers: its section of the registry, of which it is the only writer. Travels in binary form, kept as it
@@ -432,7 +474,7 @@ export type Section = Message<"hsu.mesh.v1.Section"> & {
  * Use `create(SectionSchema)` to create a new message.
  */
 export const SectionSchema: GenMessage<Section> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 7);
+  messageDesc(file_hsu_mesh_v1_mesh, 8);
 
 /**
  * What changed in a section. Whoever holds the base makes the section after it and checks the signature against that;
@@ -492,7 +534,7 @@ export type SectionDelta = Message<"hsu.mesh.v1.SectionDelta"> & {
  * Use `create(SectionDeltaSchema)` to create a new message.
  */
 export const SectionDeltaSchema: GenMessage<SectionDelta> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 8);
+  messageDesc(file_hsu_mesh_v1_mesh, 9);
 
 /**
  * @generated from message hsu.mesh.v1.SectionEntry
@@ -518,7 +560,7 @@ export type SectionEntry = Message<"hsu.mesh.v1.SectionEntry"> & {
  * Use `create(SectionEntrySchema)` to create a new message.
  */
 export const SectionEntrySchema: GenMessage<SectionEntry> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 9);
+  messageDesc(file_hsu_mesh_v1_mesh, 10);
 
 /**
  * What a member decided for the whole mesh. All keep it, over restarts; of one subject the highest number counts.
@@ -577,7 +619,7 @@ export type Ruling = Message<"hsu.mesh.v1.Ruling"> & {
  * Use `create(RulingSchema)` to create a new message.
  */
 export const RulingSchema: GenMessage<Ruling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 10);
+  messageDesc(file_hsu_mesh_v1_mesh, 11);
 
 /**
  * Whether a node may be a member. Its subject is the node.
@@ -610,7 +652,7 @@ export type NodeRuling = Message<"hsu.mesh.v1.NodeRuling"> & {
  * Use `create(NodeRulingSchema)` to create a new message.
  */
 export const NodeRulingSchema: GenMessage<NodeRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 11);
+  messageDesc(file_hsu_mesh_v1_mesh, 12);
 
 /**
  * Which mesh key comes next. There is one such subject.
@@ -645,7 +687,7 @@ export type KeyRuling = Message<"hsu.mesh.v1.KeyRuling"> & {
  * Use `create(KeyRulingSchema)` to create a new message.
  */
 export const KeyRulingSchema: GenMessage<KeyRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 12);
+  messageDesc(file_hsu_mesh_v1_mesh, 13);
 
 /**
  * @generated from message hsu.mesh.v1.SignedRuling
@@ -671,7 +713,7 @@ export type SignedRuling = Message<"hsu.mesh.v1.SignedRuling"> & {
  * Use `create(SignedRulingSchema)` to create a new message.
  */
 export const SignedRulingSchema: GenMessage<SignedRuling> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 13);
+  messageDesc(file_hsu_mesh_v1_mesh, 14);
 
 /**
  * How new one's copy of a member is.
@@ -730,7 +772,7 @@ export type Digest = Message<"hsu.mesh.v1.Digest"> & {
  * Use `create(DigestSchema)` to create a new message.
  */
 export const DigestSchema: GenMessage<Digest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 14);
+  messageDesc(file_hsu_mesh_v1_mesh, 15);
 
 /**
  * Spread by gossip: best effort, any order, any number of times. A section is only taken
@@ -770,7 +812,7 @@ export type Broadcast = Message<"hsu.mesh.v1.Broadcast"> & {
  * Use `create(BroadcastSchema)` to create a new message.
  */
 export const BroadcastSchema: GenMessage<Broadcast> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 15);
+  messageDesc(file_hsu_mesh_v1_mesh, 16);
 
 /**
  * Asked over a stream; one request, one response.
@@ -819,7 +861,7 @@ export type PeerRequest = Message<"hsu.mesh.v1.PeerRequest"> & {
  * Use `create(PeerRequestSchema)` to create a new message.
  */
 export const PeerRequestSchema: GenMessage<PeerRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 16);
+  messageDesc(file_hsu_mesh_v1_mesh, 17);
 
 /**
  * @generated from message hsu.mesh.v1.PeerResponse
@@ -860,7 +902,7 @@ export type PeerResponse = Message<"hsu.mesh.v1.PeerResponse"> & {
  * Use `create(PeerResponseSchema)` to create a new message.
  */
 export const PeerResponseSchema: GenMessage<PeerResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 17);
+  messageDesc(file_hsu_mesh_v1_mesh, 18);
 
 /**
  * @generated from message hsu.mesh.v1.Ping
@@ -879,7 +921,7 @@ export type Ping = Message<"hsu.mesh.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 18);
+  messageDesc(file_hsu_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hsu.mesh.v1.IndirectPing
@@ -903,7 +945,7 @@ export type IndirectPing = Message<"hsu.mesh.v1.IndirectPing"> & {
  * Use `create(IndirectPingSchema)` to create a new message.
  */
 export const IndirectPingSchema: GenMessage<IndirectPing> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 19);
+  messageDesc(file_hsu_mesh_v1_mesh, 20);
 
 /**
  * @generated from message hsu.mesh.v1.Ack
@@ -941,7 +983,7 @@ export type Ack = Message<"hsu.mesh.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 20);
+  messageDesc(file_hsu_mesh_v1_mesh, 21);
 
 /**
  * First half of a sync: is there anything to talk about?
@@ -969,7 +1011,7 @@ export type CompareRequest = Message<"hsu.mesh.v1.CompareRequest"> & {
  * Use `create(CompareRequestSchema)` to create a new message.
  */
 export const CompareRequestSchema: GenMessage<CompareRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 21);
+  messageDesc(file_hsu_mesh_v1_mesh, 22);
 
 /**
  * @generated from message hsu.mesh.v1.CompareResponse
@@ -1007,7 +1049,7 @@ export type CompareResponse = Message<"hsu.mesh.v1.CompareResponse"> & {
  * Use `create(CompareResponseSchema)` to create a new message.
  */
 export const CompareResponseSchema: GenMessage<CompareResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 22);
+  messageDesc(file_hsu_mesh_v1_mesh, 23);
 
 /**
  * Second half: gives what the other lacks, asks for what oneself lacks. Repeated until done.
@@ -1058,7 +1100,7 @@ export type ExchangeRequest = Message<"hsu.mesh.v1.ExchangeRequest"> & {
  * Use `create(ExchangeRequestSchema)` to create a new message.
  */
 export const ExchangeRequestSchema: GenMessage<ExchangeRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 23);
+  messageDesc(file_hsu_mesh_v1_mesh, 24);
 
 /**
  * @generated from message hsu.mesh.v1.ExchangeResponse
@@ -1099,7 +1141,7 @@ export type ExchangeResponse = Message<"hsu.mesh.v1.ExchangeResponse"> & {
  * Use `create(ExchangeResponseSchema)` to create a new message.
  */
 export const ExchangeResponseSchema: GenMessage<ExchangeResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 24);
+  messageDesc(file_hsu_mesh_v1_mesh, 25);
 
 /**
  * Asks for the mesh key that a ruling tells of.
@@ -1118,7 +1160,7 @@ export type KeyRequest = Message<"hsu.mesh.v1.KeyRequest"> & {
  * Use `create(KeyRequestSchema)` to create a new message.
  */
 export const KeyRequestSchema: GenMessage<KeyRequest> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 25);
+  messageDesc(file_hsu_mesh_v1_mesh, 26);
 
 /**
  * @generated from message hsu.mesh.v1.KeyResponse
@@ -1137,7 +1179,7 @@ export type KeyResponse = Message<"hsu.mesh.v1.KeyResponse"> & {
  * Use `create(KeyResponseSchema)` to create a new message.
  */
 export const KeyResponseSchema: GenMessage<KeyResponse> = /*@__PURE__*/
-  messageDesc(file_hsu_mesh_v1_mesh, 26);
+  messageDesc(file_hsu_mesh_v1_mesh, 27);
 
 /**
  * @generated from enum hsu.mesh.v1.MemberStatus
