@@ -6,6 +6,7 @@ import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { asRows, callRowsJson, measureCalls, renderCallRows } from './calls/calls.ts'
+import { measureDirect } from './direct.ts'
 import { measureLogs } from './logs.ts'
 import { measureLan } from './lan.ts'
 import { measureAlone, measureMesh } from './nodes.ts'
@@ -22,6 +23,7 @@ const PARTS = {
   mesh: [measureMesh],
   lan: [measureLan],
   calls: [async (home: string) => asRows(await measureCalls(home))],
+  direct: [measureDirect],
   upgrade: [measureUpgrade],
   wake: [measureWake],
 } as const

@@ -95,10 +95,11 @@ withEach('no more is under way than the unit takes', async (t, client) => {
   const pace = startLoad(t, client, 'pace', METHOD, { rate: 50, env: site.env })
   await until('time for more', () => site.seen('pace-0-dddddd') > 50)
   await pace.stop()
-  const stopped = load.stop()
-  for (let answered = false; !answered; ) {
+  const end = { reached: false }
+  const stopped = load.stop().finally(() => (end.reached = true))
+  while (!end.reached) {
     for (const answer of held.splice(0)) answer()
-    answered = (await Promise.race([stopped, until('more', () => held.length > 0)])) !== true
+    await until('more to answer, or the end', () => held.length > 0 || end.reached)
   }
   const { errors } = await stopped
   // grpc-js counts a call when it starts and not when it is picked: those that waited for the first connection pass together.

@@ -65,31 +65,39 @@ const PREPARATIONS: Readonly<Record<string, () => Prepared>> = {
   },
   node: () => nodeClient(),
   resolver: () => ({ scheme: 'hsu', ...nodeClient() }),
-  go() {
-    const directory = join(CACHE, `go-${GRPC_GO}`)
-    const source = readFileSync(fixture('xds-clients/client.go'))
-    const built = join(directory, 'main.go')
-    once(directory, () => {
-      writeFileSync(
-        join(directory, 'go.mod'),
-        `module client\n\ngo 1.23\n\nrequire google.golang.org/grpc ${GRPC_GO}\n`,
-      )
-    })
-    if (!existsSync(built) || !readFileSync(built).equals(source) || !existsSync(join(directory, 'client'))) {
-      copyFileSync(fixture('xds-clients/client.go'), built)
-      run('go', ['build', '-mod=mod', '-o', 'client', '.'], directory)
-    }
-    return { command: [join(directory, 'client')], env: {} }
-  },
+  go: () => goProgram('client', fixture('xds-clients/client.go')),
 }
 
-function nodeClient(): Prepared {
+/** A program of a test or bench in another language, ready to run. */
+export type Program = Pick<ForeignClient, 'command' | 'env'>
+
+/** Builds a Go program that uses gRPC, unless that was done before. @throws when there is no Go, or no way to its modules */
+export function goProgram(name: string, source: string): Program {
+  const directory = join(CACHE, `go-${GRPC_GO}`, name === 'client' ? '' : name)
+  const text = readFileSync(source)
+  const built = join(directory, 'main.go')
+  once(directory, () => {
+    writeFileSync(join(directory, 'go.mod'), `module client\n\ngo 1.23\n\nrequire google.golang.org/grpc ${GRPC_GO}\n`)
+  })
+  if (!existsSync(built) || !readFileSync(built).equals(text) || !existsSync(join(directory, 'client'))) {
+    copyFileSync(source, built)
+    run('go', ['build', '-mod=mod', '-o', 'client', '.'], directory)
+  }
+  return { command: [join(directory, 'client')], env: {} }
+}
+
+/** A program for Node.js that finds gRPC, its xDS library and our resolver by its environment. */
+export function nodeProgram(source: string): Program {
   installNpm()
   const env = {
     XDS_CLIENT_MODULES: join(NPM_CACHE, 'index.js'),
     XDS_CLIENT_RESOLVER: join(repoRoot, 'dist/bundle/resolver.js'),
   }
-  return { command: [process.execPath, fixture('xds-clients/client.mjs')], env }
+  return { command: [process.execPath, source], env }
+}
+
+function nodeClient(): Program {
+  return nodeProgram(fixture('xds-clients/client.mjs'))
 }
 
 /** Why npm cannot install what the tests take from it; undefined when it could. */
