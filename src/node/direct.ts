@@ -7,10 +7,10 @@ import { createTaskGroup } from '../base/task-group.ts'
 import {
   bootstrapJson,
   DEFAULT_ROUTE,
-  type DirectCalls,
   type Door,
   type DoorHandle,
   type EndpointSource,
+  slotOf,
   type Takeover,
 } from '../rpc/index.ts'
 import { hostPort, splitHostPort } from './link-addresses.ts'
@@ -44,7 +44,15 @@ export interface DirectPart extends Door {
   refresh(): void
   /** Resolves when clients have taken what they were told of an instance of this unit, or `timeoutMs` has passed. */
   settled(names: readonly string[], timeoutMs: number): Promise<void>
-  readonly calls: DirectCalls
+  /** Calls to an instance of this node as clients report them, about a second late. */
+  callsOf(unit: string, instance: string): CallsSeen
+}
+
+/** Calls to an instance, as far as they are seen. */
+export interface CallsSeen {
+  readonly inFlight: number
+  /** So far. */
+  readonly total: number
 }
 
 export interface DirectConfig {
@@ -94,7 +102,11 @@ export function createDirect(seams: DirectSeams, setup: NodeSetup, { nodeId, tak
 
   return {
     name: 'xds',
-    calls: xds.calls,
+    callsOf(unit, instance) {
+      const places = [slotOf(instance), unit]
+      const sum = (count: (place: string) => number): number => places.reduce((all, place) => all + count(place), 0)
+      return { inFlight: sum((place) => xds.calls.inFlight(place)), total: sum((place) => xds.calls.total(place)) }
+    },
     address: () => xds.address(),
     handle: () => xds.handle(),
     answerAfter: (ready) =>

@@ -17,6 +17,7 @@ import type { Activation } from './activation/activation.ts'
 import type { AdminServer } from './admin/server.ts'
 import type { Attachments } from './attachments.ts'
 import type { LineContext } from './calls/call-line.ts'
+import type { DirectPart } from './direct.ts'
 import type { EventLog } from './event-log.ts'
 import type { NodeNews, NodeNewsItem } from './node-news.ts'
 import type { ConfigReport } from './node-setup.ts'
@@ -64,6 +65,7 @@ export interface NodeCoreParts {
   readonly mesh: Pick<MeshPart, 'current'>
   readonly invites: Invites
   readonly ingress: Ingress
+  readonly direct: Pick<DirectPart, 'callsOf'>
   /** What programs and units are told of the node. */
   readonly environments: EnvironmentReport
   /** Undefined when it is off. */
@@ -105,7 +107,7 @@ export interface NodeCore extends NodeCoreParts {
 }
 
 export function createNodeCore(parts: NodeCoreParts): NodeCore {
-  const { info, world, ingress, supervisor, news } = parts
+  const { info, world, ingress, direct, supervisor, news } = parts
   let stopping = false
   return {
     ...parts,
@@ -123,8 +125,9 @@ export function createNodeCore(parts: NodeCoreParts): NodeCore {
     services: () =>
       byService(world.endpoints).map(({ service, endpoints }) => ({
         service,
-        endpoints: endpoints.map(({ unit, instance, node, address, ready, version, canary }) => {
-          const inFlight = ingress.inFlight(instance)
+        endpoints: endpoints.map(({ unit, instance, nodeId, node, address, ready, version, canary }) => {
+          const past = nodeId === info.nodeId ? direct.callsOf(unit, instance).inFlight : 0
+          const inFlight = ingress.inFlight(instance) + past
           return {
             unit,
             instance,

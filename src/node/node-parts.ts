@@ -209,7 +209,13 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     holdOf: (unit) => setup.routeOf(unit)?.hold,
     wakeElsewhere: wakerElsewhere(tools.connection.client(ControlService)),
     traffic: {
-      callsOf: (instance) => ({ inFlight: inFlight.of(instance), total: inFlight.total(instance) }),
+      callsOf(unit, instance) {
+        const past = direct.callsOf(unit, instance)
+        return {
+          inFlight: inFlight.of(instance) + past.inFlight,
+          total: inFlight.total(instance) + past.total,
+        }
+      },
       connectionsTo: async (ports) => (await host.table.connections?.(ports)) ?? new Map<number, number>(),
     },
   })

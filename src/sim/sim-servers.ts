@@ -29,7 +29,7 @@ export function simServers({ reach, serve }: Calls): Servers {
       answer: () => undefined,
       refresh: () => undefined,
       settled: async () => undefined,
-      calls: { inFlight: () => 0, lastCallAtMs: () => undefined },
+      calls: { inFlight: () => 0, total: () => 0, lastCallAtMs: () => undefined },
     }),
     connect: (target) => connectionTo(target, reach),
   }

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import t from 'tap'
+import { AdsClient } from '../support/ads-client.ts'
 import { callEcho, EchoChat } from '../support/echo-load.ts'
 import { eventsOf } from '../support/event-rows.ts'
 import { freePort } from '../support/free-port.ts'
@@ -77,6 +78,34 @@ t.test('A29: a unit is stopped when nobody needs it, and not before', async (t) 
     const afterMs = Date.parse(stopping?.time ?? '') - endedAtMs
     t.ok(afterMs >= IDLE_MS - 100, `${unit} after ${afterMs} ms`)
   }
+})
+
+t.test('A29: calls that clients send directly keep a unit awake, as they report them', async (t) => {
+  const { node } = nodeHome(t)
+  const names = ['reported', 'other']
+  const config = aloneConfig('alone', Object.fromEntries(names.map((name) => [name, sleeper()])))
+  const alone = node('alone', { config })
+  await alone.start()
+  const ingress = ingressOf(alone)
+  // No connection to the unit itself: the report is all there is.
+  const client = new AdsClient(t, `unix:${join(alone.directory, 'run', 'xds.sock')}`)
+  const locality = { region: 'hsu', sub_zone: 'alone/reported-0' }
+  const stats = { locality, total_issued_requests: 1, total_requests_in_progress: 1 }
+  const report = client.report([{ cluster_name: 'reported', upstream_locality_stats: [stats] }])
+  await until('the report to be taken', () => report.asked.length > 0)
+  for (const name of names) t.match(await callEcho(ingress, { 'hsu-unit': name }), { code: OK })
+  await asleep(alone, 'other')
+  const services = await alone.json<{ endpoints: { unit: string; inFlight: number }[] }>('services')
+  t.match(
+    services.flatMap(({ endpoints }) => endpoints).filter(({ unit }) => unit === 'reported'),
+    [{ inFlight: 1 }],
+    'it is shown as well',
+  )
+  t.match(await callEcho(ingress, { 'hsu-unit': 'other' }), { code: OK })
+  await asleep(alone, 'other')
+  t.match(await row(alone, 'reported'), { state: 'up' })
+  report.end()
+  await asleep(alone, 'reported')
 })
 
 t.test('A29: a call that comes during the stop is held and served by a fresh start', async (t) => {

@@ -4,13 +4,14 @@ import type { Log } from '../../base/log.ts'
 import { formatDurationMs } from '../../base/quantity.ts'
 import { createWake } from '../../base/wake.ts'
 import type { InstanceStatus, SleepTerms, Supervisor } from '../../process/index.ts'
+import type { CallsSeen } from '../direct.ts'
 import { type Activity, type Idleness, isDue, lookEveryMs, observe } from './idle.ts'
 import { replicasOf } from './wake-state.ts'
 
 /** Where work shows besides in processor time. */
 export interface Traffic {
-  /** Calls through this node that are under way to an instance, and all so far. */
-  readonly callsOf: (instance: string) => { readonly inFlight: number; readonly total: number }
+  /** Calls that are under way to an instance, and all so far: through this node, and those of direct clients as they report them. */
+  readonly callsOf: (unit: string, instance: string) => CallsSeen
   /**
    * Established connections to each of these ports of this host, the node's own left out. Empty where the system does
    * not tell.
@@ -96,11 +97,11 @@ async function look(
 }
 
 function activityOf(
-  { instance, ready, ports, kind, cpu }: InstanceStatus,
+  { unit, instance, ready, ports, kind, cpu }: InstanceStatus,
   connections: ReadonlyMap<number, number>,
   { callsOf }: Traffic,
 ): Activity {
-  const { inFlight, total } = callsOf(instance)
+  const { inFlight, total } = callsOf(unit, instance)
   const open = Object.values(ports).reduce((sum, port) => sum + (connections.get(port) ?? 0), 0)
   return { instance, ready, inFlight, calls: total, connections: open, cpu: kind === 'integrated' ? 0 : cpu }
 }

@@ -4,9 +4,9 @@ import type { SleepTerms } from '../../process/index.ts'
 export interface Activity {
   readonly instance: string
   readonly ready: boolean
-  /** Calls under way through this node. */
+  /** Calls under way. */
   readonly inFlight: number
-  /** Calls through this node so far. */
+  /** Calls so far. */
   readonly calls: number
   /** Connections to its ports that are not the node's own. */
   readonly connections: number

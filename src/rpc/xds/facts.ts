@@ -131,7 +131,7 @@ function mayGoStraight({ policy }: RouteConfig, { ringHash }: ClientFeatures, ar
 }
 
 /** An instance is named after its slot: `echo-0-1a2b3c` is a run of `echo-0`. */
-function slotOf(instance: string): string {
+export function slotOf(instance: string): string {
   const end = instance.lastIndexOf('-')
   return end > 0 ? instance.slice(0, end) : instance
 }

@@ -1,10 +1,12 @@
 import { wholeOf } from './facts.ts'
 import type { Message } from './fields.ts'
 
-/** What clients have reported of the calls they send past us. */
+/** What clients have reported of the calls they send past us, by place: a slot, as in `echo-0`, or a unit, where clients choose among its slots. */
 export interface DirectCalls {
-  /** Calls to the slot that were under way when clients last reported; `slot` as in `echo-0`. */
-  inFlight(slot: string): number
+  /** Calls to the place that were under way when clients last reported. */
+  inFlight(place: string): number
+  /** Calls to the place so far, as reported; begins anew for one that was forgotten. */
+  total(place: string): number
   /** By the clock's `nowMs`, when a call to the service or unit of this name was last reported; undefined: never. */
   lastCallAtMs(name: string): number | undefined
 }
@@ -21,12 +23,17 @@ const MAX_LOCALITIES = 10_000
  */
 export class LoadBook implements DirectCalls {
   readonly #lastCallAtMs = new Map<string, number>()
+  readonly #totals = new Map<string, number>()
   readonly #reporters = new Set<Reporter>()
 
-  inFlight(slot: string): number {
+  inFlight(place: string): number {
     let sum = 0
-    for (const { inFlight } of this.#reporters) sum += inFlight.get(slot) ?? 0
+    for (const { inFlight } of this.#reporters) sum += inFlight.get(place) ?? 0
     return sum
+  }
+
+  total(place: string): number {
+    return this.#totals.get(place) ?? 0
   }
 
   lastCallAtMs(name: string): number | undefined {
@@ -54,27 +61,29 @@ export class LoadBook implements DirectCalls {
     let calls = 0
     for (const { locality, ...counts } of cluster.upstream_locality_stats ?? []) {
       const underWay = counts.total_requests_in_progress ?? 0
-      calls += underWay + (counts.total_issued_requests ?? 0)
-      const slot = slotOfLocality(locality)
-      if (underWay > 0 && inFlight.size < MAX_LOCALITIES) inFlight.set(slot, (inFlight.get(slot) ?? 0) + underWay)
+      const issued = counts.total_issued_requests ?? 0
+      calls += underWay + issued
+      const place = placeOf(locality)
+      if (issued > 0) remember(this.#totals, place, this.total(place) + issued)
+      if (underWay > 0 && inFlight.size < MAX_LOCALITIES) inFlight.set(place, (inFlight.get(place) ?? 0) + underWay)
     }
-    if (calls > 0) this.#called(wholeOf(cluster.cluster_name ?? ''), nowMs)
+    if (calls > 0) remember(this.#lastCallAtMs, wholeOf(cluster.cluster_name ?? ''), nowMs)
   }
+}
 
-  #called(name: string, nowMs: number): void {
-    this.#lastCallAtMs.delete(name)
-    this.#lastCallAtMs.set(name, nowMs)
-    const [oldest] = this.#lastCallAtMs.keys()
-    if (this.#lastCallAtMs.size > MAX_NAMES && oldest !== undefined) this.#lastCallAtMs.delete(oldest)
-  }
+function remember(counts: Map<string, number>, name: string, value: number): void {
+  counts.delete(name)
+  counts.set(name, value)
+  const [oldest] = counts.keys()
+  if (counts.size > MAX_NAMES && oldest !== undefined) counts.delete(oldest)
 }
 
 interface Reporter {
   inFlight: ReadonlyMap<string, number>
 }
 
-/** The last part of `node/slot`, as our own endpoints have it. */
-function slotOfLocality(locality: Message<'Locality'> | undefined): string {
+/** The last part of `node/place`, as our own endpoints have it. */
+function placeOf(locality: Message<'Locality'> | undefined): string {
   const subZone = locality?.sub_zone ?? ''
   return subZone.slice(subZone.indexOf('/') + 1)
 }
