@@ -1,5 +1,5 @@
-import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTcp, type OnReadOpts, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
 import { parseAddress } from '../address.ts'
@@ -30,23 +30,24 @@ export function dialLink(
   fingerprints: readonly string[],
   signal: AbortSignal,
 ): Promise<Upstream> {
-  const tcp = connectTcp(parseAddress(address))
-  return untilAborted(tcp, signal, async () => {
-    await event(clock, tcp, 'connect', CONNECT_TIMEOUT_MS)
-    const tls = connectTls({
-      socket: tcp,
-      cert: certificate.certPem,
-      key: certificate.keyPem,
-      minVersion: 'TLSv1.3',
-      ALPNProtocols: ['h2'],
-      // There is no CA: the check of its fingerprint below is all there is.
-      rejectUnauthorized: false,
-    })
-    tls.on('error', ignore)
+  const upstream = new Upstream(loop)
+  // `onread` is documented with the rest of them; the declarations lack it.
+  const options: ConnectionOptions & { readonly onread: OnReadOpts } = {
+    ...parseAddress(address),
+    cert: certificate.certPem,
+    key: certificate.keyPem,
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['h2'],
+    // There is no CA: the check of its fingerprint below is all there is.
+    rejectUnauthorized: false,
+    onread: sharedRead(loop, upstream),
+  }
+  const tls = connectTls(options)
+  return untilAborted(tls, signal, async () => {
+    await event(clock, tls, 'connect', CONNECT_TIMEOUT_MS)
     await event(clock, tls, 'secureConnect', HANDSHAKE_TIMEOUT_MS)
     checkPeer(tls, fingerprints)
-    const upstream = new Upstream(loop)
-    upstream.start(tls, false)
+    upstream.start(tls, true)
     try {
       await greeted(clock, upstream)
     } catch (cause) {
@@ -59,18 +60,22 @@ export function dialLink(
 /** Connects to `host:port` or `unix:/path` on this host, in plain HTTP/2. @throws Error why not */
 export function dialLocal(clock: Clock, loop: RelayLoop, address: string, signal: AbortSignal): Promise<Upstream> {
   const upstream = new Upstream(loop)
-  const take = (bytes: number): boolean => {
-    upstream.takeShared(bytes)
-    return true
-  }
-  // All sockets read into the same memory, one after the other.
-  const socket = connectTcp({ ...parseAddress(address), onread: { buffer: loop.arena.readBuffer, callback: take } })
+  const socket = connectTcp({ ...parseAddress(address), onread: sharedRead(loop, upstream) })
   return untilAborted(socket, signal, async () => {
     await event(clock, socket, 'connect', CONNECT_TIMEOUT_MS)
     upstream.start(socket, true)
     await greeted(clock, upstream)
     return upstream
   })
+}
+
+/** All sockets read into the same memory, one after the other. */
+function sharedRead({ arena }: RelayLoop, upstream: Upstream): OnReadOpts {
+  const callback = (bytes: number): boolean => {
+    upstream.takeShared(bytes)
+    return true
+  }
+  return { buffer: arena.readBuffer, callback }
 }
 
 async function greeted(clock: Clock, upstream: Upstream): Promise<void> {

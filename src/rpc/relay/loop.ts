@@ -5,6 +5,7 @@ import type { Field } from '../h2/field.ts'
 import { FieldList } from '../h2/field-list.ts'
 import { Arena } from './arena.ts'
 import { KeptBytes } from './kept-bytes.ts'
+import { Lookout } from './lookout.ts'
 
 /** With so few calls under way, what is written goes out at once: there is nothing to wait for. */
 const IMMEDIATE_CALLS = 2
@@ -44,6 +45,7 @@ export class RelayLoop {
   readonly list = new FieldList(false)
   readonly passable: Field[] = []
   readonly #turn: Turn
+  readonly #lookout: Lookout
   #dirty: Written[] = []
   #reading = false
   #atOnce = false
@@ -53,6 +55,7 @@ export class RelayLoop {
   constructor({ clock, turn = systemTurn }: LoopSeams, slabs = 512) {
     this.clock = clock
     this.#turn = turn
+    this.#lookout = new Lookout(turn)
     this.arena = new Arena(slabs)
     this.kept = new KeptBytes(this.arena)
     this.nowMs = clock.nowMs()
@@ -61,6 +64,7 @@ export class RelayLoop {
   /** What follows was read from one socket, up to `endRead`. */
   beginRead(): void {
     this.#reading = true
+    this.#lookout.seen()
     this.nowMs = this.clock.nowMs()
   }
 
@@ -69,6 +73,7 @@ export class RelayLoop {
     if (!this.#atOnce) return
     this.#atOnce = false
     this.flush()
+    this.#lookout.begin()
   }
 
   /** There is something to be written. */
