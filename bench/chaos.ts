@@ -1,5 +1,6 @@
 // Calls at a steady rate over three nodes while units restart, drain and die: `npm run chaos -- [--calls N] [--rate N]
-// [--seed N]` prints what was done and which calls failed. Loopback only.
+// [--seed N] [--only ACT] [--loss 1% [--delay MS]]` prints what was done and which calls failed. On loopback; with --loss, which
+// needs root and Python 3, each node is a host of its own (a network namespace), and what goes between them is lost and delayed.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { below } from '../src/base/random.ts'
 import { processesOf } from '../test/support/spawned-node.ts'
 import { seeded } from '../src/sim/seeded.ts'
 import { BenchNode, configOf, ECHO_UNIT, freePort, until } from './nodes.ts'
+import { type ChaosLan, createChaosLan } from './chaos-lan.ts'
 import { type Call, SteadyLoad } from './steady-load.ts'
 import { percentile } from './table.ts'
 
@@ -98,17 +100,25 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '150' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    loss: { type: 'string' },
+    delay: { type: 'string', default: '1' },
   },
 })
 const [calls, rate, seed] = [Number(values.calls), Number(values.rate), Number(values.seed)]
 const acts = ACTS.filter(({ name }) => name.includes(values.only))
 
+const HOSTS = ['a', 'b', 'c'] as const
+const lossPercent = values.loss === undefined ? undefined : Number.parseFloat(values.loss)
+
 const home = mkdtempSync(join(tmpdir(), 'hsu-chaos-'))
+const lan = lossPercent === undefined ? undefined : createChaosLan(home, HOSTS, wireOf(lossPercent))
 try {
   const loadBefore = loadavg()[0] ?? 0
   const nodes = await begin()
   const load = new SteadyLoad(
-    [nodes.a, nodes.b].map(({ ingress }) => `127.0.0.1:${ingress}`),
+    await Promise.all(
+      (['a', 'b'] as const).map((name) => lan?.wayTo(name) ?? Promise.resolve(`127.0.0.1:${nodes[name].ingress}`)),
+    ),
     rate,
     calls,
   )
@@ -125,14 +135,17 @@ try {
   process.stdout.write(report(load.calls, done, loadBefore))
 } finally {
   for (const pid of processesOf(home)) process.kill(pid, 'SIGKILL')
+  lan?.remove()
   rmSync(home, { recursive: true, force: true })
 }
 
 async function begin(): Promise<Nodes> {
   const keyFile = join(home, 'mesh.key')
-  const bench = async (name: string): Promise<BenchNode> => {
-    const ingress = await freePort()
+  const bench = async (name: (typeof HOSTS)[number]): Promise<BenchNode> => {
     const units = { echo: { ...ECHO_UNIT, replicas: REPLICAS, restart: { give_up: '1000/1m', backoff: '200ms..1s' } } }
+    const host = lan?.host(name, keyFile, units)
+    if (host !== undefined) return new BenchNode(join(home, name), host.ingress, host.config, host.prefix)
+    const ingress = await freePort()
     return new BenchNode(join(home, name), ingress, configOf(name, ingress, keyFile, units))
   }
   const [a, b, c] = [await bench('a'), await bench('b'), await bench('c')]
@@ -190,7 +203,7 @@ function report(calls: readonly Call[], done: readonly Done[], loadBefore: numbe
   const reasons = new Map<string, number>()
   for (const { failure = '' } of failures) reasons.set(failure, (reasons.get(failure) ?? 0) + 1)
   return [
-    `${calls.length} calls at ${rate}/s, seed ${seed}, load before ${loadBefore.toFixed(1)}`,
+    `${calls.length} calls at ${rate}/s, seed ${seed}, load before ${loadBefore.toFixed(1)}${lan?.label ?? ''}`,
     `failed: ${failures.length - byDeath.length} in planned acts and between acts, ${byDeath.length} in unplanned ones`,
     `a call: p50 ${p50} ms, p99 ${p99} ms, longest ${longest} ms`,
     '',
@@ -201,6 +214,10 @@ function report(calls: readonly Call[], done: readonly Done[], loadBefore: numbe
     ...[...reasons].map(([reason, count]) => `${count} x ${reason}`),
     '',
   ].join('\n')
+}
+
+function wireOf(percent: number): ChaosLan['wire'] {
+  return { loss: percent / 100, delayMs: Number(values.delay) }
 }
 
 function failed(calls: readonly Call[]): readonly Call[] {
