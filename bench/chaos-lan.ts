@@ -52,7 +52,7 @@ export function createChaosLan(home: string, names: readonly string[], wire: Wir
     }),
     async wayTo(name) {
       const path = join(home, `${name}.sock`)
-      const [file = '', ...args] = [...prefixOf(name), process.execPath, '-e', PASSAGE, path]
+      const [file, ...args] = ['env', ...prefixOf(name), process.execPath, '-e', PASSAGE, path] as const
       const passage = spawn(file, args, { stdio: 'inherit' })
       ends.push(() => passage.kill('SIGKILL'))
       await until(() => existsSync(path))

@@ -18,6 +18,7 @@ for (const [program, module] of [
   if (!existsSync(join(tools, program))) fetchGo(program, module)
 }
 if (!existsSync(join(tools, 'venv'))) fetchPython()
+if (!existsSync(join(tools, 'cpp-client'))) buildCpp()
 
 const { status } = spawnSync(process.execPath, ['dist/test/conformance/interop.test.js'], {
   stdio: 'inherit',
@@ -42,6 +43,31 @@ function fetchPython() {
   const made = spawnSync('python3', ['-m', 'venv', venv])
   const got = made.status === 0 && spawnSync(join(venv, 'bin/pip'), ['install', '--quiet', 'grpcio']).status === 0
   if (!got) say('grpcio is left out: no Python, or no way to its registry')
+}
+
+/** With the packages of the distribution (Debian: g++ pkg-config protobuf-compiler-grpc libgrpc++-dev). */
+function buildCpp() {
+  const directory = join(tools, 'cpp')
+  mkdirSync(directory, { recursive: true })
+  const sources = resolve('test/conformance')
+  const plugin = spawnSync('sh', ['-c', 'command -v grpc_cpp_plugin'], { encoding: 'utf8' }).stdout.trim()
+  const flags = spawnSync('pkg-config', ['--cflags', '--libs', 'grpc++', 'protobuf'], { encoding: 'utf8' })
+  if (plugin === '' || flags.status !== 0) {
+    say('C++ is left out: there is no libgrpc++-dev, protobuf-compiler-grpc or pkg-config here')
+    return
+  }
+  const out = [`--cpp_out=${directory}`, `--grpc_out=${directory}`, `--plugin=protoc-gen-grpc=${plugin}`]
+  const made = spawnSync('protoc', ['-I', sources, ...out, 'testing.proto'], { encoding: 'utf8' })
+  for (const program of ['server', 'client']) {
+    const files = [join(sources, 'cpp', `${program}.cpp`), 'testing.pb.cc', 'testing.grpc.pb.cc']
+    const libraries = flags.stdout.trim().split(/\s+/)
+    const args = ['-std=c++17', '-O1', '-I.', '-o', join(tools, `cpp-${program}`), ...files, ...libraries]
+    const { error, status, stderr } = spawnSync('g++', args, { cwd: directory, encoding: 'utf8' })
+    if (error === undefined && status === 0) continue
+    say(`C++ is left out: ${error === undefined ? stderr.split('\n').slice(0, 3).join(' ') : 'there is no g++ here'}`)
+    if (made.status !== 0) say(made.stderr)
+    return
+  }
 }
 
 function say(text) {
