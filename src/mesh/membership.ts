@@ -16,6 +16,8 @@ export interface Entry {
   readonly sinceMs: number
   /** Until then the member said it would be silent, by the monotonic clock; 0 = it did not. */
   readonly awayUntilMs: number
+  /** When it came back after it had been gone, by the monotonic clock; absent when it never was. */
+  readonly backAtMs?: number
 }
 
 /** Why a status changed: shown to people. */
@@ -42,6 +44,9 @@ const MAX_TOMBSTONES = 1_000
 
 /** The longest absence that is believed: a member that says it will be silent may also be gone. */
 const MAX_AWAY_MS = 15_000
+
+/** How long after it was gone a member is not believed when it speaks ill of others: by then it has met them, or has reason. */
+const BACK_MS = 1_000
 
 /** Hearsay of a death is taken at its word once a suspicion is this part of the shortest old. */
 const RIPE = 0.5
@@ -129,13 +134,14 @@ export class Membership {
   }
 
   /**
-   * Hears bad news of another member from a peer. Hearsay of a death counts as suspicion as long as nothing here speaks
-   * for it: a peer that was cut off believes everybody else dead and says so when it comes back. memberlist's
-   * mergeState does the same.
+   * Hears bad news of another member from a peer. A peer that was cut off believes everybody else dead and says so when
+   * it comes back: as long as it is itself dead here, and a moment longer, nothing is given for that. Other hearsay of a
+   * death counts as suspicion until something here speaks for it; memberlist's mergeState does the same.
    */
   hear(rumour: Rumour, peer: string): void {
     const known = this.#entries.get(rumour.nodeId)
     if (known === undefined || rumour.incarnation > known.signed.record.incarnation) return
+    if (rumour.status !== 'left' && this.#isOut(rumour.from === '' ? peer : rumour.from)) return
     const byDeed = rumour.status === 'dead' && !this.#isRipe(known, rumour.incarnation)
     this.#accuse(known, byDeed ? { ...rumour, status: 'suspect' } : rumour, peer)
   }
@@ -178,6 +184,14 @@ export class Membership {
     this.#listener.onForgotten(nodeId)
   }
 
+  /** Whether it is gone, or was a moment ago: it does not know yet what the rest of the mesh knows. */
+  #isOut(nodeId: string): boolean {
+    const entry = this.#entries.get(nodeId)
+    if (entry === undefined) return false
+    const { member, backAtMs = Number.NEGATIVE_INFINITY } = entry
+    return !isLive(member.status) || this.#clock.nowMs() - backAtMs < BACK_MS
+  }
+
   #isRipe({ member, suspicion }: Entry, incarnation: number): boolean {
     if (suspicion === undefined || member.incarnation !== incarnation) return false
     if (suspicion.voices.has(this.#self)) return true
@@ -206,7 +220,10 @@ export class Membership {
     const awayMs = Math.min(signed.record.awayMs ?? 0, MAX_AWAY_MS)
     const awayUntilMs = before?.signed === signed ? before.awayUntilMs : awayMs > 0 ? this.#clock.nowMs() + awayMs : 0
     const open = member.status === 'suspect' ? suspicion : undefined
-    const entry: Entry = { member, signed, suspicion: open, sinceMs, awayUntilMs }
+    const isBack = before !== undefined && !isLive(before.member.status) && isLive(member.status)
+    const backAtMs = isBack ? this.#clock.nowMs() : before?.backAtMs
+    const back = backAtMs === undefined ? {} : { backAtMs }
+    const entry: Entry = { member, signed, suspicion: open, sinceMs, awayUntilMs, ...back }
     this.#entries.set(member.nodeId, entry)
     this.#revision += 1
     if (changed) this.#listener.onStatus(entry, before?.member.status, why)

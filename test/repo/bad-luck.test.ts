@@ -22,6 +22,7 @@ const ITEMS = [
   'Multicast filtered',
   'Wrong seeds',
   'One-way links',
+  'A cut that heals',
   'Torn or damaged files',
 ]
 

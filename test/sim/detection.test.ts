@@ -158,6 +158,26 @@ t.test('a cut between two of five kills neither: the others speak for both', (t)
   }),
 )
 
+t.test('one that was cut off and comes back makes nobody else suspect', (t) =>
+  withSeeds(SEEDS.slice(0, 3), async (seed) => {
+    const sim = await SimMesh.formed({ seed })
+    const [away = ''] = sim.idOf(['n1'])
+    sim.network.partition([away])
+    await sim.pass(30_000)
+    const before = sim.nodes.map(({ events }) => events.length)
+    sim.network.heal()
+    await sim.until('all see all again', () => sim.isConverged(), 15_000)
+    const accused = sim.nodes.slice(1).flatMap(({ name, events }, index) =>
+      events
+        .slice(before[index + 1])
+        .filter(({ type, nodeId }) => /suspect|dead/.test(type) && nodeId !== away)
+        .map(({ type, name: of }) => `${name}: ${type} ${of}`),
+    )
+    t.same(accused, [], `seed ${seed}`)
+    await sim.stopAll()
+  }),
+)
+
 t.test('a node that loses 30 % of what it sends, and only that, takes nobody down', (t) =>
   withSeeds(SEEDS.slice(0, 2), async (seed) => {
     const sim = await SimMesh.formed({ seed })

@@ -45,6 +45,11 @@ t.test('a cut off host stops and is replaced as its units are meant to, and all 
     site.eventsOf('n1', 'moves').join('\n'),
     /released: takes over from n2, which is missing[^]*held: runs on n2: it comes first there/,
   )
+  t.notMatch(
+    site.eventsOf('n1', 'moves').join('\n'),
+    /it comes first there[^]*released/,
+    'whoever gave way takes nothing back while its process ends',
+  )
   t.match(site.eventsOf('n1', 'stops').join('\n'), /held: on the smaller side[^]*released: the partition is over/)
   t.notMatch(site.eventsOf('n1', 'stops').join('\n'), /failed|backoff/, 'being held back is no failure')
   await site.end()

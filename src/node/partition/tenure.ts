@@ -100,9 +100,13 @@ function taking(view: TenureView): TenureVerdict {
   const { own, hasProcess, settlesInMs, replaceAfterMs } = view
   const present = presentOf(view)
   const stand = own.stand === 'returning' ? 'returning' : 'idle'
-  if (hasProcess && settlesInMs > 0) return { ...verdict({ ...own, stand }, undefined), againInMs: settlesInMs }
-  if (stand === 'returning' && hasProcess) return holding({ ...view, own: { ...own, stand: 'holds' } })
   const holder = present.find(isHolder)
+  // It has given way to one that is only just back, and its process is still ending: nothing is left to find out.
+  const hasYielded = stand === 'idle' && holder !== undefined
+  if (hasProcess && settlesInMs > 0 && !hasYielded) {
+    return { ...verdict({ ...own, stand }, undefined), againInMs: settlesInMs }
+  }
+  if (stand === 'returning' && hasProcess) return holding({ ...view, own: { ...own, stand: 'holds' } })
   if (holder !== undefined) return waiting(view, 'idle', runsOn(holder))
   if (settlesInMs > 0) return waiting(view, stand, 'asks the other nodes who runs it', settlesInMs)
   const earlier = present.find((mate) => isEarlier(mate, stand, view))

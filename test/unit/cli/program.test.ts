@@ -116,6 +116,8 @@ t.test('exit codes', async (t) => {
 
   t.test('an error is one line on stderr; only faults of a configuration have one each', async (t) => {
     const line = (reason: Reason, message: string): string => errorLine(new HsuError(reason, message))
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+    t.match(errorLine(HsuError.from(full)), /^hsu: ENOSPC: .*; the disk is full: make room below the data directory/)
     t.equal(line('SPAWN_FAILED', 'cannot run /opt/db:\n  ENOENT'), 'hsu: cannot run /opt/db:; ENOENT')
     t.equal(line('UNIT_NOT_FOUND', "no unit 'x'"), "hsu: no unit 'x'; `hsu ps` lists the units of the whole mesh")
     t.equal(line('NOT_STARTED', 'nobody; start one with `hsu up`'), 'hsu: nobody; start one with `hsu up`')

@@ -497,6 +497,29 @@ t.test('membership', async (t) => {
     t.equal(other.status(), 'dead')
   })
 
+  t.test('whoever is dead here is not believed when it speaks ill of others, whoever passes that on', async (t) => {
+    const { members, status, clock } = membership()
+    const cutOff = createIdentity()
+    members.takeRecord(recordOf(x, 1), 'b')
+    members.takeRecord(recordOf(cutOff, 1), 'b')
+    members.hear({ ...rumour('suspect', 1), nodeId: cutOff.nodeId }, 'b')
+    members.declareDead(cutOff.nodeId)
+    for (const news of ['suspect', 'dead'] as const) {
+      members.hear(rumour(news, 1, cutOff.nodeId), cutOff.nodeId)
+      members.hear(rumour(news, 1, cutOff.nodeId), 'b')
+      members.hear(rumour(news, 1, ''), cutOff.nodeId)
+    }
+    t.equal(status(), 'alive')
+    members.takeRecord(recordOf(cutOff, 2), cutOff.nodeId)
+    members.hear(rumour('dead', 1, cutOff.nodeId), cutOff.nodeId)
+    t.equal(status(), 'alive', 'it is only just back')
+    await clock.advance(1_000)
+    members.hear(rumour('dead', 1, cutOff.nodeId), cutOff.nodeId)
+    t.equal(status(), 'suspect', 'it may have reason by now')
+    members.hear({ ...rumour('left', 1), from: cutOff.nodeId }, 'b')
+    t.equal(status(), 'left')
+  })
+
   t.test('leaving is believed at once', async (t) => {
     const { members, status } = membership()
     members.takeRecord(recordOf(x, 1), 'b')

@@ -100,6 +100,7 @@ const CASES: readonly (readonly [name: string, changes: Partial<TenureView>, out
   ['two have it: the first in order keeps it', { own: { stand: 'holds', term: 0 }, hasProcess: true, mates: [mate('a', { stand: 'holds' })] }, 'idle: runs on a: it comes first there'],
   ['two have it: the other gives way', { own: { stand: 'holds', term: 0 }, hasProcess: true, mates: [mate('c', { stand: 'holds', hasProcess: true })] }, 'holds'],
   ['two have it: the one that a person moved it to keeps it', { own: { stand: 'holds', term: 1 }, mates: [mate('a', { stand: 'holds' })] }, 'holds'],
+  ['it has given way, and its process is still ending when the other is only just back', { hasProcess: true, settlesInMs: 1, mates: [mate('a', { stand: 'holds' })] }, 'idle: runs on a'],
   ['it begins when the other has let go', { own: { stand: 'holds', term: 1 }, mates: [mate('a', { hasProcess: true })] }, 'holds: waits until a has stopped it'],
   ['back, and it runs elsewhere', { own: { stand: 'returning', term: 0 }, mates: [mate('c', { stand: 'holds' })] }, 'idle: runs on c'],
   ['back, and nobody has it', { own: { stand: 'returning', term: 0 }, mates: [mate('a')] }, 'holds'],
