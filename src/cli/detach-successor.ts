@@ -4,9 +4,15 @@ import type { DoorHandles, FromSuccessor, Successor } from '../node/index.ts'
 import { LIFELINE_FD, LIFELINE_VARIABLE, SUCCESSION_VARIABLE } from './succession-channel.ts'
 
 /** Where the doors are in a successor; 0 to 2 are as ours, 3 is the channel to us. */
-const DOOR_FD = { ingress: 4, link: 5, admin: 6, xds: 7 } as const satisfies Record<keyof DoorHandles, number>
+const DOOR_FD = { ingress: 4, link: 5, admin: 6, xds: 7 } as const satisfies Record<
+  Exclude<keyof DoorHandles, 'tcp'>,
+  number
+>
 
-const DOORS = Object.keys(DOOR_FD) as (keyof DoorHandles)[]
+const DOORS = Object.keys(DOOR_FD) as (keyof typeof DOOR_FD)[]
+
+/** Those of units come behind the lifeline. */
+const FIRST_TCP_FD = LIFELINE_FD + 1
 
 /**
  * Starts the program that is on disk now with the arguments of this process, in a session of its own, its output where
@@ -21,13 +27,15 @@ export function spawnSuccessor(
   const args = [...process.execArgv, entry, ...process.argv.slice(2)]
   const stdio: (number | 'ipc' | 'ignore' | 'inherit')[] = ['inherit', 'inherit', 'inherit', 'ipc']
   for (const door of DOORS) stdio[DOOR_FD[door]] = handles[door]?.fd ?? 'ignore'
-  if (lifeline !== undefined) {
+  if (lifeline !== undefined || handles.tcp.length > 0) {
     for (let fd = stdio.length; fd < LIFELINE_FD; fd += 1) stdio[fd] = 'ignore'
-    stdio[LIFELINE_FD] = lifeline
+    stdio[LIFELINE_FD] = lifeline ?? 'ignore'
   }
-  const moved = Object.fromEntries(
-    DOORS.map((door) => [door, handles[door] && { ...handles[door], fd: DOOR_FD[door] }]),
-  )
+  stdio.push(...handles.tcp.map(({ fd }) => fd))
+  const moved = {
+    ...Object.fromEntries(DOORS.map((door) => [door, handles[door] && { ...handles[door], fd: DOOR_FD[door] }])),
+    tcp: handles.tcp.map((handle, index) => ({ ...handle, fd: FIRST_TCP_FD + index })),
+  }
   const env = {
     ...process.env,
     [SUCCESSION_VARIABLE]: JSON.stringify({ dataDir, handles: moved }),

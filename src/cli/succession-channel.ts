@@ -68,8 +68,9 @@ export function findPredecessor(
 function parse(text: string): { readonly dataDir: string; readonly handles: DoorHandles } {
   try {
     const { dataDir, handles } = JSON.parse(text) as { dataDir: string; handles: DoorHandles }
-    const { ingress, link, admin, xds } = handles
-    return { dataDir, handles: { ingress, link, admin, xds } }
+    // A node before this version has none of units.
+    const { ingress, link, admin, xds, tcp = [] } = handles as Partial<DoorHandles>
+    return { dataDir, handles: { ingress, link, admin, xds, tcp } }
   } catch (cause) {
     throw new HsuError(
       'USAGE',

@@ -64,7 +64,7 @@ export function replaced(
   { lock }: Ground,
   { tools, parts, admin, attachments }: HandOverNeeds,
 ): Replaced {
-  const { supervisor, mesh, offers, world, ingress, linkServer, direct } = parts
+  const { supervisor, mesh, offers, world, ingress, linkServer, direct, unitDoors } = parts
   let inheritance: Inheritance = { ready: [], offering: [] }
   let thaw = (): void => undefined
   let hasLeft = false
@@ -76,6 +76,7 @@ export function replaced(
       link: linkServer?.handle(),
       admin: admin?.handle(),
       xds: direct.handle(),
+      tcp: unitDoors.handles(),
     }),
 
     async letGo(pid) {

@@ -20,6 +20,7 @@ export function createLiveSetup(first: NodeSetup): LiveSetup {
       servicesOf: (unit) => current.servicesOf(unit),
       routeOf: (unit) => current.routeOf(unit),
       termsOf: (unit) => current.termsOf(unit),
+      listens: () => current.listens(),
       partitionOf: (unit) => current.partitionOf(unit),
       get config() {
         return current.config

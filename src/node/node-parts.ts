@@ -35,6 +35,8 @@ import { createScheduleClaims, type ScheduleClaimsSeams } from './schedule-claim
 import { createServiceMemory } from './service-memory.ts'
 import type { DoorHandles } from './succession.ts'
 import { supervisorInTurn } from './supervisor-in-turn.ts'
+import { turnedAwayEvent } from './tcp/turned-away.ts'
+import { createUnitDoors } from './tcp/unit-doors.ts'
 import { toUnit } from './to-proto.ts'
 import { type EnvironmentFacts, environmentReport, unitEnvironment } from './unit-environment.ts'
 import { createWorldView } from './world-view.ts'
@@ -210,15 +212,29 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     wakeElsewhere: wakerElsewhere(tools.connection.client(ControlService)),
     traffic: {
       callsOf(unit, instance) {
-        const past = direct.callsOf(unit, instance)
+        const [past, connections] = [direct.callsOf(unit, instance), unitDoors.connectionsOf(instance)]
         return {
-          inFlight: inFlight.of(instance) + past.inFlight,
-          total: inFlight.total(instance) + past.total,
+          inFlight: inFlight.of(instance) + past.inFlight + connections.inFlight,
+          total: inFlight.total(instance) + past.total + connections.total,
         }
       },
       connectionsTo: async (ports) => (await host.table.connections?.(ports)) ?? new Map<number, number>(),
     },
   })
+  const unitDoors = createUnitDoors(
+    {
+      ...{ clock, random, log, servers },
+      wanted: setup.listens,
+      status: () => supervisor.status(),
+      holdMsOf: (unit) => activation.holdMsOf(unit),
+      async wake(unit, address, signal) {
+        const asker = { actor: `a connection to ${address}` }
+        await activation.wake(unit, { here: true, forCall: true, asker }, signal)
+      },
+      turnedAway: (news) => tools.events.append(turnedAwayEvent(tools, clock, { node: name, supervisor }, news)),
+    },
+    legacy?.handles.tcp,
+  )
   const invites = new Invites(clock)
   const guests = createGuests({
     ...{ clock, log, invites },
@@ -244,6 +260,7 @@ export function makeParts(seams: Outside, setup: NodeSetup, ground: Ground, { to
     services,
     names,
     activation,
+    unitDoors,
     linkServer,
     mesh,
     claims,
@@ -263,7 +280,7 @@ async function askOrThrow(prober: GrpcProber, address: string, what: string, sig
 /** How a door begins: by itself, or when it is told that the process before this one no longer serves. */
 export function takeoverOf(
   handles: DoorHandles | undefined,
-  door: keyof DoorHandles,
+  door: Exclude<keyof DoorHandles, 'tcp'>,
 ): { readonly takeover?: Takeover } {
   return handles === undefined ? {} : { takeover: { handle: handles[door] } }
 }

@@ -9,6 +9,7 @@ import { conceal, type LoadedConfig, type NodeFileConfig, type NodeUnitConfig } 
 import { parseMeshKeys } from './mesh-key.ts'
 import type { PartitionPolicy } from './partition/config.ts'
 import type { NodePaths } from './paths.ts'
+import type { UnitListen } from './tcp/unit-listen.ts'
 
 type MeshFileConfig = NonNullable<NodeFileConfig['mesh']>
 
@@ -42,6 +43,8 @@ export interface NodeSetup {
   readonly routeOf: (unit: string) => RouteConfig | undefined
   /** What other nodes are told of how calls get to a unit of this node. */
   readonly termsOf: (unit: string) => { readonly canary?: Canary; readonly version?: string }
+  /** Where connections are taken for units. */
+  readonly listens: () => readonly UnitListen[]
   /** What becomes of a unit when nodes cannot reach each other. */
   readonly partitionOf: (unit: string) => PartitionPolicy
   readonly config: ConfigReport
@@ -79,6 +82,10 @@ export async function prepareSetup({ loaded, paths, version, readFile }: SetupSo
     servicesOf: (unit) => units[unit]?.services,
     routeOf: (unit) => units[unit]?.route,
     termsOf: (unit) => termsOf(units[unit]),
+    listens: () =>
+      Object.entries(units).flatMap(([unit, { listen }]) =>
+        Object.entries(listen).map(([port, address]) => ({ unit, port, listen: address })),
+      ),
     partitionOf: (unit) => units[unit]?.partition ?? 'keep',
     config: {
       configJson: JSON.stringify(conceal(loaded.effective)),

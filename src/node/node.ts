@@ -87,7 +87,7 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
   if (tools.link !== undefined) await stack.begin(tools.link)
   const workshop = { tools, sockets }
   const parts = makeParts(seams, setup, ground, workshop)
-  const { ingress, direct, linkServer, mesh, offers, supervisor, activation } = parts
+  const { ingress, direct, linkServer, mesh, offers, supervisor, activation, unitDoors } = parts
   connectParts(seams, setup, tools, parts)
   const endings = { shutdown: deferred<'stop' | 'keep'>(), replaced: deferred<number>() }
   const core = makeCore(seams, live, options, ground, { ...workshop, parts, endings })
@@ -113,13 +113,14 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     await supervisor.apply(setup.units)
     await attachments.restore()
     await stack.begin(activation)
+    await stack.begin(unitDoors)
     parts.names.begin()
     const now = standingNow(seams.clock, parts)
     direct.answerAfter((signal) => untilAsBefore(adopted(parts, core.info.startedAtMs), now, signal))
     for (const door of forPeople) await stack.begin(door)
     if (options.predecessor !== undefined && legacy !== undefined) {
       await takePlace(options.predecessor, legacy, seams, parts)
-      for (const door of [...forCalls, ...forPeople]) await door.open()
+      for (const door of [...forCalls, unitDoors, ...forPeople]) await door.open()
       await options.predecessor.serves()
     }
   } catch (error) {
@@ -144,7 +145,8 @@ async function compose(seams: Outside, live: LiveSetup, options: StartOptions, g
     },
     async retire(drainMs) {
       const people = forPeople.map((door) => door.retire(CONTROL_DRAIN_MS))
-      await Promise.all([...people, ingress.retire(drainMs), direct.retire(drainMs), linkServer?.retire(drainMs)])
+      const calls = [ingress, direct, unitDoors, ...(linkServer === undefined ? [] : [linkServer])]
+      await Promise.all([...people, ...calls.map((door) => door.retire(drainMs))])
       await stack.stop()
     },
   }
@@ -169,7 +171,11 @@ function makeCore(
 ): NodeCore {
   const { setup } = live
   const { clock, log } = seams
-  const { mesh, offers, supervisor } = parts
+  const { mesh, offers, supervisor, unitDoors } = parts
+  const changed = (): void => {
+    offers.refresh()
+    unitDoors.refresh()
+  }
   const { events, news } = tools
   const startedAtMs = clock.wallMs()
   const variables = { nodeName: setup.name, dataDir: setup.paths.dataDir }
@@ -197,7 +203,7 @@ function makeCore(
     news,
     control: tools.connection.client(ControlService),
     config: () => setup.config,
-    reload: createReload({ log, live, reread, supervisor: () => supervisor, changed: () => offers.refresh(), news }),
+    reload: createReload({ log, live, reread, supervisor: () => supervisor, changed, news }),
     upgrade: createUpgrade({
       log,
       news,

@@ -20,6 +20,7 @@ import {
   type CallDoors,
   createCallDoors,
   createLinkCertificate,
+  createTcpDoor,
   createXdsServer,
   type GrpcProber,
   type LinkCertificate,
@@ -88,6 +89,7 @@ export interface Servers {
   readonly front: typeof createControlFront
   readonly admin: typeof createAdmin
   readonly xds: typeof createXdsServer
+  readonly tcp: typeof createTcpDoor
   readonly connect: typeof connect
 }
 
@@ -102,6 +104,7 @@ const SERVERS: Omit<Servers, keyof CallDoors> = {
   front: createControlFront,
   admin: createAdmin,
   xds: createXdsServer,
+  tcp: createTcpDoor,
   connect,
 }
 

@@ -17,6 +17,7 @@ import type { ScheduleClaims } from './schedule-claims.ts'
 import type { ServiceMemory } from './service-memory.ts'
 import type { DoorHandles, Inheritance, MeshPlace } from './succession.ts'
 import type { SupervisorInTurn } from './supervisor-in-turn.ts'
+import type { UnitDoors } from './tcp/unit-doors.ts'
 import type { EnvironmentReport } from './unit-environment.ts'
 import type { WorldView } from './world-view.ts'
 
@@ -64,6 +65,7 @@ export interface Parts {
   readonly services: ServiceMemory
   readonly names: OwnNames
   readonly activation: Activation
+  readonly unitDoors: UnitDoors
   readonly linkServer: LinkServer | undefined
   readonly mesh: MeshPart
   /** Undefined without a mesh. */

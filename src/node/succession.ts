@@ -8,6 +8,8 @@ export interface DoorHandles {
   readonly link: DoorHandle | undefined
   readonly admin: DoorHandle | undefined
   readonly xds: DoorHandle | undefined
+  /** Those of units. */
+  readonly tcp: readonly DoorHandle[]
 }
 
 /** How the units stood when the old process let go of them. */

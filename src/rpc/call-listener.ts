@@ -22,6 +22,8 @@ export interface CallListenerConfig {
   readonly listen: string
   /** With it, TLS 1.3. */
   readonly tls?: LinkTls
+  /** Connections carry whatever they carry: each direction ends by itself, and no other address will do when this one is busy. */
+  readonly raw?: boolean
   /** With it, `start` lets nobody in yet: that is left to `open`, once the process before this one is to be replaced. */
   readonly takeover?: Takeover
 }
@@ -126,7 +128,7 @@ export function createListener(
   { clock, log }: ListenerSeams,
   config: CallListenerConfig,
 ): CallListener {
-  const { listen, tls, takeover } = config
+  const { listen, tls, takeover, raw = false } = config
   const inherited = takeover?.handle?.configured === listen ? takeover.handle : undefined
   const tasks = createTaskGroup((error) => log.error('connections are not looked after', { cause: messageOf(error) }))
   const wanted = parseAddress(listen)
@@ -135,7 +137,8 @@ export function createListener(
   let address = inherited?.address ?? listen
 
   async function listenNow(): Promise<void> {
-    server = tls === undefined ? plainServer(connections) : tlsServer({ clock, log }, config.name, tls, connections)
+    server =
+      tls === undefined ? plainServer(connections, raw) : tlsServer({ clock, log }, config.name, tls, connections)
     server.maxConnections = MAX_CONNECTIONS
     server.on('connection', (socket: Socket) => connections.watch(socket))
     if (inherited !== undefined) await bind(server, { fd: inherited.fd })
@@ -182,8 +185,8 @@ export function createListener(
   }
 }
 
-function plainServer(connections: ConnectionSet): Server {
-  return createTcpServer((socket) => connections.add(socket, localCaller(socket)))
+function plainServer(connections: ConnectionSet, allowHalfOpen: boolean): Server {
+  return createTcpServer({ allowHalfOpen }, (socket) => connections.add(socket, localCaller(socket)))
 }
 
 function tlsServer(
@@ -233,13 +236,13 @@ function tlsServer(
 async function bindOrNextBest(
   server: Server,
   wanted: SocketAddress,
-  { name, listen }: CallListenerConfig,
+  { name, listen, raw = false }: CallListenerConfig,
   log: Log,
 ): Promise<void> {
   try {
     await bindAnyFamily(server, wanted)
   } catch (cause) {
-    if (systemCode(cause) !== 'EADDRINUSE' || 'path' in wanted || wanted.port === 0) {
+    if (systemCode(cause) !== 'EADDRINUSE' || 'path' in wanted || wanted.port === 0 || raw) {
       const message = `${name} cannot listen on ${listen}: ${messageOf(cause)}`
       throw new HsuError('CONFIG_INVALID', message, { details: { address: listen }, cause })
     }

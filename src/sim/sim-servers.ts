@@ -31,6 +31,7 @@ export function simServers({ reach, serve }: Calls): Servers {
       settled: async () => undefined,
       calls: { inFlight: () => 0, total: () => 0, lastCallAtMs: () => undefined },
     }),
+    tcp: (_seams, { listen }) => ({ ...door('unit'), address: () => listen, handle: () => undefined }),
     connect: (target) => connectionTo(target, reach),
   }
 }

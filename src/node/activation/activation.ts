@@ -42,6 +42,8 @@ export interface Activation extends Service {
   wake(unit: string, terms: WakeTerms, signal: AbortSignal): Promise<Woken>
   /** What becomes of calls while a unit of this node is not ready; undefined when they do not wait for it. */
   onCallOf(unit: string): OnCall | undefined
+  /** How long those who need a unit of this node wait for it, in ms. */
+  holdMsOf(unit: string): number
 }
 
 export interface WakeTerms extends Wish {
@@ -57,7 +59,10 @@ export function createActivation(seams: ActivationSeams): Activation {
     const spec = supervisor.spec(unit)
     return spec && sleepTermsOf(spec.config)
   }
-  const waker = createWaker({ clock, supervisor, onCallOf })
+  const waker = createWaker({
+    ...{ clock, supervisor },
+    patienceOf: (unit) => ({ sleeps: termsOf(unit) !== undefined, holdMs: holdMsOf(unit) }),
+  })
   const wakeHere = async (unit: string, wish: Wish, signal: AbortSignal): Promise<Woken> => {
     await waker.wake(unit, wish, signal)
     const ready = replicasOf(unit, supervisor.status()).filter((each) => each.ready)
@@ -100,13 +105,18 @@ export function createActivation(seams: ActivationSeams): Activation {
       return mesh.decide(unit, wish, signal)
     },
     onCallOf,
+    holdMsOf,
+  }
+
+  function holdMsOf(unit: string): number {
+    return seams.holdOf(unit) ?? termsOf(unit)?.holdMs ?? DEFAULT_HOLD_MS
   }
 
   function onCallOf(unit: string): OnCall | undefined {
     const terms = termsOf(unit)
     const config = supervisor.spec(unit)?.config
     if (terms === undefined && (config?.kind !== 'integrated' || isJob(config))) return undefined
-    const holdMs = seams.holdOf(unit) ?? terms?.holdMs ?? DEFAULT_HOLD_MS
+    const holdMs = holdMsOf(unit)
     return terms === undefined && holdMs === 0 ? undefined : { holdMs, starts: terms !== undefined }
   }
 }

@@ -1,14 +1,13 @@
 import { HsuError } from '../../base/error.ts'
 import type { Clock } from '../../base/clock.ts'
-import type { OnCall } from '../../mesh/index.ts'
 import type { Asker, Supervisor } from '../../process/index.ts'
-import { refusalOf, replicasOf, wakeStateOf } from './wake-state.ts'
+import { type Patience, refusalOf, replicasOf, wakeStateOf } from './wake-state.ts'
 
 export interface WakerSeams {
   readonly clock: Clock
   readonly supervisor: Pick<Supervisor, 'status' | 'changes' | 'wakeUnit' | 'startUnit'>
-  /** What becomes of calls while a unit is not ready. */
-  readonly onCallOf: (unit: string) => OnCall | undefined
+  /** How long those who need a unit wait for it, in ms, and whether they start it. */
+  readonly patienceOf: (unit: string) => Omit<Patience, 'wallMs'>
 }
 
 /** Who wants a unit to be awake. */
@@ -28,14 +27,11 @@ export interface Waker {
   wake(unit: string, wish: Wish, signal: AbortSignal): Promise<void>
 }
 
-export function createWaker({ clock, supervisor, onCallOf }: WakerSeams): Waker {
+export function createWaker({ clock, supervisor, patienceOf }: WakerSeams): Waker {
   return {
     async wake(unit, { asker, forCall }, signal) {
       const replicas = () => replicasOf(unit, supervisor.status())
-      const state = () => {
-        const { starts = false, holdMs = 0 } = onCallOf(unit) ?? {}
-        return wakeStateOf(replicas(), { sleeps: starts, holdMs, wallMs: clock.wallMs() })
-      }
+      const state = () => wakeStateOf(replicas(), { ...patienceOf(unit), wallMs: clock.wallMs() })
       const failed = (cause: unknown): never => {
         signal.throwIfAborted()
         const error = HsuError.from(cause)

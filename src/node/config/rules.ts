@@ -23,6 +23,7 @@ export function checkRules(tree: Tree, units: PlainUnits, report: Report): void 
     if (config !== undefined && !incomplete && !wrong.has('kind')) {
       checkUnit(config, below)
       checkKind(config, tree, name, below)
+      checkListen(config, below)
     }
     checkTemplates(tree, name, fault)
   }
@@ -74,6 +75,7 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
       'job',
       'schedule',
       'partition',
+      'listen',
     ].map((key) => [key, ['managed', 'integrated']]),
   ),
 }
@@ -81,6 +83,19 @@ const KINDS_OF_KEY: Readonly<Record<string, readonly Kind[]>> = {
 /** The keys that have no meaning for units of `kind`. */
 export function keysWithoutMeaning(kind: Kind): readonly string[] {
   return Object.keys(KINDS_OF_KEY).filter((key) => KINDS_OF_KEY[key]?.includes(kind) === false)
+}
+
+/** What is passed on goes to a declared port, and one that the unit does not listen on at the same address. */
+function checkListen({ listen, ports }: NodeUnitConfig, below: (path: Path, text: string) => void): void {
+  for (const [port, address] of Object.entries(listen)) {
+    const own = ports[port]
+    if (own === undefined) {
+      const meant = didYouMean(port, Object.keys(ports))
+      below(['listen', port], `is none of its ports${meant === '' ? `; add ${port}: auto to ports` : meant}`)
+    } else if (address.endsWith(`:${own}`)) {
+      below(['listen', port], 'is the port of the unit itself; give it another one there, such as auto')
+    }
+  }
 }
 
 function checkKind(

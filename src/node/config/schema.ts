@@ -3,7 +3,7 @@ import { type DeepReadonly, duration, percentage, size, text } from '../../base/
 import { MeshConfig } from '../../mesh/index.ts'
 import { UNIT_NAME, unitShape } from '../../process/index.ts'
 import { partition } from '../partition/config.ts'
-import { routeSchema } from '../../rpc/index.ts'
+import { listenSchema, routeSchema } from '../../rpc/index.ts'
 
 /** Node names appear in `unit@node`, in metadata and in file names. */
 const NODE_NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
@@ -120,6 +120,11 @@ const unit = z.strictObject({
     .prefault({})
     .describe(
       'How calls are spread over its instances, and what becomes of those that fail. Nodes without the unit in their file use the defaults, but for limits and timeout',
+    ),
+  listen: listenSchema
+    .default({})
+    .describe(
+      'Where the node takes TCP connections for it and passes them on, by the name of its port: a port of 127.0.0.1, or HOST:PORT. They wait while it starts, and start it when it is started by calls',
     ),
   partition: partition.describe(
     'What becomes of it when nodes cannot reach each other: keep = it runs on; or a map, see docs/MESH.md',

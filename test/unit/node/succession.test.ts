@@ -38,7 +38,7 @@ function setUp(
   const node: Replaced = {
     clock,
     dataDir: '/data',
-    handles: () => ({ ingress: undefined, link: undefined, admin: undefined, xds: undefined }),
+    handles: () => ({ ingress: undefined, link: undefined, admin: undefined, xds: undefined, tcp: [] }),
     async letGo(pid) {
       happened.push(`let go to ${pid}`)
       if (faults.letGo !== undefined) throw faults.letGo
