@@ -6,6 +6,7 @@ import type { InstanceStatus, StoppedInstance } from '../status.ts'
 import { type SlotSeams, UnitSlot } from '../unit.ts'
 import { type Outcome, outcomeOf } from './plan.ts'
 import type { RunRecord } from './run-record.ts'
+import { stateOf } from './run-status.ts'
 import { runSpecOf } from './terms.ts'
 
 const never = new AbortController().signal
@@ -162,12 +163,6 @@ export class ActiveRun {
       this.#hooks.ended(this.#outcome)
     } else if (isNew) this.#hooks.changed()
   }
-}
-
-/** How a run that ended is shown as an instance. */
-export function stateOf(state: RunRecord['state']): InstanceStatus['state'] {
-  if (state === 'running') return 'up'
-  return state === 'stopped' ? 'down' : state
 }
 
 /** A run fails by its terms, not by crashing too often in a time. */

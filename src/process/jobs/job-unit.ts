@@ -7,15 +7,15 @@ import type { UnitSpec } from '../launch.ts'
 import { deleteSlotRecord, type SlotRecord } from '../slot-record.ts'
 import type { InstanceStatus, StoppedInstance } from '../status.ts'
 import type { SlotSeams, UnitSlot } from '../unit.ts'
-import { ActiveRun, stateOf } from './active-run.ts'
+import { ActiveRun } from './active-run.ts'
 import { FIRST_LANE_BESIDE, freeLane } from './lanes.ts'
 import { admit, remembered, resume } from './plan.ts'
-import { runEnded, runMissed, runSkipped, runStarted } from './run-news.ts'
+import { runEnded, runStarted } from './run-news.ts'
 import { createRunsWriter, readRuns, type RunRecord, type UnitRuns } from './run-record.ts'
+import { restingStatus } from './run-status.ts'
 import type { ScheduleMesh } from './schedule-mesh.ts'
 import { isJob, termsOf } from './terms.ts'
-import { handledAfter } from './ticks.ts'
-import { scheduleKey, Ticker } from './ticker.ts'
+import { UnitSchedule } from './unit-schedule.ts'
 
 /** The names of runs are eight hex digits of chance. */
 const NAMES = 0x100000000
@@ -47,10 +47,9 @@ export class JobUnit {
   readonly #writer
   readonly #tasks
   readonly #active = new Map<string, ActiveRun>()
+  readonly #schedule: UnitSchedule
   #spec: UnitSpec
   #ended: readonly RunRecord[] = []
-  #handledMs = 0
-  #ticker: Ticker | undefined
   #over = false
   /** Decisions about runs are made one at a time. */
   #deciding: Promise<unknown> = Promise.resolve()
@@ -62,6 +61,11 @@ export class JobUnit {
     this.#log = seams.log.with({ unit: spec.name })
     this.#writer = createRunsWriter(seams.store, spec.name, this.#log)
     this.#tasks = createTaskGroup((error) => this.#log.error('the runs of a unit met a fault', { error }))
+    this.#schedule = new UnitSchedule({ ...seams, tasks: this.#tasks }, spec.name, {
+      run: (tickMs) => this.run({ cause: 'schedule', actor: '', args: [], tickMs, origin: undefined }),
+      save: () => this.#save(),
+      changed: () => seams.shown(),
+    })
   }
 
   /** Those that are not at rest yet. */
@@ -80,7 +84,7 @@ export class JobUnit {
   }
 
   get nextMs(): number | undefined {
-    return this.#ticker?.nextMs
+    return this.#schedule.nextMs
   }
 
   /** The runs as instances. A job of which nothing runs is shown as its last run. */
@@ -93,7 +97,7 @@ export class JobUnit {
     }))
     if (running.length > 0 || !isJob(config)) return running
     const last = this.#ended.at(-1)
-    return [{ ...idle(this.#spec, last), job: { ...job, run: last?.id ?? '' } }]
+    return [{ ...restingStatus(this.#spec, last), job: { ...job, run: last?.id ?? '' } }]
   }
 
   /** Goes on with what an earlier node left, and begins to watch the schedule. */
@@ -103,7 +107,7 @@ export class JobUnit {
     const bootId = await host.table.bootId()
     this.#ended = known?.runs.filter(({ state }) => state !== 'running') ?? []
     for (const run of known?.runs ?? []) if (run.state === 'running') await this.#resume(run, bootId)
-    this.#watchSchedule(known, this.#seams.goesOn)
+    this.#schedule.watch(this.#spec.config.schedule, known, this.#seams.goesOn)
   }
 
   async #resume(run: RunRecord, bootId: string): Promise<void> {
@@ -121,49 +125,8 @@ export class JobUnit {
   reconfigure(spec: UnitSpec): void {
     const before = this.#spec.config.schedule
     this.#spec = spec
-    if (JSON.stringify(before) === JSON.stringify(spec.config.schedule)) return
-    this.#watchSchedule(this.#toSave(), true)
-  }
-
-  /** `goesOn`: the schedule was watched until a moment ago. */
-  #watchSchedule(known: UnitRuns | undefined, goesOn: boolean): void {
-    this.#ticker?.stop()
-    this.#ticker = undefined
-    const { schedule } = this.#spec.config
-    if (schedule === undefined) return
-    const isSame = known?.schedule === scheduleKey(schedule)
-    const knownMs = isSame ? known.handledMs : undefined
-    this.#handledMs = knownMs ?? this.#seams.clock.wallMs()
-    const seams = { ...this.#seams, tasks: this.#tasks }
-    this.#ticker = new Ticker(
-      seams,
-      { unit: this.#spec.name, terms: schedule, knownMs, goesOn },
-      {
-        missed: (count, madeUpFor) => void this.#seams.publish(runMissed(this.#spec.name, count, madeUpFor)),
-        handled: (tickMs) => void this.#handled(tickMs),
-        fire: (tickMs) => this.#fire(tickMs),
-        changed: () => this.#seams.shown(),
-      },
-    )
-    void this.#save()
-    this.#ticker.begin()
-  }
-
-  async #fire(tickMs: number): Promise<void> {
-    try {
-      await this.run({ cause: 'schedule', actor: '', args: [], tickMs, origin: undefined })
-    } catch (thrown) {
-      const { reason, message } = HsuError.from(thrown)
-      if (reason === 'INTERNAL') throw thrown
-      if (reason === 'NODE_DRAINING') return
-      this.#seams.publish(runSkipped(this.#spec.name, tickMs, message))
-      await this.#handled(tickMs)
-    }
-  }
-
-  async #handled(tickMs: number): Promise<void> {
-    this.#handledMs = handledAfter(this.#handledMs, tickMs, this.#seams.clock.wallMs())
-    await this.#save()
+    const after = spec.config.schedule
+    if (JSON.stringify(before) !== JSON.stringify(after)) this.#schedule.watch(after, this.#schedule.record, true)
   }
 
   /** Begins a run. Resolves when it is written down and on its way. @throws HsuError `ALREADY_RUNNING` when its terms forbid it now */
@@ -204,9 +167,7 @@ export class JobUnit {
 
   /** Only runs of a schedule that nodes share look at the other nodes: a person names the node. */
   #busyElsewhere({ cause }: RunOrder): number {
-    const ticker = this.#ticker
-    if (cause !== 'schedule' || ticker?.terms.scope !== 'mesh') return 0
-    return this.#seams.mesh.look(this.#spec.name, ticker.key).busyElsewhere
+    return cause === 'schedule' ? this.#schedule.busyElsewhere : 0
   }
 
   async #start({ cause, actor, args, tickMs, origin }: RunOrder): Promise<ActiveRun> {
@@ -229,7 +190,7 @@ export class JobUnit {
       ...(tickMs === undefined ? {} : { tickMs }),
       ...(deadline === undefined ? {} : { deadlineMs: startedAtMs + deadline }),
     })
-    if (tickMs !== undefined) this.#handledMs = handledAfter(this.#handledMs, tickMs, startedAtMs)
+    if (tickMs !== undefined) this.#schedule.begun(tickMs, startedAtMs)
     // Written down first: after a crash the next node finds the run, and does not begin another for the same moment.
     await this.#save()
     await active.begin()
@@ -329,39 +290,14 @@ export class JobUnit {
 
   #end(): void {
     this.#over = true
-    this.#ticker?.stop()
+    this.#schedule.stop()
   }
 
   #toSave(): UnitRuns {
-    const schedule = this.#ticker?.key ?? ''
-    return { format: 1, unit: this.#spec.name, schedule, handledMs: this.#handledMs, runs: [...this.runs] }
+    return { format: 1, unit: this.#spec.name, ...this.#schedule.record, runs: [...this.runs] }
   }
 
   async #save(): Promise<void> {
     await this.#writer.write(this.#toSave())
-  }
-}
-
-/** A job of which nothing runs, as its last run, if it had one. */
-function idle({ name, config }: UnitSpec, last: RunRecord | undefined): Omit<InstanceStatus, 'job'> {
-  return {
-    unit: name,
-    instance: last?.instance ?? '',
-    replica: last?.lane ?? 0,
-    kind: config.kind,
-    state: last === undefined ? 'down' : stateOf(last.state),
-    ready: false,
-    pid: undefined,
-    startedAtMs: undefined,
-    restarts: Math.max(0, (last?.attempts ?? 0) - 1),
-    cpu: 0,
-    rssBytes: 0,
-    ports: {},
-    limits: [],
-    exit: last?.exit,
-    reason: last?.reason ?? '',
-    want: 'down',
-    retryAtMs: undefined,
-    eventId: last?.eventId ?? '',
   }
 }
