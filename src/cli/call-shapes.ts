@@ -1,3 +1,4 @@
+import type { CallLine } from '../node/index.ts'
 import { type CallCounts, type CallRecord, rfc3339 } from './control.ts'
 
 // The shape of calls that `-o json` prints. Public API: add keys freely, never rename or remove one.
@@ -28,27 +29,8 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 export const CALL_KEYS =
   'service, unit, calls, failed, inFlight, p50Seconds, p99Seconds, requestBytes, responseBytes, retries, held, rejected'
 
-/** A line of `hsu calls -f -o json`, and of the access log. */
-export interface CallRecordShape {
-  /** When it was over. */
-  readonly time: string | null
-  readonly node: string
-  readonly door: string
-  readonly peer: string
-  readonly service: string
-  readonly method: string
-  readonly unit: string
-  readonly instance: string
-  readonly servedBy: string
-  readonly code: string
-  readonly reason: string
-  readonly seconds: number
-  readonly requestBytes: number
-  readonly responseBytes: number
-  readonly attempts: number
-  readonly held: boolean
-  readonly traceId: string
-}
+/** A line of `hsu calls -f -o json`: that of the access log. */
+export type CallRecordShape = Omit<CallLine, 'time'> & { readonly time: string | null }
 
 /** The keys of `CallRecordShape`, for docs/cli.md. */
 export const CALL_RECORD_KEYS =

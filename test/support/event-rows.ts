@@ -1,19 +1,8 @@
+import type { EventShape } from '../../src/cli/shapes.ts'
 import type { SpawnedNode } from './spawned-node.ts'
 
 /** What `hsu events -o json` prints of one event. */
-export interface EventRow {
-  readonly id: string
-  readonly time: string
-  readonly node: string
-  readonly unit: string
-  readonly instance: string
-  readonly type: string
-  readonly reason: string
-  readonly details: Readonly<Record<string, string>>
-  readonly cause: string
-  readonly causedBy: string
-  readonly actor: string
-}
+export type EventRow = EventShape & { readonly time: string }
 
 /** What is kept of a unit, oldest first. */
 export async function eventsOf(node: SpawnedNode, ...args: string[]): Promise<readonly EventRow[]> {

@@ -4,28 +4,10 @@ import { byMerit, candidatesFor, deciders } from '../../../src/node/activation/c
 import { type Activity, isDue, lookEveryMs, observe } from '../../../src/node/activation/idle.ts'
 import { refusalOf, wakeStateOf } from '../../../src/node/activation/wake-state.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
+import { instanceStatus } from '../../support/instance-status.ts'
 
-const slot = (state: InstanceStatus['state'], more: Partial<InstanceStatus> = {}): InstanceStatus => ({
-  unit: 'echo',
-  instance: 'echo-0-1',
-  replica: 0,
-  kind: 'integrated',
-  state,
-  ready: false,
-  pid: undefined,
-  startedAtMs: undefined,
-  restarts: 0,
-  cpu: 0,
-  rssBytes: 0,
-  ports: {},
-  exit: undefined,
-  reason: '',
-  want: 'up',
-  limits: [],
-  retryAtMs: undefined,
-  eventId: '',
-  ...more,
-})
+const slot = (state: InstanceStatus['state'], more: Partial<InstanceStatus> = {}): InstanceStatus =>
+  instanceStatus({ state, ready: false, pid: undefined, startedAtMs: undefined, ports: {}, ...more })
 
 const SLEEPS = { sleeps: true, holdMs: 10_000, wallMs: 1_000 }
 

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { createTopic } from '../../../src/base/topic.ts'
 import { watchIdle } from '../../../src/node/activation/idle-watch.ts'
 import { type InstanceStatus, sleepTermsOf, type UnitSpec } from '../../../src/process/index.ts'
+import { instanceStatus } from '../../support/instance-status.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { settle, SimClock } from '../../../src/sim/sim-clock.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
@@ -50,26 +51,8 @@ async function watch(t: Test, spec: UnitSpec, others: readonly [UnitSpec, Instan
   return { clock, seen, sleeps, become }
 }
 
-const running = (unit: string, kind: InstanceStatus['kind']): InstanceStatus => ({
-  unit,
-  instance: `${unit}-0-1`,
-  replica: 0,
-  kind,
-  state: 'up',
-  ready: true,
-  pid: 7,
-  startedAtMs: 1,
-  restarts: 0,
-  cpu: 0,
-  rssBytes: 0,
-  ports: { grpc: 50_051 },
-  exit: undefined,
-  reason: '',
-  want: 'up',
-  limits: [],
-  retryAtMs: undefined,
-  eventId: '',
-})
+const running = (unit: string, kind: InstanceStatus['kind']): InstanceStatus =>
+  instanceStatus({ unit, instance: `${unit}-0-1`, kind })
 
 const sleeper = (more: object = {}): UnitSpec =>
   unitSpec('echo', { run: ['x'], kind: 'integrated', activation: 'on-call', idle: { stop_after: '10s', ...more } })

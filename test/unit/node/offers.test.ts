@@ -2,30 +2,12 @@ import t from 'tap'
 import { createTopic } from '../../../src/base/topic.ts'
 import { createOffers } from '../../../src/node/offers.ts'
 import type { InstanceStatus } from '../../../src/process/index.ts'
+import { instanceStatus } from '../../support/instance-status.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 import { seeded } from '../../../src/sim/seeded.ts'
 import { SimClock } from '../../../src/sim/sim-clock.ts'
 
-const READY: InstanceStatus = {
-  unit: 'echo',
-  instance: 'echo-0-1',
-  replica: 0,
-  kind: 'integrated',
-  state: 'up',
-  ready: true,
-  pid: 7,
-  startedAtMs: 1,
-  restarts: 0,
-  cpu: 0,
-  rssBytes: 0,
-  ports: { grpc: 50051 },
-  exit: undefined,
-  reason: '',
-  want: 'up',
-  limits: [],
-  retryAtMs: undefined,
-  eventId: '',
-}
+const READY = instanceStatus()
 
 type Ask = (address: string, signal: AbortSignal) => Promise<readonly string[]>
 

@@ -4,7 +4,8 @@ import { type Watched, World } from '../../support/sim-world.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
-const never = new AbortController().signal
+/** A signal for each caller. */
+const never = (): AbortSignal => new AbortController().signal
 const REPLICAS = 3
 
 /** A unit of three replicas whose processes are ready two seconds after their start, unless they are to fail. */
@@ -35,7 +36,7 @@ async function setUp(t: Test, more: object = {}) {
   let fewest = REPLICAS
   node.supervisor.changes.subscribe(() => (fewest = Math.min(fewest, ready())))
   const restart = (mode?: RestartMode): Promise<void> => {
-    const restarted = node.supervisor.restartUnit('api', never, { actor: 'anna' }, mode)
+    const restarted = node.supervisor.restartUnit('api', never(), { actor: 'anna' }, mode)
     restarted.catch(() => undefined)
     return restarted
   }
@@ -134,13 +135,13 @@ t.test('a stop, or a restart of all at once, ends it', async (t) => {
   const { node, restart, world } = await setUp(t)
   const rolling = restart()
   await node.pass(1_500, 100)
-  const stopped = node.supervisor.stopUnit('api', never)
+  const stopped = node.supervisor.stopUnit('api', never())
   await throwsReason(t, 'CANCELLED', () => passUntil(node, rolling))
   await passUntil(node, stopped)
   await node.pass(10_000, 100)
   t.equal(world.host.pidsOf('api').length, 0, 'nobody is started again')
 
-  await passUntil(node, node.supervisor.startUnit('api', never))
+  await passUntil(node, node.supervisor.startUnit('api', never()))
   await node.pass(5_000, 100)
   const again = restart()
   await node.pass(1_500, 100)
@@ -160,7 +161,7 @@ t.test('it goes on though whoever asked turns away, and ends with the node', asy
   await node.pass(30_000, 100)
   t.notOk(instances(node).some((instance) => before.includes(instance)))
 
-  const last = node.supervisor.restartUnit('api', never)
+  const last = node.supervisor.restartUnit('api', never())
   last.catch(() => undefined)
   await node.pass(2_000, 100)
   await passUntil(node, node.supervisor.stop())
@@ -191,7 +192,7 @@ t.test('replicas that serve nobody have the first turns, and one that is taken a
   await node.pass(100, 10)
   const rolling = restart()
   await node.pass(1_000, 100)
-  const scaled = node.supervisor.scaleUnit('api', 1, never)
+  const scaled = node.supervisor.scaleUnit('api', 1, never())
   await passUntil(node, scaled)
   await rolling.catch(() => undefined)
   const order = node.events.filter(({ type }) => type === 'unit.rolling').map(({ details }) => details['replica'])

@@ -6,7 +6,8 @@ import { endpoint } from '../../support/literal-world.ts'
 import { settle, SimClock } from '../../../src/sim/sim-clock.ts'
 import { throwsReason } from '../../support/throws-reason.ts'
 
-const never = new AbortController().signal
+/** A signal for each caller. */
+const never = (): AbortSignal => new AbortController().signal
 const asleep = (unit = 'echo', holdMs = 10_000): Endpoint =>
   endpoint({ unit, instance: '', address: '', ready: false, onCall: { holdMs, starts: true } })
 const AWAKE = endpoint({ instance: 'echo-0-b' })
@@ -24,7 +25,7 @@ function rig() {
     clock,
     wake: (sleeper, signal) => new Promise((done, fail) => asked.push({ sleeper, signal, done, fail })),
   })
-  const hold = (endpoints: readonly Endpoint[], signal = never, node?: string) => {
+  const hold = (endpoints: readonly Endpoint[], signal = never(), node?: string) => {
     const held = waking.hold(endpoints, node, signal)
     if (held === undefined) throw new Error('nothing to wake')
     held.catch(() => undefined)
@@ -35,8 +36,8 @@ function rig() {
 
 t.test('what no call starts is not held', async (t) => {
   const { waking, asked } = rig()
-  t.equal(waking.hold([endpoint({ ready: false })], undefined, never), undefined)
-  t.equal(waking.hold([], undefined, never), undefined)
+  t.equal(waking.hold([endpoint({ ready: false })], undefined, never()), undefined)
+  t.equal(waking.hold([], undefined, never()), undefined)
   t.equal(asked.length, 0)
 })
 
@@ -58,7 +59,7 @@ t.test('however many calls wait, one wake is asked for, and all go on with what 
 t.test('of several units that offer a service, every node wakes the same', async (t) => {
   const { asked, hold } = rig()
   void hold([asleep('zeta'), endpoint({ unit: 'alpha', ready: false }), asleep('beta')])
-  void hold([asleep('beta')], never, 'edge-b')
+  void hold([asleep('beta')], never(), 'edge-b')
   t.same(
     asked.map(({ sleeper }) => sleeper),
     [
@@ -110,19 +111,19 @@ t.test('a call for an unknown name waits for as long as the node does not know i
   let settling: Promise<void> | undefined = new Promise((resolve) => (settled = resolve))
   const wake = async () => t.fail('nothing is to be woken') as never
   const waking = createWaking({ clock, wake, endpoints: { settling: () => settling } })
-  const held = [waking.settling(never), waking.settling(never)]
+  const held = [waking.settling(never()), waking.settling(never())]
   t.equal(waking.held, 2)
   settled()
   for (const each of held) await each
   t.equal(waking.held, 0)
-  const forEver = waking.settling(never)
+  const forEver = waking.settling(never())
   settling = undefined
-  t.equal(waking.settling(never), undefined)
+  t.equal(waking.settling(never()), undefined)
   await forEver
   t.equal(clock.sleeping, 0)
 
   settling = new Promise(() => undefined)
-  const left = waking.settling(never)
+  const left = waking.settling(never())
   await clock.advance(10_000)
   await left
   t.equal(waking.held, 0, 'a node that never says so holds nobody for ever')
