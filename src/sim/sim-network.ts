@@ -3,6 +3,8 @@ import { type Random, sample } from '../base/random.ts'
 import type { LoopWatch } from '../mesh/index.ts'
 import type { Life } from './life.ts'
 import { NodeTimes } from './node-times.ts'
+import { SimCuts } from './sim-cuts.ts'
+import { farEnd, type SimLink, SimLinks } from './sim-links.ts'
 import type { SimClock } from './sim-clock.ts'
 import { shareKey, SimTransport, timedOut, unreachable, type Wire } from './sim-transport.ts'
 
@@ -15,13 +17,6 @@ export interface SimNetworkOptions {
   readonly discovery?: boolean
   /** How long a connection lives across a partition before both ends give it up. Default 10 s. */
   readonly brokenAfterMs?: number
-}
-
-/** Two ends that can talk, until something closes it. */
-interface Link {
-  readonly ends: readonly [SimTransport, SimTransport]
-  /** What to do for each request under way when the link closes. */
-  readonly onClose: Set<() => void>
 }
 
 /** How much of what a node hears of others it passes on: gossipsub keeps 6 to 12 neighbours for that. */
@@ -59,13 +54,9 @@ export class SimNetwork implements Wire {
   #discovery: boolean
   readonly #brokenAfterMs: number
   readonly #nodes = new Set<SimTransport>()
-  /** Each link under both of its ends. */
-  readonly #links = new Map<SimTransport, Map<string, Link>>()
+  readonly #links = new SimLinks()
+  readonly #cuts = new SimCuts()
   readonly #dialling = new Set<string>()
-  #groups = new Map<string, number>()
-  /** `FROM TO` for each way that nothing passes. */
-  #cuts = new Set<string>()
-  #partitions = 0
 
   constructor({ clock, random, latencyMs = [1, 5], discovery = true, brokenAfterMs = 10_000 }: SimNetworkOptions) {
     this.times = new NodeTimes(clock)
@@ -104,26 +95,23 @@ export class SimNetwork implements Wire {
 
   /** Cuts the network into groups, silently; nodes in none are together in one more. Replaces an earlier partition. */
   partition(...groups: readonly (readonly string[])[]): void {
-    this.#groups = new Map(groups.flatMap((group, index) => group.map((nodeId) => [nodeId, index + 1])))
-    this.#partitions += 1
-    const partition = this.#partitions
+    this.#cuts.partition(groups)
+    const { epoch } = this.#cuts
     this.#clock.after(this.#brokenAfterMs, () => {
-      if (partition !== this.#partitions) return
+      if (epoch !== this.#cuts.epoch) return
       for (const node of this.#nodes) {
-        for (const link of this.#linksOf(node)) if (!this.#reaches(...link.ends)) this.#close(link)
+        for (const link of this.#links.of(node)) if (!this.#reaches(...link.ends)) this.#close(link)
       }
     })
   }
 
   /** Silently loses all that `from` sends to `to`, until `heal`. Adds to what is cut already. */
   cutOneWay(from: readonly string[], to: readonly string[]): void {
-    for (const one of from) for (const other of to) this.#cuts.add(`${one} ${other}`)
+    this.#cuts.cutOneWay(from, to)
   }
 
   heal(): void {
-    this.#groups = new Map()
-    this.#cuts = new Set()
-    this.#partitions += 1
+    this.#cuts.heal()
     for (const node of this.#nodes) this.dial(node)
   }
 
@@ -142,9 +130,9 @@ export class SimNetwork implements Wire {
   move(nodeId: string, addresses: readonly string[]): void {
     for (const node of this.#named(nodeId)) {
       node.own = addresses
-      for (const link of this.#linksOf(node)) {
-        const peer = link.ends[0] === node ? link.ends[1] : link.ends[0]
-        this.#unlink(link)
+      for (const link of this.#links.of(node)) {
+        const peer = farEnd(link, node)
+        this.#links.cut(link)
         this.#notifyClosed(node, peer, this.#latency())
         this.#notifyClosed(peer, node, this.#brokenAfterMs)
       }
@@ -193,18 +181,18 @@ export class SimNetwork implements Wire {
 
   /** For transports: those that `node` has a link to. */
   peersOf(node: SimTransport): SimTransport[] {
-    return this.#linksOf(node).map(({ ends }) => (ends[0] === node ? ends[1] : ends[0]))
+    return this.#links.of(node).map((link) => farEnd(link, node))
   }
 
   /** For transports: closes the link between a node and a peer, if there is one. */
   disconnect(node: SimTransport, peer: string): void {
-    const link = this.#links.get(node)?.get(peer)
+    const link = this.#links.between(node, peer)
     if (link !== undefined) this.#close(link)
   }
 
   /** For transports: closes all links of a node that ended. */
   hangUp(node: SimTransport): void {
-    for (const link of this.#linksOf(node)) this.#close(link)
+    for (const link of this.#links.of(node)) this.#close(link)
   }
 
   /** For transports: the author tells all its peers, each of which tells some of its own; each node gets it once. */
@@ -230,10 +218,10 @@ export class SimNetwork implements Wire {
 
   /** For transports: one request, one response. */
   request(from: SimTransport, peer: string, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const link = this.#links.get(from)?.get(peer)
+    const link = this.#links.between(from, peer)
     if (signal.aborted) return Promise.reject(timedOut(peer))
     if (link === undefined) return Promise.reject(unreachable(peer))
-    const to = link.ends[0] === from ? link.ends[1] : link.ends[0]
+    const to = farEnd(link, from)
     return new Promise((resolve, reject) => {
       const done = (settle: () => void) => (): void => {
         signal.removeEventListener('abort', abort)
@@ -261,7 +249,7 @@ export class SimNetwork implements Wire {
     const wanted = (): boolean =>
       one.up &&
       other.up &&
-      this.#links.get(one)?.has(other.nodeId) !== true &&
+      this.#links.between(one, other.nodeId) === undefined &&
       this.#reaches(one, other) &&
       this.#reaches(other, one) &&
       this.#knows(one, other)
@@ -276,9 +264,7 @@ export class SimNetwork implements Wire {
     this.#dialling.delete(key)
     // Who is frozen takes no part in a handshake, and dials when it thaws.
     if (!wanted() || this.times.isFrozen(one.nodeId) || this.times.isFrozen(other.nodeId)) return
-    const link: Link = { ends: [one, other], onClose: new Set() }
-    this.#under(one).set(other.nodeId, link)
-    this.#under(other).set(one.nodeId, link)
+    this.#links.join(one, other)
     this.#whenThawed(one, () => one.handlers.onConnected(other.nodeId))
     this.#whenThawed(other, () => other.handlers.onConnected(one.nodeId))
   }
@@ -287,9 +273,9 @@ export class SimNetwork implements Wire {
     return (this.#discovery && one.mdns && other.mdns) || canDial(one, other) || canDial(other, one)
   }
 
-  #close(link: Link): void {
+  #close(link: SimLink): void {
     const [one, other] = link.ends
-    this.#unlink(link)
+    this.#links.cut(link)
     // A reset does not cross a partition: then only silence tells, until the connection is given up.
     const tells = (node: SimTransport, peer: SimTransport): number =>
       peer.up || this.#reaches(node, peer) ? this.#latency() : this.#brokenAfterMs
@@ -297,18 +283,11 @@ export class SimNetwork implements Wire {
     this.#notifyClosed(other, one, tells(other, one))
   }
 
-  #unlink(link: Link): void {
-    const [one, other] = link.ends
-    this.#links.get(one)?.delete(other.nodeId)
-    this.#links.get(other)?.delete(one.nodeId)
-    for (const close of [...link.onClose]) close()
-  }
-
   #notifyClosed(node: SimTransport, peer: SimTransport, afterMs: number): void {
     this.#clock.after(afterMs, () =>
       this.#whenThawed(node, () => {
         // Whoever is connected again by now has nothing to be told.
-        if (this.#links.get(node)?.has(peer.nodeId) !== true) node.handlers.onDisconnected(peer.nodeId)
+        if (this.#links.between(node, peer.nodeId) === undefined) node.handlers.onDisconnected(peer.nodeId)
         this.dial(node)
       }),
     )
@@ -316,16 +295,6 @@ export class SimNetwork implements Wire {
 
   #named(nodeId: string): SimTransport[] {
     return [...this.#nodes].filter((node) => node.nodeId === nodeId)
-  }
-
-  #linksOf(node: SimTransport): Link[] {
-    return [...(this.#links.get(node)?.values() ?? [])]
-  }
-
-  #under(node: SimTransport): Map<string, Link> {
-    const links = this.#links.get(node) ?? new Map<string, Link>()
-    this.#links.set(node, links)
-    return links
   }
 
   #count(bytes: number): void {
@@ -369,8 +338,7 @@ export class SimNetwork implements Wire {
   }
 
   #reaches(one: SimTransport, other: SimTransport): boolean {
-    if (this.#cuts.has(`${one.nodeId} ${other.nodeId}`)) return false
-    return (this.#groups.get(one.nodeId) ?? 0) === (this.#groups.get(other.nodeId) ?? 0)
+    return this.#cuts.passes(one.nodeId, other.nodeId)
   }
 
   #latency(): number {
