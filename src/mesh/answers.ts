@@ -5,14 +5,11 @@ import type { Refusals } from './gossip/refusals.ts'
 import { MAX_REQUESTS_PER_PEER } from './limits.ts'
 import type { Rumour } from './member.ts'
 import type { Self } from './self.ts'
-import type { Sync } from './sync.ts'
+import { answerCompare, answerExchange, type SyncAnswerSeams } from './sync-answers.ts'
 import type { View } from './view.ts'
 
-export interface AnswerSeams {
-  readonly self: Self
-  readonly view: View
+export interface AnswerSeams extends SyncAnswerSeams {
   readonly pinger: Pinger
-  readonly sync: Sync
   readonly refusals: Refusals
   /** The mesh key of that fingerprint, for a peer that may have it. */
   readonly keyFor: (peer: string, fingerprint: string) => Uint8Array | undefined
@@ -56,20 +53,21 @@ function readRequest(refusals: Refusals, from: string, bytes: Uint8Array): PeerR
 }
 
 async function answer(
-  { self, view, pinger, sync, keyFor }: AnswerSeams,
+  seams: AnswerSeams,
   from: string,
   request: PeerRequest,
   signal: AbortSignal,
 ): Promise<PeerResponse> {
+  const { self, view, pinger, keyFor } = seams
   switch (request.kind) {
     case 'ping':
       return answerPing(self, view, from, request.belief)
     case 'indirectPing':
       return pinger.onBehalf(request.target, request.belief, signal)
     case 'compare':
-      return sync.compare(request)
+      return answerCompare(seams, request)
     case 'exchange':
-      return sync.exchange(request, from)
+      return answerExchange(seams, request, from)
     case 'key':
       return { kind: 'key', key: keyFor(from, request.fingerprint) }
   }

@@ -114,7 +114,7 @@ export function createParts(seams: MeshSeams, config: MeshNodeConfig): MeshParts
   }
   const heardFrom = (peer: string): void => detector.heardFrom(peer)
   const upkeep = createUpkeep({ ...base, sync, heardFrom, chores }, timing)
-  const answer = createAnswers({ self, view, pinger, sync, refusals, keyFor: rotation.keyFor })
+  const answer = createAnswers({ self, view, rulings, pinger, refusals, keyFor: rotation.keyFor })
   const parts: MeshParts = {
     ...{ life, tasks, self, registry, membership, notices, rulings, removals, rotation, view, flush, detector },
     ...{ announcer, upkeep, refusals, answer },

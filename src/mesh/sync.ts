@@ -2,7 +2,6 @@ import { TIMED_OUT, type Clock, withinSignal } from '../base/clock.ts'
 import { HsuError } from '../base/error.ts'
 import type { MeshTiming } from './config.ts'
 import {
-  type Comparison,
   decodeResponse,
   EMPTY_BATCH,
   encodeRequest,
@@ -10,7 +9,7 @@ import {
   type PeerResponse,
   type Receipt,
 } from './gossip/codec.ts'
-import { MAX_DIGESTS, MAX_ITEMS, MAX_MEMBERS } from './limits.ts'
+import { MAX_ITEMS, MAX_MEMBERS } from './limits.ts'
 import type { Batch, Digest } from './member.ts'
 import type { Rulings } from './rulings/rulings.ts'
 import type { Self } from './self.ts'
@@ -45,10 +44,13 @@ export interface Sync {
   pull(peer: string, owner: string, signal: AbortSignal): Promise<void>
   /** Asks for a mesh key; undefined when the peer has not got it, or this node may not have it. @throws as `withPeer` */
   askKey(peer: string, fingerprint: string, signal: AbortSignal): Promise<Uint8Array | undefined>
-  /** Answers another node's `compare`. */
-  compare(request: Extract<PeerRequest, { kind: 'compare' }>): Comparison
-  /** Answers another node's `exchange`. */
-  exchange(request: Extract<PeerRequest, { kind: 'exchange' }>, peer: string): Promise<Receipt>
+}
+
+/** What a peer knows, in digests. */
+interface Stand {
+  readonly digests: readonly Digest[]
+  /** Hash over its rulings. */
+  readonly rulings: Uint8Array
 }
 
 export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
@@ -73,10 +75,7 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
   }
 
   /** Undefined when the views are equal already. */
-  async function digestsOf(
-    peer: string,
-    signal: AbortSignal,
-  ): Promise<{ digests: Digest[]; rulings: Uint8Array } | undefined> {
+  async function standOf(peer: string, signal: AbortSignal): Promise<Stand | undefined> {
     const digests: Digest[] = []
     let theirRulings: Uint8Array
     let after = ''
@@ -100,10 +99,10 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
   }
 
   async function withPeer(peer: string, signal: AbortSignal): Promise<void> {
-    const answer = await digestsOf(peer, signal)
-    if (answer === undefined) return
-    await shareRulings(peer, answer.rulings, signal)
-    const theirs = answer.digests.filter(({ owner }) => owner === self.nodeId || !rulings.isRemoved(owner))
+    const stand = await standOf(peer, signal)
+    if (stand === undefined) return
+    await shareRulings(peer, stand.rulings, signal)
+    const theirs = stand.digests.filter(({ owner }) => owner === self.nodeId || !rulings.isRemoved(owner))
     view.receive({ ...EMPTY_BATCH, rumours: planSync(view.digests(), theirs).rumours }, peer, 'request')
     // What they say of us must be answered before they are told what is new here.
     await self.refuted()
@@ -132,22 +131,6 @@ export function createSync(seams: SyncSeams, timing: MeshTiming): Sync {
     async askKey(peer, fingerprint, signal) {
       return (await ask('key', peer, { kind: 'key', fingerprint }, signal)).key
     },
-    compare({ view: theirs, after }) {
-      const known = rulings.hash()
-      if (after === '' && Buffer.from(theirs).equals(view.hash()))
-        return { kind: 'compare', same: true, digests: [], next: '', rulings: known }
-      return { kind: 'compare', same: false, ...pageAfter(view, after), rulings: known }
-    },
-    async exchange({ batch, wanted, wantsRulings = false }, peer) {
-      view.receive(batch, peer, 'request')
-      await self.refuted()
-      const accused = batch.rumours.some(({ nodeId }) => nodeId === self.nodeId)
-      const sections = [...batch.sections, ...(batch.deltas ?? [])]
-      const sent = [...sections.map(({ owner }) => owner), ...batch.rumours.map(({ nodeId }) => nodeId)]
-      const known = view.firstChunk(accused ? [self.nodeId, ...wanted] : wanted)
-      const answer = wantsRulings ? { ...known, rulings: rulings.all() } : known
-      return { kind: 'exchange', batch: answer, held: view.digestsOf(sent) }
-    },
   }
 }
 
@@ -171,11 +154,4 @@ export async function askBytes(
 function stillWanted(view: View, theirs: readonly Digest[], wanted: readonly string[]): readonly string[] {
   const now = new Set(planSync(view.digests(), theirs).wanted)
   return wanted.filter((owner) => now.has(owner))
-}
-
-function pageAfter(view: View, after: string): { digests: Digest[]; next: string } {
-  const sorted = [...view.digests().values()].filter(({ owner }) => owner > after)
-  sorted.sort((one, other) => (one.owner < other.owner ? -1 : 1))
-  const digests = sorted.slice(0, MAX_DIGESTS)
-  return { digests, next: sorted.length > MAX_DIGESTS ? (digests.at(-1)?.owner ?? '') : '' }
 }

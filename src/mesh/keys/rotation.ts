@@ -58,6 +58,11 @@ export function createRotation(seams: RotationSeams): Rotation {
   const { clock, log, rulings, notices, ring, self, others, connected } = seams
   let complainedOf = ''
 
+  /** `cause`: the node that brought it about. */
+  function tell(type: 'mesh.key-changed' | 'mesh.key-retired', reason: string, cause: string): void {
+    notices.tell({ type, nodeId: self, name: '', reason, cause })
+  }
+
   async function fetch(keys: KeyRing, { fingerprint, overlapMs, holders, issuer }: KeyRuling, signal: AbortSignal) {
     if (keys.knows(fingerprint)) return
     if (!holders.includes(self)) {
@@ -72,13 +77,7 @@ export function createRotation(seams: RotationSeams): Rotation {
       if (key === undefined || meshKeyFingerprint(key) !== fingerprint) continue
       await keys.adopt(key, overlapMs)
       log.info('new mesh key adopted', { fingerprint, from: peer, overlapMs })
-      notices.tell({
-        type: 'mesh.key-changed',
-        nodeId: self,
-        name: '',
-        reason: `fingerprint ${fingerprint}`,
-        cause: issuer,
-      })
+      tell('mesh.key-changed', `fingerprint ${fingerprint}`, issuer)
       seams.changed()
       return
     }
@@ -93,34 +92,17 @@ export function createRotation(seams: RotationSeams): Rotation {
     const gone = await keys.retire()
     if (gone.length === 0) return
     log.info('old mesh key is accepted no more', { fingerprints: gone.join(', ') })
-    for (const fingerprint of gone) {
-      notices.tell({
-        type: 'mesh.key-retired',
-        nodeId: self,
-        name: '',
-        reason: `fingerprint ${fingerprint}`,
-        cause: '',
-      })
-    }
+    for (const fingerprint of gone) tell('mesh.key-retired', `fingerprint ${fingerprint}`, '')
     seams.changed()
     // Connections outlive the key that they were opened with: who has not shown the new one must show it now.
-    const proven = new Set(holdersNow(keys))
+    const proven = new Set(holdersOf(keys, others()))
     for (const peer of connected()) if (!proven.has(peer)) seams.disconnect(peer)
   }
-
-  const holdersNow = (keys: KeyRing): string[] =>
-    others()
-      .filter(({ nodeId, keyProofs = [] }) => provesHolder(keyProofs, keys.newest.key, nodeId))
-      .map(({ nodeId }) => nodeId)
 
   return {
     async rotate(overlapMs, actor) {
       if (ring === undefined) throw new HsuError('UNSUPPORTED', 'this node has no mesh keys')
-      const running = ring.held().find(({ untilMs }) => untilMs !== undefined)
-      if (running?.untilMs !== undefined) {
-        const minutes = Math.ceil((running.untilMs - clock.wallMs()) / 60_000)
-        throw new HsuError('USAGE', `a mesh key is being replaced already; the old one ends in ${minutes} min`)
-      }
+      refuseWhileReplacing(ring, clock)
       const key = newMeshKey()
       const fingerprint = meshKeyFingerprint(key)
       const holders = [self, ...others().map(({ nodeId }) => nodeId)].slice(0, MAX_HOLDERS)
@@ -128,13 +110,7 @@ export function createRotation(seams: RotationSeams): Rotation {
       const { signed, saved } = rulings.issue({ kind: 'key', fingerprint, overlapMs, holders }, actor)
       await saved
       log.info('new mesh key made', { fingerprint, holders: holders.length, overlapMs })
-      notices.tell({
-        type: 'mesh.key-changed',
-        nodeId: self,
-        name: '',
-        reason: `by ${actor}: fingerprint ${fingerprint}`,
-        cause: self,
-      })
+      tell('mesh.key-changed', `by ${actor}: fingerprint ${fingerprint}`, self)
       seams.changed()
       await seams.tell(signed)
       return signed.ruling as KeyRuling
@@ -153,16 +129,27 @@ export function createRotation(seams: RotationSeams): Rotation {
         log.error('mesh keys cannot be kept up', { cause: messageOf(error) })
       }
     },
-    report() {
-      const holders = ring === undefined ? [] : holdersNow(ring)
-      const keys = (ring?.held() ?? []).map(({ fingerprint, sinceMs, untilMs }) => ({ fingerprint, sinceMs, untilMs }))
-      return {
-        keys,
-        holders,
-        others: others()
-          .map(({ nodeId }) => nodeId)
-          .filter((id) => !holders.includes(id)),
-      }
-    },
+    report: () => reportOf(ring, others()),
   }
+}
+
+/** Those that have shown that they have the newest key. */
+function holdersOf(ring: KeyRing, others: readonly NodeRecord[]): string[] {
+  return others
+    .filter(({ nodeId, keyProofs = [] }) => provesHolder(keyProofs, ring.newest.key, nodeId))
+    .map(({ nodeId }) => nodeId)
+}
+
+function reportOf(ring: KeyRing | undefined, others: readonly NodeRecord[]): KeyReport {
+  const holders = ring === undefined ? [] : holdersOf(ring, others)
+  const keys = (ring?.held() ?? []).map(({ fingerprint, sinceMs, untilMs }) => ({ fingerprint, sinceMs, untilMs }))
+  return { keys, holders, others: others.map(({ nodeId }) => nodeId).filter((id) => !holders.includes(id)) }
+}
+
+/** @throws HsuError USAGE while an older key still has its time. */
+function refuseWhileReplacing(ring: KeyRing, clock: Clock): void {
+  const untilMs = ring.held().find((key) => key.untilMs !== undefined)?.untilMs
+  if (untilMs === undefined) return
+  const minutes = Math.ceil((untilMs - clock.wallMs()) / 60_000)
+  throw new HsuError('USAGE', `a mesh key is being replaced already; the old one ends in ${minutes} min`)
 }
