@@ -1,4 +1,4 @@
-import { HsuError, messageOf } from '../base/error.ts'
+import { messageOf } from '../base/error.ts'
 import type { Log } from '../base/log.ts'
 import { createTaskGroup } from '../base/task-group.ts'
 import type { Obstacle } from './admission.ts'
@@ -7,14 +7,15 @@ import { launchHash, type UnitSpec } from './launch.ts'
 import { SlotLimits, type SlotLimitsSeams } from './limits/slot-limits.ts'
 import { Opening } from './opening.ts'
 import { SlotMachine } from './slot-machine.ts'
-import { freshWish, isAtRest, isDecided, isOver, mayRun, resumptionOf, servingVerdict } from './slot-plan.ts'
+import { freshWish, isAtRest, isOver, mayRun, resumptionOf } from './slot-plan.ts'
 import { maySleep, sleepTermsOf } from './sleep-terms.ts'
 import { createSlotWriter, type SlotRecord } from './slot-record.ts'
+import { SlotRequests } from './slot-requests.ts'
 import { type RunnerSeams, SlotRunner } from './slot-runner.ts'
 import { fromRecord, recordOf, type SlotFacts, statusOf } from './slot-state.ts'
 import type { Store } from '../base/store.ts'
-import type { InstanceStatus, StoppedInstance } from './status.ts'
-import { INITIAL_STATE, STOPPED, type UnitEffect, type UnitState } from './unit-state.ts'
+import type { InstanceStatus } from './status.ts'
+import { INITIAL_STATE, type UnitEffect, type UnitState } from './unit-state.ts'
 import { createWaiters } from './waiters.ts'
 
 type OwnParts = 'tasks' | 'machine' | 'limits' | 'spec' | 'writeDown' | 'changed'
@@ -40,6 +41,7 @@ const UNCALLED = 'nobody has called it yet'
 export class UnitSlot {
   readonly unit: string
   readonly replica: number
+  readonly requests: SlotRequests
   readonly #seams: SlotSeams
   readonly #log: Log
   readonly #waiters = createWaiters()
@@ -78,6 +80,13 @@ export class UnitSlot {
     })
     this.#limits = this.#createLimits()
     this.#runner = this.#createRunner(runDir)
+    this.requests = new SlotRequests({
+      ...{ clock: seams.clock, unit: spec.name, opening: this.#opening, machine: this.#machine, runner: this.#runner },
+      ...{ waiters: this.#waiters, life: this.#tasks.signal },
+      setArgs: (args) => {
+        this.#args = args
+      },
+    })
   }
 
   #createLimits(): SlotLimits {
@@ -256,95 +265,14 @@ export class UnitSlot {
     return this.#runner.run === undefined && isAtRest(this.#machine.state)
   }
 
-  /**
-   * Resolves when it is on its way; `args` are for this start only.
-   *
-   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `ALREADY_RUNNING` for arguments that come too late, `NODE_DRAINING`,
-   * `TIMED_OUT`, the signal's reason
-   */
-  async start(signal: AbortSignal, origin?: Origin, args: readonly string[] = []): Promise<void> {
-    if (!this.#opening.isOpen) await this.#opening.enter(signal)
-    this.#opening.refuseWhenClosing()
-    const { phase } = this.#machine.state
-    const isUnderWay = phase === 'starting' || phase === 'up'
-    if (isUnderWay && args.length > 0) {
-      const text = `unit '${this.unit}' runs already, so it cannot be given arguments; stop it first`
-      throw new HsuError('ALREADY_RUNNING', text, { details: { unit: this.unit } })
-    }
-    if (!isUnderWay) this.#args = args
-    this.#machine.dispatch('wantUp', '', origin)
-    await this.#untilOnItsWay(signal)
-  }
-
-  /**
-   * Joins a restart that has not spawned yet. With `force`, waits for no drain, dependency or backoff.
-   * @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, `NODE_DRAINING`, `TIMED_OUT`, the signal's reason
-   */
-  async restart(signal: AbortSignal, origin?: Origin, force = false): Promise<void> {
-    if (!this.#opening.isOpen) await this.#opening.enter(signal)
-    this.#opening.refuseWhenClosing()
-    const { phase, want } = this.#machine.state
-    const isUnderWay = phase === 'starting' && want === 'up' && this.#runner.run === undefined
-    if (!isUnderWay) {
-      this.#args = []
-      this.#machine.dispatch(force ? 'forceRestart' : 'restart', 'restart asked for', origin)
-    }
-    await this.#untilOnItsWay(signal)
-  }
-
-  /**
-   * Resolves when the process that is on its way serves, with '', or when it does not and will not soon, with why.
-   * @throws the signal's reason
-   */
-  async untilServing(signal: AbortSignal): Promise<string> {
-    const { generation, phase } = this.#machine.state
-    const next = phase === 'starting' || phase === 'up' ? generation : generation + 1
-    const verdict = (): string | undefined => servingVerdict(this.#machine.state, next, this.isClosing)
-    await this.#waiters.until(() => verdict() !== undefined, signal)
-    return verdict() ?? ''
+  /** See `SlotRequests`. */
+  untilServing(signal: AbortSignal): Promise<string> {
+    return this.requests.untilServing(signal)
   }
 
   /** A new start for a reason that no person gave, unless one wants it down. */
   renew(reason: string, origin: Origin): void {
     if (this.#machine.state.want === 'up') this.#machine.dispatch('restart', reason, origin)
-  }
-
-  /**
-   * Resolves when its processes are gone, with how they ended; with nothing when there were none.
-   * @throws HsuError `TIMED_OUT`, the signal's reason
-   */
-  async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
-    if (!this.#opening.isOpen) await this.#opening.enter(signal)
-    return this.#stop(signal, origin)
-  }
-
-  async #stop(signal: AbortSignal, origin: Origin | undefined): Promise<readonly StoppedInstance[]> {
-    const { clock } = this.#seams
-    const sinceMs = clock.nowMs()
-    this.#machine.dispatch('wantDown', STOPPED, origin)
-    const hadProcesses = this.#machine.state.phase === 'stopping'
-    const isDown = (): boolean => this.#runner.run === undefined && this.#machine.state.phase === 'down'
-    await this.#waiters.until(isDown, signal)
-    if (!hadProcesses) return []
-    const { exit } = this.#machine.state
-    return [{ unit: this.unit, instance: this.#runner.instance, exit, tookMs: clock.nowMs() - sinceMs }]
-  }
-
-  /** Ends the whole tree by force; what follows is up to the restart policy. @throws HsuError `TIMED_OUT` */
-  async kill(origin?: Origin): Promise<void> {
-    if (!this.#opening.isOpen) await this.#opening.enter(this.#tasks.signal)
-    await this.#runner.kill(origin)
-  }
-
-  /** Sends a signal to the unit's own program. @throws HsuError `NOT_STARTED` when there is none, `TIMED_OUT` */
-  async signal(name: NodeJS.Signals): Promise<void> {
-    if (!this.#opening.isOpen) await this.#opening.enter(this.#tasks.signal)
-    const { run } = this.#runner
-    if ((await run?.signal(name)) === true) return
-    throw new HsuError(
-      'NOT_STARTED',
-      `unit '${this.unit}' has no process to signal: it is ${this.#machine.state.phase}`,
-    )
   }
 
   /** From now on nothing is begun here: it is about to end. */
@@ -361,7 +289,7 @@ export class UnitSlot {
     this.beginClosing()
     if (!this.#opening.isOpen) await this.#opening.opened()
     this.#closing ??= this.#machine.state.want
-    await this.#stop(new AbortController().signal, origin)
+    await this.requests.stopNow(new AbortController().signal, origin)
     this.#save()
     await this.#letGo()
   }
@@ -412,19 +340,6 @@ export class UnitSlot {
   /** Because the node has begun to run it. */
   #wantUp(): void {
     this.#machine.dispatch('wantUp', '', { causedBy: this.#seams.nodeEvent() })
-  }
-
-  /** @throws HsuError `SPAWN_FAILED`, `UNIT_FAILED`, the signal's reason */
-  async #untilOnItsWay(signal: AbortSignal): Promise<void> {
-    const { state } = this.#machine
-    const generation = state.generation + (state.phase === 'stopping' ? 1 : 0)
-    const decided = (): boolean => isDecided(this.#machine.state, generation, this.#runner.run !== undefined)
-    await this.#waiters.until(decided, signal)
-    const { phase, reason } = this.#machine.state
-    if (phase !== 'failed') return
-    const { startFault } = this.#runner
-    if (startFault !== undefined) throw startFault
-    throw new HsuError('UNIT_FAILED', `unit '${this.unit}' failed: ${reason}`, { details: { unit: this.unit } })
   }
 
   #changed(): void {

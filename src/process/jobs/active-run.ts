@@ -96,8 +96,8 @@ export class ActiveRun {
       this.#hooks.changed()
     }
     const origin = { causedBy: this.#record.eventId }
-    const stopped = this.slot.stop(never, origin)
-    if (force) await this.slot.kill(origin)
+    const stopped = this.slot.requests.stop(never, origin)
+    if (force) await this.slot.requests.kill(origin)
     return stopped
   }
 
@@ -136,7 +136,7 @@ export class ActiveRun {
     this.#begun = true
     this.#armDeadline()
     // What goes wrong shows in the state of the slot.
-    void this.slot.start(never, { causedBy: this.#record.eventId }).catch(() => undefined)
+    void this.slot.requests.start(never, { causedBy: this.#record.eventId }).catch(() => undefined)
     this.#follow()
   }
 

@@ -144,7 +144,7 @@ export class OwnedUnit implements Dependant {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
     this.#opening.refuseWhenClosing()
     if (this.isJob) await this.jobs.run({ cause: 'person', actor: asker?.actor ?? '', args, origin })
-    else await withSignalEach(signal, this.#kept, (slot, inner) => slot.start(inner, origin, args))
+    else await withSignalEach(signal, this.#kept, (slot, inner) => slot.requests.start(inner, origin, args))
   }
 
   /** Starts what of it sleeps; leaves alone what is down for another reason. @throws as `UnitSlot.start` */
@@ -152,7 +152,7 @@ export class OwnedUnit implements Dependant {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
     this.#opening.refuseWhenClosing()
     const sleeping = this.#kept.filter(({ isWakeable }) => isWakeable)
-    await withSignalEach(signal, sleeping, (slot, inner) => slot.start(inner, origin))
+    await withSignalEach(signal, sleeping, (slot, inner) => slot.requests.start(inner, origin))
   }
 
   /** Puts replicas to sleep, but for the first `keep`. */
@@ -172,7 +172,7 @@ export class OwnedUnit implements Dependant {
       await this.#rolling.run(this.#restartInTurn(origin), signal)
     } else {
       this.#rolling.giveUp('all replicas are restarted at once')
-      await withSignalEach(signal, kept, (slot, inner) => slot.restart(inner, origin, mode === 'force'))
+      await withSignalEach(signal, kept, (slot, inner) => slot.requests.restart(inner, origin, mode === 'force'))
     }
   }
 
@@ -183,7 +183,7 @@ export class OwnedUnit implements Dependant {
     return {
       ...this.#rollout('restart', origin, () => this.#kept),
       isDue,
-      replace: (slot, own, signal) => slot.restart(signal, own),
+      replace: (slot, own, signal) => slot.requests.restart(signal, own),
     }
   }
 
@@ -221,7 +221,7 @@ export class OwnedUnit implements Dependant {
   async stop(signal: AbortSignal, origin?: Origin): Promise<readonly StoppedInstance[]> {
     if (!this.#opening.isOpen) await this.#opening.enter(signal)
     this.#rolling.giveUp('the unit is being stopped')
-    const slots = withSignalEach(signal, this.#replicas, (slot, inner) => slot.stop(inner, origin))
+    const slots = withSignalEach(signal, this.#replicas, (slot, inner) => slot.requests.stop(inner, origin))
     const [runs, replicas] = await Promise.all([this.jobs.stop(), slots])
     return [...runs, ...replicas.flat()]
   }
@@ -283,7 +283,7 @@ export class OwnedUnit implements Dependant {
     const { store, news, life } = this.#seams
     slot.beginClosing()
     try {
-      await slot.stop(life, origin)
+      await slot.requests.stop(life, origin)
       await slot.close()
     } finally {
       this.#replicas.splice(this.#replicas.indexOf(slot), 1)

@@ -119,7 +119,7 @@ function changeActions(units: UnitSet): Parameters<typeof createWatches>[1] {
   return {
     renew: (unit, reason, causedBy) => units.getOwned(unit)?.renew(reason, { causedBy }),
     signal: async (unit, name) => {
-      await Promise.all(replicasOf(unit).map((slot) => slot.signal(name)))
+      await Promise.all(replicasOf(unit).map((slot) => slot.requests.signal(name)))
     },
   }
 }

@@ -117,14 +117,14 @@ export function createRequests({ units, turns, account, tasks, restraints }: Req
     async killUnit(name, asker) {
       const unit = units.find(name)
       const origin = request(name, 'kill', asker)
-      if (isOwned(unit)) await unit.each((slot) => slot.kill(origin))
+      if (isOwned(unit)) await unit.each((slot) => slot.requests.kill(origin))
       else await unit.watched.signal('SIGKILL', origin)
     },
     async signalUnit(name, signalName, asker) {
       const unit = units.find(name)
       const signal = parseSignalName(signalName)
       const origin = request(name, 'signal', asker, `signal ${signal.replace('SIG', '')}`)
-      if (isOwned(unit)) await unit.each((slot) => slot.signal(signal))
+      if (isOwned(unit)) await unit.each((slot) => slot.requests.signal(signal))
       else await unit.watched.signal(signal, origin)
     },
     async wakeUnit(name, signal, asker) {
