@@ -1,5 +1,5 @@
 import type { SpawnRequest } from '../process/index.ts'
-import type { SimScript } from './sim-host.ts'
+import type { SimScript } from './sim-program.ts'
 
 /** How the programs of a unit behave. What is left out: they run until they are stopped, and answer at once. */
 export interface Behaviour {

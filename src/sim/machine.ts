@@ -9,7 +9,8 @@ import { type Behaviour, scriptOf } from './behaviour.ts'
 import type { Life } from './life.ts'
 import type { SimClock } from './sim-clock.ts'
 import { SimEventDisk } from './sim-event-disk.ts'
-import { SimHost, type SimProgram } from './sim-host.ts'
+import { SimHost } from './sim-host.ts'
+import type { SimProgram } from './sim-program.ts'
 import { SimDisk } from './sim-store.ts'
 
 /** A fault that a node met, as it wrote it to its log. */

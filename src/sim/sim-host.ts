@@ -17,53 +17,8 @@ import {
   type RunCommand,
   type SpawnRequest,
 } from '../process/index.ts'
-
-/** How a program of the simulated host behaves. */
-export interface SimScript {
-  /** The program cannot be started, for this reason. */
-  readonly fault?: string
-  /** Signals that neither the program nor its helpers heed. SIGKILL is heeded always. */
-  readonly ignores?: readonly string[]
-  /** How it ends when it is asked politely; default: by the signal. */
-  readonly onStop?: Exit
-  /** Processes it starts besides itself, in its group. */
-  readonly helpers?: number
-  /** Processes it starts that leave its session and its parent, as daemons do; only its mark is left on them. */
-  readonly daemons?: number
-  /** Daemons that emptied their environment too: only the cell of the instance knows them. */
-  readonly hidden?: number
-  /** It ends by itself as soon as it was started. */
-  readonly exitsAtOnce?: Exit
-  /** It ends by itself after a while. */
-  readonly ends?: { readonly afterMs: number; readonly exit: Exit }
-}
-
-/** A program that runs. */
-export interface SimProgram {
-  readonly unit: string
-  readonly instance: string
-  readonly env: Readonly<Record<string, string>>
-  readonly pid: number
-  /** As `later` counts: see `SimHost`. */
-  readonly startedAtMs: number
-}
-
-interface SimProcess {
-  readonly info: ProcessInfo
-  /** Undefined for a process that has nothing to do with us. */
-  readonly instance: SimInstance | undefined
-}
-
-interface SimInstance {
-  readonly request: SpawnRequest
-  readonly script: SimScript
-  readonly leader: ProcessIdentity
-  readonly main: ProcessIdentity
-  exit: Exit | undefined
-  ended: boolean
-  readonly startedAtMs: number
-  readonly waiting: Set<(exit: Exit | undefined) => void>
-}
+import { type SimInstance, type SimProcess, SimProcesses } from './sim-processes.ts'
+import type { SimProgram, SimScript } from './sim-program.ts'
 
 /** Time, as far as a machine needs it. */
 export interface SimHostTime {
@@ -91,13 +46,11 @@ export class SimHost implements ProcessHost {
   /** How probes reach what runs here; undefined: as on a real host. */
   reach?: NonNullable<ProcessHost['reach']>
   readonly #time: SimHostTime
-  readonly #processes = new Map<number, SimProcess>()
+  readonly #processes = new SimProcesses()
   readonly #instances = new Map<string, SimInstance>()
   #script: (request: SpawnRequest) => SimScript = () => ({})
   #bootId = 'boot-1'
-  #nextPid = 100
   #nextPort = 40_000
-  #ticks = 0
 
   /** @param time for programs that end by themselves after a while; without it, they do at once */
   constructor(time: SimHostTime = { nowMs: () => 0, after: (_ms, act) => act() }) {
@@ -112,7 +65,7 @@ export class SimHost implements ProcessHost {
           this.tableFaults -= 1
           throw new Error('EMFILE: too many open files')
         }
-        return [...this.#processes.values()].map(({ info }) => info)
+        return this.#processes.all.map(({ info }) => info)
       },
       get: async (pid) => this.#processes.get(pid)?.info,
       marked: async (list, variable) =>
@@ -161,7 +114,7 @@ export class SimHost implements ProcessHost {
 
   /** Pids that belonged to processes of units, now to nobody, and number no group that is left. */
   get freePids(): number[] {
-    const living = [...this.#processes.values()].flatMap(({ info }) => [info.pid, info.pgid])
+    const living = this.#processes.all.flatMap(({ info }) => [info.pid, info.pgid])
     return [...this.#instances.values()]
       .flatMap(({ leader, main }) => [leader.pid, main.pid])
       .filter((pid) => !living.includes(pid))
@@ -169,7 +122,7 @@ export class SimHost implements ProcessHost {
 
   /** The processes of units, programs and what they left behind, each as `daemon of /run/hsu/api/0/api-0-3fa2b1`. */
   get ours(): string[] {
-    return [...this.#processes.values()].flatMap(({ info, instance }) =>
+    return this.#processes.all.flatMap(({ info, instance }) =>
       instance === undefined ? [] : `${info.name} of ${instance.request.directory}`,
     )
   }
@@ -183,8 +136,7 @@ export class SimHost implements ProcessHost {
 
   /** The pid is given to a stranger, as systems do after a while. */
   recycle(pid: number): void {
-    const stranger = this.#info(pid, 1, pid, 'stranger')
-    this.#processes.set(pid, { info: stranger, instance: undefined })
+    this.#processes.recycle(pid)
   }
 
   /** The power goes off and on: no process is left, and nobody saw them end. */
@@ -209,8 +161,8 @@ export class SimHost implements ProcessHost {
     }
     this.spawned.push(request)
     await this.gate
-    const leader = this.#info(this.#nextPid++, 1, undefined, 'sh')
-    const main = this.#info(this.#nextPid++, leader.pid, leader.pid, 'main')
+    const leader = this.#processes.make('sh')
+    const main = this.#processes.make('main', leader.pid, leader.pid)
     const identify = ({ pid, startTime }: ProcessInfo): ProcessIdentity => ({ pid, startTime, bootId: this.#bootId })
     const instance: SimInstance = {
       request,
@@ -223,11 +175,11 @@ export class SimHost implements ProcessHost {
       waiting: new Set(),
     }
     const others = [
-      ...times(script.helpers, () => this.#info(this.#nextPid++, main.pid, leader.pid, 'helper')),
-      ...times(script.daemons, () => this.#info(this.#nextPid++, 1, undefined, 'daemon')),
-      ...times(script.hidden, () => this.#info(this.#nextPid++, 1, undefined, 'hidden')),
+      ...times(script.helpers, () => this.#processes.make('helper', main.pid, leader.pid)),
+      ...times(script.daemons, () => this.#processes.make('daemon')),
+      ...times(script.hidden, () => this.#processes.make('hidden')),
     ]
-    for (const info of [leader, main, ...others]) this.#processes.set(info.pid, { info, instance })
+    this.#processes.add(instance, [leader, main, ...others])
     this.#instances.set(request.directory, instance)
     const child = this.#child(instance)
     const { exitsAtOnce, ends } = script
@@ -254,7 +206,7 @@ export class SimHost implements ProcessHost {
 
   async signalGroup({ leader, main }: Child, signal: NodeJS.Signals): Promise<boolean> {
     if (!(await isSame(this.table, leader)) && !(await isSame(this.table, main))) return false
-    const group = [...this.#processes.values()].filter(({ info }) => info.pgid === leader.pid)
+    const group = this.#processes.inGroup(leader.pid)
     for (const process of group) this.#deliver(process, signal)
     return group.length > 0
   }
@@ -308,7 +260,7 @@ export class SimHost implements ProcessHost {
   }
 
   #cell(instance: SimInstance): Cell {
-    const members = (): SimProcess[] => [...this.#processes.values()].filter((each) => each.instance === instance)
+    const members = (): SimProcess[] => this.#processes.of(instance)
     return {
       places: [`sim::${instance.request.directory}`],
       gathers: true,
@@ -318,7 +270,7 @@ export class SimHost implements ProcessHost {
       pids: async () => members().map(({ info }) => info.pid),
       kill: async () => {
         this.signals.push('kill cell')
-        for (const { info } of members()) this.#processes.delete(info.pid)
+        for (const { info } of members()) this.#processes.remove(info.pid)
         this.#end(instance, { signal: 'SIGKILL' })
       },
       freeze: async () => undefined,
@@ -332,13 +284,13 @@ export class SimHost implements ProcessHost {
     if (info.name === 'sh' && signal !== 'SIGKILL') return
     this.signals.push(`${signal} ${info.name}`)
     if (instance === undefined) {
-      this.#processes.delete(info.pid)
+      this.#processes.remove(info.pid)
       return
     }
     if (signal !== 'SIGKILL' && instance.script.ignores?.includes(signal) === true) return
     if (info.name === 'main')
       this.#end(instance, signal === 'SIGKILL' ? { signal } : (instance.script.onStop ?? { signal }))
-    else this.#processes.delete(info.pid)
+    else this.#processes.remove(info.pid)
   }
 
   /** The program ends; its leader records that and ends too. Helpers stay. */
@@ -346,26 +298,9 @@ export class SimHost implements ProcessHost {
     if (instance.ended) return
     instance.ended = true
     instance.exit = exit
-    this.#processes.delete(instance.main.pid)
-    this.#processes.delete(instance.leader.pid)
+    this.#processes.remove(instance.main.pid)
+    this.#processes.remove(instance.leader.pid)
     for (const tell of instance.waiting) tell(exit)
-  }
-
-  #info(pid: number, ppid: number, group: number | undefined, name: string): ProcessInfo {
-    this.#ticks += 1
-    const pgid = group ?? pid
-    return {
-      pid,
-      ppid,
-      pgid,
-      sessionId: pgid,
-      startTime: String(this.#ticks),
-      name,
-      argv: [name],
-      state: 'S',
-      cpuMs: 0,
-      rssBytes: 1_000,
-    }
   }
 }
 

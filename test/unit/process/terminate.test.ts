@@ -1,7 +1,8 @@
 import t from 'tap'
 import { killTree, sweep, terminate } from '../../../src/process/terminate.ts'
 import { SimClock } from '../../../src/sim/sim-clock.ts'
-import { SimHost, type SimScript } from '../../../src/sim/sim-host.ts'
+import { SimHost } from '../../../src/sim/sim-host.ts'
+import type { SimScript } from '../../../src/sim/sim-program.ts'
 
 const forever = new AbortController().signal
 
