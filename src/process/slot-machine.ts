@@ -6,14 +6,13 @@ import { createTrail, type Trail } from './trail.ts'
 import { newsOf } from './unit-news.ts'
 import {
   INITIAL_STATE,
-  step,
   type StepRules,
-  timerOf,
   type UnitEffect,
   type UnitEvent,
   type UnitEventType,
   type UnitState,
 } from './unit-state.ts'
+import { step, timerOf } from './unit-table.ts'
 
 export interface MachineSeams {
   readonly clock: Clock

@@ -5,13 +5,12 @@ import {
   INITIAL_STATE,
   STOPPED,
   type StepRules,
-  step,
-  timerOf,
   type UnitEvent,
   type UnitEventType,
   type UnitPhase,
   type UnitState,
 } from '../../../src/process/unit-state.ts'
+import { step, timerOf } from '../../../src/process/unit-table.ts'
 import { seeded } from '../../../src/sim/seeded.ts'
 import { unitSpec } from '../../support/unit-spec.ts'
 
