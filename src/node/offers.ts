@@ -1,24 +1,14 @@
 import { aborted, withSignal } from '../base/abort.ts'
-import { type BackoffPolicy, backoffMs } from '../base/backoff.ts'
-import { type Clock, TIMED_OUT, within } from '../base/clock.ts'
-import { messageOf } from '../base/error.ts'
+import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Random } from '../base/random.ts'
 import { createTopic, type Topic } from '../base/topic.ts'
 import { createWake } from '../base/wake.ts'
 import type { Canary, OnCall, Registration, ScheduleClaim, Tenure } from '../mesh/index.ts'
 import { type InstanceStatus, isRunBeside, type Supervisor } from '../process/index.ts'
-import { addressOf, toRegistration } from './registrations.ts'
+import { toRegistration } from './registrations.ts'
 import type { ServiceMemory } from './service-memory.ts'
-
-/** How long a unit may take to tell its services by reflection. */
-const REFLECTION_TIMEOUT_MS = 2_000
-
-/** Waits between two questions to a unit that did not answer. */
-const ASK_AGAIN: BackoffPolicy = { minMs: 1_000, maxMs: 30_000, factor: 2, jitter: 0.2 }
-
-/** Asks a unit for its gRPC services. Empty when it does not tell. */
-export type AskServices = (address: string, signal: AbortSignal) => Promise<readonly string[]>
+import { type AskServices, ToldServices } from './told-services.ts'
 
 export interface OffersSeams {
   readonly clock: Clock
@@ -62,73 +52,57 @@ export interface Offers {
 }
 
 export function createOffers(seams: OffersSeams): Offers {
-  const { clock, random, log, supervisor, askServices, configuredServices, memory } = seams
+  const { supervisor, configuredServices, memory } = seams
   const changes = createTopic<undefined>()
-  const told = new Map<string, readonly string[]>()
-  const asking = new Map<string, Promise<void>>()
   const draining = new Set<string>()
-  const ended = new AbortController()
+  const isReady = (instance: string): boolean =>
+    supervisor.status().some((status) => status.instance === instance && status.ready)
+  const told = new ToldServices({
+    ...seams,
+    isReady,
+    onTold(unit, services) {
+      memory?.keep(unit, services)
+      changes.publish(undefined)
+    },
+  })
 
   function servicesOf({ unit, instance, kind, replica }: InstanceStatus): readonly string[] {
     if (kind !== 'integrated' || isRunBeside(replica)) return []
-    return configuredServices(unit) ?? told.get(instance) ?? memory?.recall(unit) ?? []
-  }
-
-  /** Asks an instance until it tells, or is not ready any more. One without reflection says so, and offers nothing by name. */
-  async function ask({ unit, instance, ports }: InstanceStatus): Promise<void> {
-    const isAsked = (): boolean =>
-      !ended.signal.aborted && supervisor.status().some((status) => status.instance === instance && status.ready)
-    for (let attempt = 1; isAsked(); attempt += 1) {
-      const services = await askOnce(addressOf(ports))
-      if (!isAsked()) return
-      if (Array.isArray(services)) {
-        told.set(instance, services)
-        memory?.keep(unit, services)
-        changes.publish(undefined)
-        return
-      }
-      if (attempt === 1)
-        log.warn('unit did not tell its services, and is asked again', { unit, instance, cause: services })
-      await clock.sleep(backoffMs(attempt, ASK_AGAIN, random), ended.signal).catch(() => undefined)
-    }
-  }
-
-  /** The services, or in words why there is no answer. */
-  function askOnce(address: string): Promise<readonly string[] | string> {
-    return withSignal(ended.signal, async (signal) => {
-      const answer = await within(clock, REFLECTION_TIMEOUT_MS, askServices(address, signal))
-      return answer === TIMED_OUT ? `no answer within ${REFLECTION_TIMEOUT_MS} ms` : answer
-    }).catch((error: unknown) => messageOf(error))
-  }
-
-  function beginAsking(status: InstanceStatus): void {
-    const { instance, ports, replica } = status
-    if (addressOf(ports) === '' || isRunBeside(replica) || told.has(instance) || asking.has(instance)) return
-    asking.set(
-      instance,
-      ask(status).finally(() => asking.delete(instance)),
-    )
+    return configuredServices(unit) ?? told.of(instance) ?? memory?.recall(unit) ?? []
   }
 
   function forgetGone(): void {
-    if (told.size === 0 && draining.size === 0) return
-    const live = new Set(supervisor.status().map(({ instance }) => instance))
-    for (const instance of [...told.keys(), ...draining]) {
-      if (live.has(instance)) continue
-      told.delete(instance)
-      draining.delete(instance)
-    }
+    if (told.isEmpty && draining.size === 0) return
+    const living = new Set(supervisor.status().map(({ instance }) => instance))
+    told.keepOnly(living)
+    for (const instance of [...draining]) if (!living.has(instance)) draining.delete(instance)
   }
+
+  const isAsked = ({ unit, kind, replica }: InstanceStatus): boolean =>
+    kind === 'integrated' && !isRunBeside(replica) && configuredServices(unit) === undefined
 
   const unsubscribe = supervisor.changes.subscribe((status) => {
     if (status.pid === undefined) {
       forgetGone()
       draining.delete(status.instance)
     }
-    if (status.ready && status.kind === 'integrated' && configuredServices(status.unit) === undefined)
-      beginAsking(status)
+    if (status.ready && isAsked(status)) told.ask(status)
     changes.publish(undefined)
   })
+
+  async function offered({ unit, instance, kind }: InstanceStatus, signal: AbortSignal): Promise<void> {
+    if (kind !== 'integrated' || configuredServices(unit) !== undefined) return
+    const wake = createWake()
+    const end = changes.subscribe(wake.notify)
+    try {
+      while (told.of(instance) === undefined && isReady(instance)) {
+        signal.throwIfAborted()
+        await withSignal(signal, (inner) => Promise.race([wake.wait(), aborted(inner)]))
+      }
+    } finally {
+      end()
+    }
+  }
 
   let frozen: readonly Registration[] | undefined
   const registrations = (): readonly Registration[] =>
@@ -153,25 +127,13 @@ export function createOffers(seams: OffersSeams): Offers {
       }
     },
     servicesOf,
-    isUntold({ unit, instance, kind, replica, state, want }) {
-      if (kind !== 'integrated' || isRunBeside(replica) || want !== 'up') return false
+    isUntold(status) {
+      const { unit, instance, state, want } = status
+      if (!isAsked(status) || want !== 'up') return false
       if (state === 'backoff' || state === 'failed' || state === 'completed') return false
-      return configuredServices(unit) === undefined && !told.has(instance) && memory?.recall(unit) === undefined
+      return told.of(instance) === undefined && memory?.recall(unit) === undefined
     },
-    async offered({ unit, instance, kind }, signal) {
-      if (kind !== 'integrated' || configuredServices(unit) !== undefined) return
-      const isReady = (): boolean => supervisor.status().some((each) => each.instance === instance && each.ready)
-      const wake = createWake()
-      const end = changes.subscribe(wake.notify)
-      try {
-        while (!told.has(instance) && isReady()) {
-          signal.throwIfAborted()
-          await withSignal(signal, (inner) => Promise.race([wake.wait(), aborted(inner)]))
-        }
-      } finally {
-        end()
-      }
-    },
+    offered,
     withdraw(instance) {
       draining.add(instance)
       changes.publish(undefined)
@@ -181,8 +143,7 @@ export function createOffers(seams: OffersSeams): Offers {
     changes,
     async stop() {
       unsubscribe()
-      ended.abort()
-      await Promise.all(asking.values())
+      await told.stop()
     },
   }
 }
