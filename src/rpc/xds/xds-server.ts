@@ -1,5 +1,5 @@
 import type { ServerHttp2Stream } from 'node:http2'
-import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
 import { HsuError, messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
@@ -7,15 +7,12 @@ import { createTaskGroup } from '../../base/task-group.ts'
 import { createWake } from '../../base/wake.ts'
 import { type CallListener, createListener, type Takeover } from '../call-listener.ts'
 import type { Door, DoorHandle } from '../door.ts'
-import { createLogLimiter } from '../log-limiter.ts'
-import { AdsSession, TooMuchError } from './ads-session.ts'
+import { AdsClients } from './ads-clients.ts'
 import { Catalog, type CatalogSources } from './catalog.ts'
-import { decode, encode } from './fields.ts'
-import { refuse, serveStream } from './grpc-stream.ts'
+import { type GrpcStream, refuse, serveStream } from './grpc-stream.ts'
 import { type DirectCalls, LoadBook } from './load-book.ts'
-import { LOAD_REPORT_INTERVAL } from './resources.ts'
+import { serveLoadReports } from './load-reports.ts'
 import { StreamConnections } from './stream-connections.ts'
-import { WireError } from './wire.ts'
 
 export interface XdsServerSeams extends CatalogSources {
   readonly clock: Clock
@@ -57,41 +54,25 @@ const GRACE_MS = 100
 /** Streams at once over all clients. C-core opens one per target. */
 const MAX_STREAMS = 4_096
 
-/** A client that does not read what it asks for is given up. */
-const MAX_WAITING_BYTES = 16 * 1024 * 1024
-
-/** What a client refuses is told of once in this time. */
-const COMPLAINT_INTERVAL_MS = 60_000
-
-/** A client that took what it was told acts on it a moment later; measured: 10 ms, at most 234 ms on a busy machine. */
-const ACT_MS = 100
-
 const ADS_PATH = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources'
 const LRS_PATH = '/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats'
-
-/** One stream of a client, of either service. */
-interface OpenStream {
-  fail(error: HsuError): void
-}
 
 export function createXdsServer(seams: XdsServerSeams, config: XdsServerConfig): XdsServer {
   const { socketPath, listen, takeover } = config
   const { clock, log } = seams
-  const incarnation = incarnationOf(seams.random)
   const catalog = new Catalog(seams)
   const book = new LoadBook()
-  const streams = new Set<OpenStream>()
-  const sessions = new Set<AdsSession>()
+  const streams = new Set<GrpcStream>()
   const changed = createWake()
-  const told = createWake()
-  const maySay = createLogLimiter(clock, COMPLAINT_INTERVAL_MS)
   let tasks = createTaskGroup(onTaskError)
   let isHeld = config.held ?? false
+  const incarnation = incarnationOf(seams.random)
+  const clients = new AdsClients({ clock, log, catalog, incarnation, mayAnswer: () => !isHeld })
 
   const onStream = (stream: ServerHttp2Stream, path: string): void => {
     if (streams.size >= MAX_STREAMS) refuseMore(stream)
-    else if (path === ADS_PATH) serveAds(stream)
-    else if (path === LRS_PATH) serveLrs(stream)
+    else if (path === ADS_PATH) begin((closed) => clients.serve(stream, closed))
+    else if (path === LRS_PATH) begin((closed) => serveLoadReports(stream, { book, clock }, closed))
     else refuse(stream, path)
   }
   const listenerOf = (address: string, from: Takeover | undefined): CallListener =>
@@ -105,51 +86,8 @@ export function createXdsServer(seams: XdsServerSeams, config: XdsServerConfig):
   const port = listen === undefined ? undefined : listenerOf(listen, takeover)
   const listeners = [socket, port].filter((listener) => listener !== undefined)
 
-  function serveAds(stream: ServerHttp2Stream): void {
-    const session = new AdsSession(
-      {
-        catalog,
-        send: (response) => grpc.send(encode('DiscoveryResponse', response)),
-        mayPush: () => grpc.writable,
-        mayAnswer: () => !isHeld,
-        onRefused: (kind, client, why) => {
-          if (maySay(`${client} ${kind}`)) log.warn('an xDS client refuses what it was told', { kind, client, why })
-        },
-      },
-      incarnation,
-    )
-    const grpc = serveStream(stream, {
-      onMessage: (message) => {
-        if (stream.writableLength > MAX_WAITING_BYTES) throw new HsuError('QUEUE_FULL', 'answers are not read')
-        understood(() => session.receive(decode('DiscoveryRequest', message)))
-        told.notify()
-      },
-      onDrained: () => session.sync(),
-      onClosed: () => {
-        sessions.delete(session)
-        streams.delete(grpc)
-        told.notify()
-      },
-    })
-    sessions.add(session)
-    streams.add(grpc)
-  }
-
-  function serveLrs(stream: ServerHttp2Stream): void {
-    const { report, end } = book.begin()
-    let greeted = false
-    const grpc = serveStream(stream, {
-      onMessage: (message) => {
-        understood(() => report(decode('LoadStatsRequest', message), clock.nowMs()))
-        if (!greeted) grpc.send(encode('LoadStatsResponse', { ...LOAD_REPORTS }))
-        greeted = true
-      },
-      onDrained: () => undefined,
-      onClosed: () => {
-        end()
-        streams.delete(grpc)
-      },
-    })
+  function begin(serve: (closed: () => void) => GrpcStream): void {
+    const grpc = serve(() => streams.delete(grpc))
     streams.add(grpc)
   }
 
@@ -158,8 +96,7 @@ export function createXdsServer(seams: XdsServerSeams, config: XdsServerConfig):
     signal.addEventListener('abort', changed.notify, { once: true })
     while (!signal.aborted) {
       await changed.wait()
-      for (const session of sessions) session.sync()
-      told.notify()
+      clients.sync()
       await clock.sleep(ROUND_MS, signal).catch(() => undefined)
     }
   }
@@ -197,36 +134,13 @@ export function createXdsServer(seams: XdsServerSeams, config: XdsServerConfig):
     },
     retire: (graceMs) => end(Math.min(graceMs, GRACE_MS)),
     stop: () => end(GRACE_MS),
-    async settled(names, timeoutMs) {
-      const wanted = new Set(names)
-      const users = [...sessions].filter((session) => session.uses(wanted))
-      if (users.length === 0) return
-      const waiting = async (): Promise<void> => {
-        while (users.some((session) => sessions.has(session) && !session.isSettled())) await told.wait()
-      }
-      const timeLeftMs = Math.max(0, timeoutMs - ACT_MS)
-      if ((await within(clock, timeLeftMs, waiting())) === TIMED_OUT) log.debug('xDS clients are slow to acknowledge')
-      await clock.sleep(ACT_MS)
-    },
+    settled: (names, timeoutMs) => clients.settled(names, timeoutMs),
   }
 }
-
-const LOAD_REPORTS = { send_all_clusters: true, load_reporting_interval: LOAD_REPORT_INTERVAL }
 
 /** Differs from one run of a node to the next. */
 function incarnationOf(random: Random): string {
   return Math.floor(random.next() * 36 ** 8).toString(36)
-}
-
-/** @throws HsuError, with which the call ends, for what a client should not have sent */
-function understood(action: () => void): void {
-  try {
-    action()
-  } catch (thrown) {
-    if (thrown instanceof WireError) throw new HsuError('USAGE', `not such a message: ${thrown.message}`)
-    if (thrown instanceof TooMuchError) throw new HsuError('LIMIT_EXCEEDED', thrown.message)
-    throw thrown
-  }
 }
 
 function refuseMore(stream: ServerHttp2Stream): void {
