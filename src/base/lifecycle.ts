@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** Something that is started once and stopped once. */
 export interface Service {
   readonly name: string
@@ -59,6 +61,8 @@ export function background(name: string, loop: (signal: AbortSignal) => Promise<
     name,
     async start() {
       abort = new AbortController()
+      // As many listeners as the loop has under way, which is no leak.
+      setMaxListeners(0, abort.signal)
       ended = loop(abort.signal)
     },
     async stop() {
