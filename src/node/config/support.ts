@@ -9,36 +9,52 @@ interface Gap {
   readonly path: readonly string[]
   /** The value that is not supported; undefined for any. */
   readonly value?: string
+  /** It is only not supported together with this key of the same unit. */
+  readonly beside?: { readonly key: string; readonly value?: string }
   /** What to write instead. */
   readonly instead: string
 }
 
+const WOKEN = 'a unit that sleeps is not kept to one node yet, so let it always run'
+
 // biome-ignore format: a table reads by column
 const GAPS: readonly Gap[] = [
-  { path: ['expose'], value: 'lan',                      instead: 'use private' },
+  { path: ['expose'], value: 'lan',                                                        instead: 'use private' },
+  { path: ['partition', 'replace_after'], beside: { key: 'activation', value: 'on-call' }, instead: WOKEN },
+  { path: ['partition', 'replace_after'], beside: { key: 'idle' },                         instead: WOKEN },
 ]
 
 /** What this version refuses, as it is written below a unit: `expose: lan`. */
 export function unsupportedKeys(): readonly string[] {
-  return GAPS.map(
-    ({ path, value }) => `${path.join('.').replace('*', 'NAME')}${value === undefined ? '' : `: ${value}`}`,
-  )
+  return GAPS.map(({ path, value, beside }) => {
+    const key = written(path.join('.').replace('*', 'NAME'), value)
+    return beside === undefined ? key : `${key} beside ${written(beside.key, beside.value)}`
+  })
 }
+
+const written = (key: string, value: string | undefined): string => (value === undefined ? key : `${key}: ${value}`)
 
 /** Reports what a configuration asks for and this version lacks: nothing that is asked for may silently not happen. */
 export function reportGaps(tree: Tree, units: readonly string[], version: string, report: Report): void {
   for (const unit of units) {
     for (const gap of GAPS) {
       for (const path of expand(tree, ['units', unit], gap.path)) {
-        const found = find(tree, path)
-        const value = found?.kind === 'scalar' ? found.source : undefined
-        if (found === undefined || (gap.value !== undefined && gap.value !== value)) continue
-        const what = gap.value === undefined ? '' : `${gap.value} `
+        if (!says(tree, path, gap.value)) continue
+        const { beside } = gap
+        if (beside !== undefined && !says(tree, ['units', unit, beside.key], beside.value)) continue
+        const what =
+          `${gap.value ?? ''} ${beside === undefined ? '' : `beside ${written(beside.key, beside.value)} `}`.trimStart()
         const text = `${what}is not supported by this version (${version}); ${gap.instead}`
         report({ place: placeOf(tree, path), path, text, unsupported: true })
       }
     }
   }
+}
+
+function says(tree: Tree, path: Path, value: string | undefined): boolean {
+  const found = find(tree, path)
+  if (found === undefined || value === undefined) return found !== undefined
+  return found.kind === 'scalar' && found.source === value
 }
 
 /** The real paths that a pattern stands for. */

@@ -385,6 +385,14 @@ t.test('a message names at most a hundred faults, and says how many more there a
 t.test('what this version lacks is refused by name', async (t) => {
   const cases: readonly (readonly [text: string, fault: string])[] = [
     [unit('expose: lan'), 'hsu.yaml:5:13: units.api.expose: lan is not supported by this version (0.1.0); use private'],
+    [
+      unit('activation: on-call\npartition: { replace_after: 10s }'),
+      'hsu.yaml:6:33: units.api.partition.replace_after: beside activation: on-call is not supported by this version (0.1.0); a unit that sleeps is not kept to one node yet, so let it always run',
+    ],
+    [
+      unit('idle: { stop_after: 10m }\npartition: { replace_after: 10s }'),
+      'hsu.yaml:6:33: units.api.partition.replace_after: beside idle is not supported by this version (0.1.0); a unit that sleeps is not kept to one node yet, so let it always run',
+    ],
   ]
   for (const [text, fault] of cases) {
     const failure = await failureOf(text)
@@ -392,6 +400,7 @@ t.test('what this version lacks is refused by name', async (t) => {
     t.equal(failure?.reason, 'UNSUPPORTED')
   }
   t.equal((await failureOf(unit('expose: lan\nprots: {}')))?.reason, 'CONFIG_INVALID', 'a fault besides')
+  t.same(await faultsOf(unit('activation: always\npartition: { replace_after: 10s }')), [])
   t.same(await faultsOf(file('units: { dns: { kind: unmanaged, find: { port: udp/53 } } }')), [])
 })
 
