@@ -11,6 +11,7 @@ import { type Host, privateKeyFrom, startHost } from '../../src/mesh/libp2p/host
 import { isMarkedWith, markedNonce } from '../../src/mesh/libp2p/marked-nonce.ts'
 import { NONCE_BYTES, pskFile } from '../../src/mesh/libp2p/pnet-box.ts'
 import { ringProtector } from '../../src/mesh/libp2p/ring-protector.ts'
+import { until } from '../support/until.ts'
 
 const [OLD, NEW, OTHER] = [randomBytes(32), randomBytes(32), randomBytes(32)] as const
 
@@ -36,11 +37,14 @@ async function end(t: Test, keys: readonly Uint8Array[], plain = false): Promise
 
 const portOf = ({ host }: End): number => Number(host.services.inside.listening()[0]?.toString().split('/')[4])
 
-/** Whether `from` gets a connection to `to` at the first try. */
+/** Whether `from` gets a connection to `to` at the first try. It is closed when both have it: before, `to` would take it for one that failed. */
 async function reaches(from: End, to: End): Promise<boolean> {
+  const idsAtTo = (): readonly string[] => to.host.getConnections(from.host.peerId).map(({ id }) => id)
+  const before = new Set(idsAtTo())
   const address = multiaddr(`/ip4/127.0.0.1/tcp/${portOf(to)}/p2p/${to.host.peerId.toString()}`)
   try {
     const connection = await from.host.dial(address, { force: true })
+    await until('both to have it', () => idsAtTo().some((id) => !before.has(id)))
     await connection.close()
     return true
   } catch {
