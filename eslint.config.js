@@ -4,7 +4,20 @@ import tseslint from 'typescript-eslint'
 const AMBIENT = ['setTimeout', 'setInterval', 'setImmediate', 'Date', 'performance', 'fetch', 'queueMicrotask']
 
 export default tseslint.config(
-  { ignores: ['dist', 'src/*/gen', 'node_modules', 'scripts', 'test/fixtures', '**/*.mjs', '*.js', '*.cjs', '.tap', '.cache'] },
+  {
+    ignores: [
+      'dist',
+      'src/*/gen',
+      'node_modules',
+      'scripts',
+      'test/fixtures',
+      '**/*.mjs',
+      '*.js',
+      '*.cjs',
+      '.tap',
+      '.cache',
+    ],
+  },
   ...tseslint.configs.strictTypeChecked,
   { languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } } },
   {
