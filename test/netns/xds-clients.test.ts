@@ -13,7 +13,6 @@ const SERVICE = 'echo.v1.EchoService'
 const METHOD = `/${SERVICE}/Echo`
 /** Calls a second of each client; all share two cores with the units. */
 const RATE = 50
-const IDLE_MS = 1_500
 
 const { clients, missing } = foreignClients()
 for (const why of missing) t.test(`without a client: ${why}`, { skip: why }, async () => undefined)
@@ -60,10 +59,7 @@ class Loads {
 
 t.test('calls of stock clients go straight to units, and none fails', { skip: clients.length === 0 }, async (t) => {
   const { node } = nodeHome(t)
-  const sleepy = { ...ECHO_UNIT, activation: 'on-call', idle: { stop_after: `${IDLE_MS}ms` } }
-  const edge = node('edge', {
-    config: aloneConfig('edge', { echo: { ...ECHO_UNIT, replicas: 2 }, other: ECHO_UNIT, sleepy }),
-  })
+  const edge = node('edge', { config: aloneConfig('edge', { echo: { ...ECHO_UNIT, replicas: 2 }, other: ECHO_UNIT }) })
   await edge.start()
   const echo = await ready(edge, 'echo', 2)
   const other = await ready(edge, 'other')
@@ -102,17 +98,6 @@ t.test('calls of stock clients go straight to units, and none fails', { skip: cl
     t.equal((await edge.hsu('scale', 'echo=2')).code, 0)
     await loads.reach(await ready(edge, 'echo', 2))
     await loads.none(t)
-  })
-
-  await t.test('while they call, a unit does not fall asleep; when they stop it does', async (t) => {
-    const load = clients.map((client) => startLoad(t, client, 'sleepy', METHOD, { rate: 5, env: environmentOf(edge) }))
-    for (const each of load) await each.reaches()
-    const [instance] = await ready(edge, 'sleepy')
-    const untilMs = Date.now() + 3 * IDLE_MS
-    await until('several idle times to pass', () => Date.now() > untilMs)
-    t.same(await ready(edge, 'sleepy'), [instance])
-    for (const each of load) t.same((await each.stop()).errors, {}, each.name)
-    await until('it to be asleep', async () => (await edge.hsu('ps', 'sleepy')).stdout.includes('asleep'))
   })
 
   await t.test('names that nobody knows fail at once and say why', async (t) => {
