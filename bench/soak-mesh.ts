@@ -1,6 +1,6 @@
 // An hour of a mesh in which little happens, as root, after a build: `node dist/bench/soak-mesh.js [MINUTES [NODES]]`. Hosts are network
-// namespaces on one bridge. Each minute units are started anew on some hosts, one cable is pulled for a few seconds, and one node leaves and comes back.
-// RSS, heap, file descriptors and threads of each node are read every ten seconds; what grows is told as a slope with its interval.
+// namespaces on one bridge. Each minute units are started anew on some hosts, and one cable is pulled for a few seconds.
+// RSS, anonymous memory, file descriptors and threads of each node are read every ten seconds; what grows is told as a slope with its interval.
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createLan, type LanHost } from '../test/support/lan.ts'
 import { SpawnedNode } from '../test/support/spawned-node.ts'
-import { slopeOf } from './slope.ts'
 import { until } from './nodes.ts'
+import { type Trend, trendOf } from './soak/trend.ts'
 
 const SAMPLE_MS = 10_000
 const CHURN_MS = 60_000
@@ -111,7 +111,7 @@ function sampleOf(node: SpawnedNode, atMs: number): Sample | undefined {
   }
 }
 
-/** The slope of each node over the last part of the time, in MB an hour, and of their mean. */
+/** The slope of each node over the last part of the time, in MB an hour. */
 function report(samples: readonly Sample[]): void {
   const lastMs = samples.at(-1)?.atMs ?? 0
   const late = samples.filter(({ atMs }) => atMs >= lastMs * (1 - SLOPE_PART))
@@ -119,8 +119,8 @@ function report(samples: readonly Sample[]): void {
   say(`after ${(lastMs / 60_000).toFixed(0)} min, of the last ${((lastMs * SLOPE_PART) / 60_000).toFixed(0)}:`)
   for (const name of names) {
     const own = late.filter(({ node }) => node === name)
-    const rss = slopeOf(own.map(({ atMs, rssKb }) => [atMs / 3_600_000, (rssKb * 1_024) / 1e6]))
-    const anon = slopeOf(own.map(({ atMs, anonKb }) => [atMs / 3_600_000, (anonKb * 1_024) / 1e6]))
+    const rss = trendOf(own.map(({ atMs, rssKb }) => ({ x: atMs / 3_600_000, y: (rssKb * 1_024) / 1e6 })))
+    const anon = trendOf(own.map(({ atMs, anonKb }) => ({ x: atMs / 3_600_000, y: (anonKb * 1_024) / 1e6 })))
     const last = own.at(-1)
     say(
       `${name}: RSS ${((last?.rssKb ?? 0) / 976.6).toFixed(1)} MB, ${shown(rss)} MB/h; anonymous ${shown(anon)} MB/h; ` +
@@ -129,8 +129,8 @@ function report(samples: readonly Sample[]): void {
   }
 }
 
-function shown({ slope, error }: { slope: number; error: number }): string {
-  return `${slope >= 0 ? '+' : ''}${slope.toFixed(2)} ± ${(1.96 * error).toFixed(2)}`
+function shown({ slope, within }: Trend): string {
+  return `${slope >= 0 ? '+' : ''}${slope.toFixed(2)} ± ${within.toFixed(2)}`
 }
 
 async function aliveSeen(node: SpawnedNode): Promise<number> {

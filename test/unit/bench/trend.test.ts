@@ -6,6 +6,8 @@ t.test('a line is found as it is', (t) => {
   const { slope, within } = trendOf([0, 1, 2, 3, 4].map((x) => ({ x, y: 3 + 2 * x })))
   t.equal(slope, 2)
   t.equal(within, 0)
+  const { slope: least } = trendOf([0, 1, 0, 1].map((y, x) => ({ x, y })))
+  t.ok(Math.abs(least - 0.2) < 1e-9)
   t.end()
 })
 
