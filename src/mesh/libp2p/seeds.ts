@@ -99,10 +99,10 @@ export class Seeds {
     const nowMs = this.#seams.clock.nowMs()
     let dueMs = Infinity
     for (const seed of this.#seeds) {
-      if (!seed.dialing) dueMs = Math.min(dueMs, seed.restUntilMs - nowMs)
-      if (seed.dialing || nowMs < seed.restUntilMs) continue
-      if (this.#links.covers(seed.addresses)) {
-        seed.restUntilMs = nowMs + CALM_MS
+      if (seed.dialing) continue
+      if (nowMs >= seed.restUntilMs && this.#links.covers(seed.addresses)) seed.restUntilMs = nowMs + CALM_MS
+      if (nowMs < seed.restUntilMs) {
+        dueMs = Math.min(dueMs, seed.restUntilMs - nowMs)
         continue
       }
       const task = this.#try(seed, signal)
