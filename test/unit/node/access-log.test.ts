@@ -7,29 +7,18 @@ import { callLine } from '../../../src/node/calls/call-line.ts'
 import { lineFile } from '../../../src/node/calls/line-file.ts'
 import type { EndedCall, EndedCalls } from '../../../src/rpc/index.ts'
 import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { endedCall } from '../../support/ended-call.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 
 const CONTEXT = { node: 'a', nameOf: (id: string) => (id === 'id-b' ? 'b' : id) }
 
-const call = (values: Partial<EndedCall> = {}): EndedCall => ({
-  door: 'ingress',
-  path: '/shop.v1.Orders/Get',
-  unit: 'shop',
-  instance: 'shop-0-abc123',
-  servedBy: '',
-  peer: '127.0.0.1:5000',
-  status: 0,
-  reason: '',
-  endedAtMs: Date.UTC(2030, 0, 1),
-  tookMs: 1.23456,
-  requestBytes: 10,
-  responseBytes: 20,
-  attempts: 1,
-  held: false,
-  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
-  chance: 0,
-  ...values,
-})
+const call = (values: Partial<EndedCall> = {}): EndedCall =>
+  endedCall({
+    endedAtMs: Date.UTC(2030, 0, 1),
+    tookMs: 1.23456,
+    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    ...values,
+  })
 
 function directory(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'hsu-access-'))

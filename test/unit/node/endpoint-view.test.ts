@@ -2,7 +2,7 @@ import t from 'tap'
 import type { MemberStatus, MemberView, NodeRecord, Registration } from '../../../src/mesh/index.ts'
 import { endpointView } from '../../../src/node/endpoint-view.ts'
 import { toRegistration } from '../../../src/node/registrations.ts'
-import type { InstanceStatus } from '../../../src/process/index.ts'
+import { instanceStatus } from '../../support/instance-status.ts'
 
 const member = (nodeId: string, status: MemberStatus): MemberView => ({
   nodeId,
@@ -55,26 +55,7 @@ t.test('an endpoint is of the zone of its owner, and of the version and canary t
 t.test(
   'a registration is not ready while its instance is being withdrawn, and unmanaged units have no address',
   async (t) => {
-    const status: InstanceStatus = {
-      unit: 'echo',
-      instance: 'echo-0-1',
-      replica: 0,
-      kind: 'integrated',
-      state: 'up',
-      ready: true,
-      pid: 7,
-      startedAtMs: 1,
-      restarts: 0,
-      cpu: 0,
-      rssBytes: 0,
-      ports: { http: 8080, grpc: 50051 },
-      exit: undefined,
-      reason: '',
-      want: 'up',
-      limits: [],
-      retryAtMs: undefined,
-      eventId: '',
-    }
+    const status = instanceStatus({ ports: { http: 8080, grpc: 50_051 } })
     const offer = { services: ['echo.v1.EchoService'], draining: false }
     t.match(toRegistration(status, offer), { ready: true, address: '127.0.0.1:50051' })
     t.match(toRegistration(status, { ...offer, draining: true }), { ready: false, address: '127.0.0.1:50051' })

@@ -8,31 +8,21 @@ import { createSpanExport } from '../../../src/node/calls/span-export.ts'
 import type { EndedCall, EndedCalls } from '../../../src/rpc/index.ts'
 import { seeded } from '../../../src/sim/seeded.ts'
 import { SimClock } from '../../../src/sim/sim-clock.ts'
+import { endedCall } from '../../support/ended-call.ts'
 import { memoryLog } from '../../support/memory-log.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const PARENT = 'b7ad6b7169203331'
 const CONTEXT = { node: 'a', nodeId: 'id-a', version: '1.2.3', nameOf: (id: string) => id }
 
-const call = (values: Partial<EndedCall> = {}): EndedCall => ({
-  door: 'ingress',
-  path: '/shop.v1.Orders/Get',
-  unit: 'shop',
-  instance: 'shop-0-abc123',
-  servedBy: '',
-  peer: '127.0.0.1:5000',
-  status: 0,
-  reason: '',
-  endedAtMs: 1_893_456_000_100,
-  tookMs: 1.5,
-  requestBytes: 10,
-  responseBytes: 20,
-  attempts: 2,
-  held: false,
-  traceparent: `00-${TRACE}-${PARENT}-01`,
-  chance: 0,
-  ...values,
-})
+const call = (values: Partial<EndedCall> = {}): EndedCall =>
+  endedCall({
+    endedAtMs: 1_893_456_000_100,
+    tookMs: 1.5,
+    attempts: 2,
+    traceparent: `00-${TRACE}-${PARENT}-01`,
+    ...values,
+  })
 
 interface Body {
   readonly resourceSpans: readonly { readonly scopeSpans: readonly { readonly spans: readonly object[] }[] }[]

@@ -1,30 +1,13 @@
 import t from 'tap'
 import { CallTap, CallWatch, type EndedCalls } from '../../../src/rpc/router/call-watch.ts'
 import { ALL_CALLS, type EndedCall, isOfInterest, traceOf, unionOf } from '../../../src/rpc/router/ended-call.ts'
+import { endedCall } from '../../support/ended-call.ts'
 import { seeded } from '../../../src/sim/seeded.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const SAMPLED = `00-${TRACE}-b7ad6b7169203331-01`
 
-const call = (values: Partial<EndedCall> = {}): EndedCall => ({
-  door: 'ingress',
-  path: '/shop.v1.Orders/Get',
-  unit: 'shop',
-  instance: 'shop-0-abc123',
-  servedBy: '',
-  peer: '127.0.0.1:5000',
-  status: 0,
-  reason: '',
-  endedAtMs: 0,
-  tookMs: 1,
-  requestBytes: 10,
-  responseBytes: 10,
-  attempts: 1,
-  held: false,
-  traceparent: '',
-  chance: 0.5,
-  ...values,
-})
+const call = (values: Partial<EndedCall> = {}): EndedCall => endedCall({ chance: 0.5, ...values })
 
 /** A turn of which the test says when it comes. */
 function handTurn() {
