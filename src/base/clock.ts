@@ -1,3 +1,5 @@
+import { withSignal } from './abort.ts'
+
 /** Time, as far as HSU needs it. Tests pass a simulated one. */
 export interface Clock {
   /** Monotonic milliseconds since an arbitrary moment; never goes back, unaffected by wall-clock changes. */
@@ -23,17 +25,8 @@ export async function withinSignal<T>(
   outer: AbortSignal,
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | typeof TIMED_OUT> {
-  const inner = new AbortController()
-  const follow = (): void => inner.abort(outer.reason)
-  if (outer.aborted) follow()
-  outer.addEventListener('abort', follow)
   const over = (): typeof TIMED_OUT => TIMED_OUT
-  try {
-    return await Promise.race([task(inner.signal), clock.sleep(timeoutMs, inner.signal).then(over, over)])
-  } finally {
-    outer.removeEventListener('abort', follow)
-    inner.abort(IN_TIME)
-  }
+  return withSignal(outer, (inner) => Promise.race([task(inner), clock.sleep(timeoutMs, inner).then(over, over)]))
 }
 
 /** Waits for `task` at most `timeoutMs`; the symbol, not an exception, says that time won. */

@@ -15,6 +15,14 @@ export class LastSeen<T> {
     if (this.#entries.size > this.#max && longest !== undefined) this.#entries.delete(longest)
   }
 
+  get(key: string): T | undefined {
+    return this.#entries.get(key)
+  }
+
+  get entries(): readonly (readonly [key: string, value: T])[] {
+    return [...this.#entries]
+  }
+
   get all(): readonly T[] {
     return [...this.#entries.values()]
   }

@@ -3,7 +3,7 @@ import { arch, hostname, platform } from 'node:os'
 import { HsuError, systemCode } from '../base/error.ts'
 import type { Canary } from '../mesh/index.ts'
 import type { UnitSpec } from '../process/index.ts'
-import type { RouteConfig } from '../rpc/index.ts'
+import { type RouteConfig, WHOLE_SHARE } from '../rpc/index.ts'
 import type { LineFileConfig } from './calls/line-file.ts'
 import { conceal, type LoadedConfig, type NodeFileConfig, type NodeUnitConfig } from './config/index.ts'
 import { parseMeshKeys } from './mesh-key.ts'
@@ -104,14 +104,11 @@ function tracesUrl(base: string): string {
   return /\/v1\/traces\/?$/.test(base) ? base : `${base.replace(/\/+$/, '')}/v1/traces`
 }
 
-/** Shares are whole parts of 10,000. */
-const WHOLE = 10_000
-
 function termsOf(unit: NodeUnitConfig | undefined): { readonly canary?: Canary; readonly version?: string } {
   const { route, version } = unit ?? {}
   const canary = route?.canary
   return {
-    ...(canary && { canary: { share: Math.round(canary.share * WHOLE), headers: canary.headers } }),
+    ...(canary && { canary: { share: Math.round(canary.share * WHOLE_SHARE), headers: canary.headers } }),
     ...(version !== undefined && { version }),
   }
 }

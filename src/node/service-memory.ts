@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { messageOf } from '../base/error.ts'
+import { LastSeen } from '../base/last-seen.ts'
 import type { Service } from '../base/lifecycle.ts'
 import type { Log } from '../base/log.ts'
 import { readJson, type Store, writeJson } from '../base/store.ts'
@@ -22,15 +23,15 @@ export interface ServiceMemory extends Service {
 }
 
 export function createServiceMemory(store: Store, log: Log): ServiceMemory {
-  const known = new Map<string, readonly string[]>()
+  const known = new LastSeen<readonly string[]>(MAX_UNITS)
   let writing: Promise<void> = Promise.resolve()
   let stale = false
 
   async function write(): Promise<void> {
     if (!stale) return
     stale = false
-    await writeJson(store, KEY, { format: 1, units: Object.fromEntries(known) }, 'process').catch((error: unknown) =>
-      log.warn('the services of units are not remembered', { cause: messageOf(error) }),
+    await writeJson(store, KEY, { format: 1, units: Object.fromEntries(known.entries) }, 'process').catch(
+      (error: unknown) => log.warn('the services of units are not remembered', { cause: messageOf(error) }),
     )
   }
 
@@ -38,16 +39,13 @@ export function createServiceMemory(store: Store, log: Log): ServiceMemory {
     name: 'service memory',
     async start() {
       const found = await readJson(store, KEY, (raw) => record.parse(raw), log)
-      for (const [unit, services] of Object.entries(found?.units ?? {})) known.set(unit, services)
+      for (const [unit, services] of Object.entries(found?.units ?? {})) known.note(unit, services)
     },
     stop: () => writing,
     recall: (unit) => known.get(unit),
     keep(unit, services) {
       if (JSON.stringify(known.get(unit)) === JSON.stringify(services)) return
-      known.delete(unit)
-      known.set(unit, services)
-      const [oldest] = known.keys()
-      if (known.size > MAX_UNITS && oldest !== undefined) known.delete(oldest)
+      known.note(unit, services)
       stale = true
       writing = writing.then(write)
     },

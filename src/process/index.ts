@@ -46,7 +46,7 @@ export type { InstanceStatus, ProcessEvent, ProcessEventType, StoppedInstance, U
 export { createSupervisor, type Supervisor } from './supervisor.ts'
 export type { SupervisorConfig, SupervisorSeams } from './supervisor/seams.ts'
 export type { Restraint, RestraintChange, Restraints } from './restraint.ts'
-export { type SleepTerms, sleepTermsOf } from './sleep-terms.ts'
+export { DEFAULT_HOLD_MS, type SleepTerms, sleepTermsOf } from './sleep-terms.ts'
 export { systemHost } from './system-host.ts'
 export type { UnitPhase } from './unit-state.ts'
 export { UNIT_NAME } from './unit-name.ts'

@@ -16,6 +16,9 @@ export interface SleepTerms {
 
 const DEFAULTS = idle.parse({})
 
+/** How long those who need a unit wait for it that says nothing of it, in ms: as `idle.hold`. */
+export const DEFAULT_HOLD_MS = DEFAULTS.hold
+
 /** Undefined for a unit that never sleeps: a call does not start it. */
 export function sleepTermsOf(config: UnitConfig): SleepTerms | undefined {
   const { kind, activation, idle: terms } = config

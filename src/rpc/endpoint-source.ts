@@ -20,9 +20,12 @@ export interface Endpoint {
   readonly zone?: string | undefined
 }
 
+/** All calls, in the parts that shares of them are counted in. */
+export const WHOLE_SHARE = 10_000
+
 /** Which calls a unit gets that offers services beside other units. */
 export interface Canary {
-  /** Of 10,000 calls. */
+  /** Of `WHOLE_SHARE` calls. */
   readonly share: number
   /** Metadata by which a call asks for it: all of these, and equal. */
   readonly headers: Readonly<Record<string, string>>

@@ -6,7 +6,14 @@ import type { Log } from '../../base/log.ts'
 import { createTaskGroup } from '../../base/task-group.ts'
 import { createWake } from '../../base/wake.ts'
 import type { OnCall } from '../../mesh/index.ts'
-import { type InstanceStatus, isJob, sleepTermsOf, type SleepTerms, type Supervisor } from '../../process/index.ts'
+import {
+  DEFAULT_HOLD_MS,
+  type InstanceStatus,
+  isJob,
+  sleepTermsOf,
+  type SleepTerms,
+  type Supervisor,
+} from '../../process/index.ts'
 import type { Endpoint, Sleeper } from '../../rpc/index.ts'
 import type { WorldView } from '../world-view.ts'
 import type { UnitInit } from '../to-proto.ts'
@@ -49,9 +56,6 @@ export interface Activation extends Service {
 export interface WakeTerms extends Wish {
   readonly here: boolean
 }
-
-/** How long calls wait for a unit that says nothing of it; as `idle.hold`. */
-const DEFAULT_HOLD_MS = 10_000
 
 export function createActivation(seams: ActivationSeams): Activation {
   const { clock, log, nodeId, nodeName, supervisor, world, traffic, wakeElsewhere } = seams

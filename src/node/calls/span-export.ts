@@ -1,9 +1,11 @@
+import { withSignal } from '../../base/abort.ts'
 import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { messageOf } from '../../base/error.ts'
 import type { JsonPost } from '../../base/json-post.ts'
 import type { Service } from '../../base/lifecycle.ts'
 import type { Log } from '../../base/log.ts'
+import { type OtlpAnswer, otlpAnswerOf } from '../../base/otlp-answer.ts'
 import type { Random } from '../../base/random.ts'
 import { createTaskGroup, type TaskGroup } from '../../base/task-group.ts'
 import type { CallDoors, EndedCalls } from '../../rpc/index.ts'
@@ -30,8 +32,7 @@ const TELL_EVERY_MS = 60_000
 
 const BACKOFF: BackoffPolicy = { minMs: 1_000, maxMs: 60_000, factor: 2, jitter: 0.2 }
 
-/** What may pass: the protocol names 429, 502, 503 and 504, and credentials get right again without us. */
-const PASSING = new Set([401, 403, 404, 408, 429, 500, 502, 503, 504])
+type Fault = Pick<Extract<OtlpAnswer, { taken: false }>, 'passes' | 'why' | 'afterMs'>
 
 /** Sends a span to a collector for each call whose caller wants its trace recorded, away from the path of the calls. */
 export function createSpanExport(seams: SpanExportSeams, context: SpanContext): Service {
@@ -117,23 +118,15 @@ class SpanExport implements Service {
   /** Undefined when the collector took the spans. */
   async #send(body: string, signal: AbortSignal): Promise<Fault | undefined> {
     const { clock, post } = this.#seams
-    const limit = new AbortController()
-    const leave = (): void => limit.abort()
-    signal.addEventListener('abort', leave)
     try {
-      const answer = await within(clock, TIMEOUT_MS, post.send(body, limit.signal))
-      if (answer === TIMED_OUT) return { passes: true, why: 'no answer in time', afterMs: 0 }
-      const { status, text, retryAfterMs } = answer
-      if (status >= 200 && status < 300) {
-        this.#lost += rejected(text)
-        return undefined
-      }
-      return { passes: PASSING.has(status), why: `HTTP ${status} ${text.slice(0, 200)}`, afterMs: retryAfterMs }
+      const sent = await withSignal(signal, (limit) => within(clock, TIMEOUT_MS, post.send(body, limit)))
+      if (sent === TIMED_OUT) return { passes: true, why: 'no answer in time', afterMs: 0 }
+      const answer = otlpAnswerOf(sent, 'rejectedSpans')
+      if (!answer.taken) return answer
+      this.#lost += answer.rejected
+      return undefined
     } catch (error) {
       return { passes: true, why: messageOf(error), afterMs: 0 }
-    } finally {
-      signal.removeEventListener('abort', leave)
-      limit.abort()
     }
   }
 
@@ -152,21 +145,4 @@ class SpanExport implements Service {
     this.#lost = 0
     this.#toldAtMs = clock.nowMs()
   }
-}
-
-/** Spans that the collector took the others without (`ExportTracePartialSuccess`). */
-function rejected(answer: string): number {
-  try {
-    const { partialSuccess } = JSON.parse(answer) as { partialSuccess?: { rejectedSpans?: string | number } }
-    return Number(partialSuccess?.rejectedSpans ?? 0) || 0
-  } catch {
-    return 0
-  }
-}
-
-interface Fault {
-  /** It may be tried again. */
-  readonly passes: boolean
-  readonly why: string
-  readonly afterMs: number
 }

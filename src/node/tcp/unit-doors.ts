@@ -3,6 +3,7 @@ import { type HsuError, messageOf } from '../../base/error.ts'
 import type { Log } from '../../base/log.ts'
 import type { Random } from '../../base/random.ts'
 import { createTaskGroup } from '../../base/task-group.ts'
+import { createTurnstile } from '../../base/turnstile.ts'
 import type { InstanceStatus } from '../../process/index.ts'
 import type { Door, DoorHandle, TcpDoor, TcpTarget } from '../../rpc/index.ts'
 import { replicasOf } from '../activation/wake-state.ts'
@@ -54,8 +55,8 @@ class Doors implements UnitDoors {
   readonly #doors = new Map<string, Opened>()
   readonly #counts = new Map<string, { open: number; total: number }>()
   #inherited: readonly DoorHandle[] | undefined
-  #turn: Promise<void> = Promise.resolve()
-  #tasks
+  readonly #turns = createTurnstile(1)
+  readonly #tasks
   #retrying = false
   #began = false
 
@@ -70,20 +71,20 @@ class Doors implements UnitDoors {
 
   start(): Promise<void> {
     this.#began = true
-    return this.#inTurn(() => this.#update())
+    return this.#turns.pass(() => this.#update())
   }
 
   /** As for any door, callers are let in once the process before this one is replaced. */
   open(): Promise<void> {
     this.#inherited = undefined
-    return this.#inTurn(async () => {
+    return this.#turns.pass(async () => {
       for (const opened of this.#doors.values()) await this.#listen(opened, () => opened.door.open())
     })
   }
 
   async retire(graceMs: number): Promise<void> {
     this.#began = false
-    await this.#inTurn(async () => {
+    await this.#turns.pass(async () => {
       await Promise.all([...this.#doors.values()].map(({ door }) => door.retire(graceMs)))
       this.#doors.clear()
     })
@@ -96,7 +97,7 @@ class Doors implements UnitDoors {
   }
 
   refresh(): void {
-    if (this.#began) void this.#inTurn(() => this.#update())
+    if (this.#began) this.#tasks.run(() => this.#turns.pass(() => this.#update()))
   }
 
   connectionsOf(instance: string): CallsSeen {
@@ -106,11 +107,6 @@ class Doors implements UnitDoors {
 
   handles(): readonly DoorHandle[] {
     return [...this.#doors.values()].flatMap(({ door }) => door.handle() ?? [])
-  }
-
-  #inTurn(task: () => Promise<void>): Promise<void> {
-    this.#turn = this.#turn.then(task)
-    return this.#turn
   }
 
   async #update(): Promise<void> {

@@ -1,5 +1,6 @@
 import { type Clock, TIMED_OUT, within } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
+import { formatDurationMs } from '../../base/quantity.ts'
 
 /** Calls held for one unit; with windows of 256 KiB at most 256 MiB could wait for it in the buffers of their connections. */
 const MAX_HELD_OF_UNIT = 1_000
@@ -90,6 +91,12 @@ async function unlessAborted<T>(task: Promise<T>, signal: AbortSignal): Promise<
   })
   signal.addEventListener('abort', leave)
   return Promise.race([task, left]).finally(() => signal.removeEventListener('abort', leave))
+}
+
+/** Of a unit for which a `waiter` waited in vain: a call, or a connection. */
+export function late(unit: string, holdMs: number, waiter: 'call' | 'connection'): HsuError {
+  const text = `unit '${unit}' is not ready after the ${formatDurationMs(holdMs)} that a ${waiter} waits for it`
+  return new HsuError('WAKE_FAILED', text, { details: { unit, holdMs } })
 }
 
 function tooMany(label: string): HsuError {

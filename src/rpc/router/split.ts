@@ -1,14 +1,11 @@
 import { below, type Random } from '../../base/random.ts'
-import type { Canary, Endpoint } from '../endpoint-source.ts'
-
-/** All calls, in the parts that shares are counted in. */
-const WHOLE = 10_000
+import { type Canary, type Endpoint, WHOLE_SHARE } from '../endpoint-source.ts'
 
 /** Units that stand in for each other: what a call may go to once it is decided which of the parts of a service it gets. */
 export interface Part {
   /** Sorted by name. */
   readonly units: readonly string[]
-  /** Of 10,000 calls; those of all parts of a split come to 10,000. */
+  /** Of `WHOLE_SHARE` calls, which is what those of all parts of a split come to. */
   readonly share: number
   /** Metadata of calls that go to it in any case, all of it; empty: there are none. */
   readonly headers: readonly (readonly [key: string, value: string])[]
@@ -37,11 +34,11 @@ export function splitOf(endpoints: readonly Endpoint[]): Split | undefined {
   const canaries = names.flatMap((unit): Part[] => {
     const canary = units.get(unit)
     if (canary === undefined) return []
-    const share = asked <= WHOLE ? canary.share : Math.floor((canary.share * WHOLE) / asked)
+    const share = asked <= WHOLE_SHARE ? canary.share : Math.floor((canary.share * WHOLE_SHARE) / asked)
     return [{ units: [unit], share, headers: Object.entries(canary.headers).sort(byKey) }]
   })
   const taken = canaries.reduce((sum, { share }) => sum + share, 0)
-  return [...canaries, { units: stable, share: WHOLE - taken, headers: [] }]
+  return [...canaries, { units: stable, share: WHOLE_SHARE - taken, headers: [] }]
 }
 
 /** The part that one call goes to: that of the first canary it asks for by metadata, else one by chance. */
@@ -50,7 +47,7 @@ export function choosePart(split: Split, textOf: (key: string) => string | undef
     ({ headers }) => headers.length > 0 && headers.every(([key, value]) => textOf(key) === value),
   )
   if (wanted !== undefined) return wanted
-  let left = below(WHOLE, random)
+  let left = below(WHOLE_SHARE, random)
   for (const part of split) {
     if (left < part.share) return part
     left -= part.share

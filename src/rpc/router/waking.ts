@@ -1,8 +1,7 @@
 import { type Clock, TIMED_OUT } from '../../base/clock.ts'
 import { HsuError } from '../../base/error.ts'
-import { formatDurationMs } from '../../base/quantity.ts'
 import type { Endpoint, EndpointSource } from '../endpoint-source.ts'
-import { Flights } from './flights.ts'
+import { Flights, late } from './flights.ts'
 
 /** What is to be ready: a unit, wherever it may run or on one node. */
 export interface Sleeper {
@@ -65,7 +64,7 @@ export function createWaking({ clock, wake, endpoints: source }: WakingSeams): W
     let refusal: HsuError | undefined
     for (const { unit, holdMs } of units) {
       const leftMs = beganAtMs + holdMs - clock.nowMs()
-      if (leftMs <= 0) throw late(unit, holdMs)
+      if (leftMs <= 0) throw late(unit, holdMs, 'call')
       const awaited = {
         key: `${unit}\n${node ?? ''}`,
         label: `unit '${unit}' to start`,
@@ -81,7 +80,7 @@ export function createWaking({ clock, wake, endpoints: source }: WakingSeams): W
         refusal ??= error
         continue
       }
-      throw late(unit, holdMs)
+      throw late(unit, holdMs, 'call')
     }
     throw refusal ?? new HsuError('INTERNAL', 'a call waits for no unit')
   }
@@ -122,9 +121,4 @@ function awaitable(endpoints: readonly Endpoint[]): readonly Awaitable[] {
         Number(one.starts) - Number(other.starts) || (one.unit < other.unit ? -1 : one.unit > other.unit ? 1 : 0),
     )
     .slice(0, MAX_UNITS)
-}
-
-function late(unit: string, holdMs: number): HsuError {
-  const text = `unit '${unit}' is not ready after the ${formatDurationMs(holdMs)} that a call waits for it`
-  return new HsuError('WAKE_FAILED', text, { details: { unit, holdMs } })
 }

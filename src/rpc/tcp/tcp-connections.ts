@@ -2,11 +2,10 @@ import { connect, type Socket } from 'node:net'
 import { type BackoffPolicy, backoffMs } from '../../base/backoff.ts'
 import { type Clock, TIMED_OUT } from '../../base/clock.ts'
 import { HsuError, messageOf } from '../../base/error.ts'
-import { formatDurationMs } from '../../base/quantity.ts'
 import type { Random } from '../../base/random.ts'
 import type { ConnectionSet } from '../call-listener.ts'
 import { parseAddress } from '../address.ts'
-import { Flights } from '../router/flights.ts'
+import { Flights, late } from '../router/flights.ts'
 import { splice } from './splice.ts'
 
 /** An instance that takes connections now. */
@@ -122,7 +121,7 @@ export class TcpConnections implements ConnectionSet {
       }
       signal.throwIfAborted()
       const pauseMs = backoffMs(attempt, DIAL_AGAIN, random)
-      if (clock.nowMs() + pauseMs >= untilMs) throw fault ?? late(this.#config.unit, holdMs)
+      if (clock.nowMs() + pauseMs >= untilMs) throw fault ?? late(this.#config.unit, holdMs, 'connection')
       await clock.sleep(pauseMs, signal)
     }
   }
@@ -135,7 +134,7 @@ export class TcpConnections implements ConnectionSet {
       begin: (waiting: AbortSignal) => this.#seams.wake(waiting),
     }
     const outcome = await this.#flights.join(awaited, Math.max(0, leftMs), signal)
-    if (outcome === TIMED_OUT) throw late(unit, holdMs())
+    if (outcome === TIMED_OUT) throw late(unit, holdMs(), 'connection')
     return this.#seams.pick()
   }
 
@@ -155,9 +154,4 @@ export class TcpConnections implements ConnectionSet {
       socket.once('connect', () => resolve(socket))
     })
   }
-}
-
-function late(unit: string, holdMs: number): HsuError {
-  const text = `unit '${unit}' is not ready after the ${formatDurationMs(holdMs)} that a connection waits for it`
-  return new HsuError('WAKE_FAILED', text, { details: { unit, holdMs } })
 }

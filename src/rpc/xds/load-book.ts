@@ -1,3 +1,4 @@
+import { LastSeen } from '../../base/last-seen.ts'
 import { wholeOf } from './facts.ts'
 import type { Message } from './fields.ts'
 
@@ -22,8 +23,8 @@ const MAX_LOCALITIES = 10_000
  * that ends is lost.
  */
 export class LoadBook implements DirectCalls {
-  readonly #lastCallAtMs = new Map<string, number>()
-  readonly #totals = new Map<string, number>()
+  readonly #lastCallAtMs = new LastSeen<number>(MAX_NAMES)
+  readonly #totals = new LastSeen<number>(MAX_NAMES)
   readonly #reporters = new Set<Reporter>()
 
   inFlight(place: string): number {
@@ -64,18 +65,11 @@ export class LoadBook implements DirectCalls {
       const issued = counts.total_issued_requests ?? 0
       calls += underWay + issued
       const place = placeOf(locality)
-      if (issued > 0) remember(this.#totals, place, this.total(place) + issued)
+      if (issued > 0) this.#totals.note(place, this.total(place) + issued)
       if (underWay > 0 && inFlight.size < MAX_LOCALITIES) inFlight.set(place, (inFlight.get(place) ?? 0) + underWay)
     }
-    if (calls > 0) remember(this.#lastCallAtMs, wholeOf(cluster.cluster_name ?? ''), nowMs)
+    if (calls > 0) this.#lastCallAtMs.note(wholeOf(cluster.cluster_name ?? ''), nowMs)
   }
-}
-
-function remember(counts: Map<string, number>, name: string, value: number): void {
-  counts.delete(name)
-  counts.set(name, value)
-  const [oldest] = counts.keys()
-  if (counts.size > MAX_NAMES && oldest !== undefined) counts.delete(oldest)
 }
 
 interface Reporter {

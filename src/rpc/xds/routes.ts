@@ -1,4 +1,5 @@
 import type { RouteConfig } from '../config.ts'
+import { WHOLE_SHARE } from '../endpoint-source.ts'
 import { methodTerms } from '../router/method-terms.ts'
 import type { PartFacts, ServiceFacts } from './facts.ts'
 import { durationOf, type Message } from './fields.ts'
@@ -8,9 +9,6 @@ const RETRY_BACK_OFF = { base_interval: durationOf(25), max_interval: durationOf
 
 /** All calls of a channel: its target is the name of the resource. */
 const ANY_DOMAIN = ['*']
-
-/** Of the weights of clusters. Clients of today sum them up, older ones refuse what does not come to it (gRFC A28). */
-const TOTAL_WEIGHT = 10_000
 
 /** Where calls go that match a route: what decides among the calls of equal path, and then what happens to them. */
 interface Way {
@@ -39,10 +37,9 @@ function waysOf({ name, route, parts }: ServiceFacts): readonly Way[] {
   const asked = parts.filter(({ part }) => part.headers.length > 0)
   const shared = parts.filter(({ part }) => part.share > 0)
   const clusters = shared.map(({ cluster, part }) => ({ name: cluster, weight: { value: part.share } }))
-  return [
-    ...asked.map(wayOf),
-    { headers: [], to: { weighted_clusters: { clusters, total_weight: { value: TOTAL_WEIGHT } } }, route: rest.route },
-  ]
+  // Clients of today sum the weights up, older ones refuse what does not come to the total (gRFC A28).
+  const weighted = { clusters, total_weight: { value: WHOLE_SHARE } }
+  return [...asked.map(wayOf), { headers: [], to: { weighted_clusters: weighted }, route: rest.route }]
 }
 
 function wayOf({ part, cluster, route }: PartFacts): Way {
